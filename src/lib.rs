@@ -1,1 +1,17 @@
+//! Lumbung: sells running services as monthly subscriptions on K3s.
+//!
+//! Start at `docs/architecture.md`; each folder here is one domain, `app` alone knows them all.
 
+pub mod audit;
+pub mod clock;
+pub mod config;
+pub mod crash;
+pub mod crypto;
+pub mod db;
+pub mod events;
+pub mod http;
+pub mod identity;
+pub mod kube;
+pub mod operations;
+pub mod tasks;
+pub mod telemetry;

@@ -1,0 +1,76 @@
+//! PostgreSQL: the pool, migrations, advisory locks and wake-up signals.
+//!
+//! Settings, and why: at most 16 connections a replica (the server's 2–8 cores are the limit, more only queue inside
+//! PostgreSQL, where they cannot be seen); 5 s to get one (longer than any healthy transaction, shorter than a client's
+//! patience); a statement is cut at 15 s and an idle transaction at 30 s, so that a bug cannot hold the placement lock.
+
+pub mod embedded;
+pub mod signal;
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::{Connection, PgConnection};
+
+static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
+
+/// The one lock under which placements are decided and written.
+pub const PLACEMENT_LOCK: i64 = 0x6c75_6d62_0001;
+/// Serialises key fingerprints and catalogue synchronisation of replicas that start together.
+pub const STARTUP_LOCK: i64 = 0x6c75_6d62_0002;
+
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub url: String,
+    pub max_connections: u32,
+}
+
+pub fn options(url: &str) -> sqlx::Result<PgConnectOptions> {
+    Ok(PgConnectOptions::from_str(url)?.application_name("lumbung").options([
+        ("statement_timeout", "15s"),
+        ("idle_in_transaction_session_timeout", "30s"),
+        ("lock_timeout", "10s"),
+    ]))
+}
+
+pub async fn connect(settings: &Settings) -> sqlx::Result<PgPool> {
+    PgPoolOptions::new()
+        .max_connections(settings.max_connections)
+        .acquire_timeout(Duration::from_secs(5))
+        .idle_timeout(Duration::from_mins(10))
+        .connect_with(options(&settings.url)?)
+        .await
+}
+
+/// Brings the schema up to date, on a connection of its own: a migration may take longer than a statement may.
+pub async fn migrate(url: &str) -> Result<(), sqlx::migrate::MigrateError> {
+    let mut conn =
+        PgConnection::connect_with(&PgConnectOptions::from_str(url)?.application_name("lumbung-migrate")).await?;
+    MIGRATOR.run(&mut conn).await?;
+    conn.close().await?;
+    Ok(())
+}
+
+/// Identifies the schema: tests keep one template database per value.
+pub fn schema_hash() -> String {
+    let mut all = Vec::new();
+    for migration in MIGRATOR.iter() {
+        all.extend_from_slice(&migration.checksum);
+    }
+    crate::crypto::encode_hex(&crate::crypto::sha256(&all)[..8])
+}
+
+/// Takes an advisory lock until the transaction ends. Under READ COMMITTED every later statement sees what the
+/// previous holder committed; it must still be the first statement that decides anything.
+pub async fn lock(conn: &mut PgConnection, key: i64) -> sqlx::Result<()> {
+    sqlx::query!("SELECT pg_advisory_xact_lock($1)", key)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// True when the error is the violation of the named constraint or unique index.
+pub fn violates(error: &sqlx::Error, constraint: &str) -> bool {
+    error.as_database_error().and_then(|error| error.constraint()) == Some(constraint)
+}

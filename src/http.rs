@@ -1,0 +1,7 @@
+//! HTTP conventions shared by every domain's `http.rs`: problems, extractors, pages, idempotency, limits.
+
+pub mod extract;
+pub mod idempotency;
+pub mod limit;
+pub mod page;
+pub mod problem;

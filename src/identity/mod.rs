@@ -1,0 +1,5 @@
+//! Users, sessions, tokens, roles: who is calling, and what that role may do.
+
+pub mod principal;
+
+pub use principal::{Admin, Customer, Principal, Role, Staff};
