@@ -1,1 +1,36 @@
+//! Lumbung's placement engine: which node runs which workload, decided from plain values.
+//!
+//! It promises: whole numbers only, no I/O, no clock, no randomness, no hash order. The same cluster, policy and
+//! workload give the same answer on every machine. It never says yes to what does not fit; every no names what is in
+//! the way and the smallest change that would help. It does not act: the caller assigns, writes and moves.
+//!
+//! Start at [`place()`]; `README.md` beside this crate says what is wanted of it and how it gets there.
 
+pub mod check;
+pub mod cluster;
+pub mod evacuate;
+pub mod headroom;
+pub mod key;
+pub mod model;
+pub mod place;
+pub mod policy;
+pub mod refusal;
+pub mod remedy;
+pub mod resources;
+pub mod score;
+
+pub use check::{Violation, check};
+pub use cluster::{Cluster, ClusterError};
+pub use evacuate::{Evacuation, Move, evacuate};
+pub use headroom::{Headroom, NodeHeadroom, headroom};
+pub use key::{NodeKey, WorkloadKey};
+pub use model::{
+    Admission, Availability, Labels, Node, Placement, Taint, TaintEffect, Toleration,
+    VolumeLocality, Workload,
+};
+pub use place::{Decision, Purpose, place, place_for};
+pub use policy::{Policy, PolicyError, PolicySpec, Reserve};
+pub use refusal::{Counts, Reason, Refusal};
+pub use remedy::{Change, NodeChange};
+pub use resources::{Dimension, PPM, Resources};
+pub use score::Score;

@@ -1,0 +1,88 @@
+//! How many more pods like this one fit: the answer of placing them one by one until the first refusal, in closed form.
+//!
+//! Equal pods fill node after node: each one lowers the residual of the node it went to, which therefore stays the best
+//! until it is full. So the counts are a division per node, cut off where the reserve is reached. A property test holds
+//! this against the real loop; what stops the next one is asked of the real scan.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    NodeKey, Resources,
+    cluster::Cluster,
+    model::Workload,
+    place::Question,
+    policy::{Policy, Reserve},
+    refusal::{Reason, Refusal},
+    resources::Dimension,
+    score::Score,
+};
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Headroom {
+    pub count: i64,
+    /// In the order in which the nodes fill; nodes that take none are left out.
+    pub nodes: Vec<NodeHeadroom>,
+    /// What refuses the first one too many.
+    pub binding: Reason,
+    pub refusal: Refusal,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeHeadroom {
+    pub node: NodeKey,
+    pub count: i64,
+}
+
+/// `kind` says what the pods are like; whether it is itself placed does not matter. Each counts as at least one pod.
+pub fn headroom(cluster: &Cluster, policy: &Policy, kind: &Workload) -> Headroom {
+    let question = Question::one_more(cluster, policy, kind);
+    let mut fitting: Vec<(Score, i64)> = Vec::new();
+    for slot in cluster.slots() {
+        if let Ok(score) = question.judge(slot) {
+            fitting.push((score, times(question.free(slot), question.demand, |_| true)));
+        }
+    }
+    fitting.sort_unstable();
+
+    let mut left = match policy.reserve() {
+        Reserve::None => i64::MAX,
+        Reserve::FractionPpm(_) => times(question.reserve_slack(), question.demand, |d| {
+            policy.reserves(d)
+        }),
+    };
+    let mut full = cluster.clone();
+    let mut nodes = Vec::new();
+    for (score, most) in fitting {
+        let count = most.min(left);
+        left -= count;
+        if count > 0 {
+            full.occupy(score.node, question.demand.times(count));
+            nodes.push(NodeHeadroom {
+                node: score.node,
+                count,
+            });
+        }
+    }
+
+    let one_too_many = Question::one_more(&full, policy, kind);
+    let rejected = one_too_many.decide().err().unwrap_or_default();
+    let refusal = Refusal::explain(&one_too_many, rejected);
+    let count = nodes.iter().map(|node| node.count).sum();
+    Headroom {
+        count,
+        nodes,
+        binding: refusal.binding,
+        refusal,
+    }
+}
+
+/// How often `demand` is contained in `free`, in the resources that count.
+fn times(free: Resources, demand: Resources, counts: impl Fn(Dimension) -> bool) -> i64 {
+    let demanded = Dimension::ALL
+        .into_iter()
+        .filter(|&d| counts(d) && demand.get(d) > 0);
+    demanded
+        .map(|d| free.get(d).max(0) / demand.get(d))
+        .min()
+        .unwrap_or(i64::MAX)
+}

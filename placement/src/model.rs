@@ -1,0 +1,156 @@
+//! What placement is told: nodes, workloads, and who runs where. Plain values, no behaviour beyond matching.
+//!
+//! A workload is one pod. Its `request` is what is written into the pod, since kube-scheduler adds up exactly that:
+//! any overcommit has already been decided by [`Policy::written_request`](crate::Policy::written_request).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{NodeKey, Resources, WorkloadKey};
+
+pub type Labels = BTreeMap<String, String>;
+
+/// What the cluster says of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Availability {
+    Ready,
+    Suspect,
+    Offline,
+    Unknown,
+}
+
+/// What the operator says of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Admission {
+    Open,
+    /// Takes what has to leave another node, never a new order.
+    Standby,
+    Cordoned,
+    Draining,
+    Removed,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum TaintEffect {
+    NoSchedule,
+    /// A wish, not a wall: it costs a node its rank, not its candidacy.
+    PreferNoSchedule,
+    NoExecute,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Taint {
+    pub key: String,
+    pub value: String,
+    pub effect: TaintEffect,
+}
+
+/// Kubernetes' toleration: an absent part matches everything.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Toleration {
+    pub key: Option<String>,
+    pub value: Option<String>,
+    pub effect: Option<TaintEffect>,
+}
+
+impl Toleration {
+    pub fn tolerates(&self, taint: &Taint) -> bool {
+        self.key.as_ref().is_none_or(|key| *key == taint.key)
+            && self
+                .value
+                .as_ref()
+                .is_none_or(|value| *value == taint.value)
+            && self.effect.is_none_or(|effect| effect == taint.effect)
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Node {
+    pub id: NodeKey,
+    /// For the operator's eyes only: decisions go by `id`.
+    pub name: String,
+    /// What the kubelet offers to pods; `pods` is its maxPods.
+    pub allocatable: Resources,
+    /// Requests of pods that are not ours: they take room and are not placed by us.
+    pub foreign: Resources,
+    pub labels: Labels,
+    pub taints: Vec<Taint>,
+    pub availability: Availability,
+    pub admission: Admission,
+    /// The storage classes whose volumes can be used on this node.
+    pub storage_classes: BTreeSet<String>,
+}
+
+/// Where the data of a workload lets it run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VolumeLocality {
+    /// No data yet, none at all, or a volume that follows the pod.
+    #[default]
+    Anywhere,
+    /// The data is on the disk of this one node.
+    Pinned(NodeKey),
+    /// The data has a copy on each of these nodes.
+    OneOf(BTreeSet<NodeKey>),
+}
+
+impl VolumeLocality {
+    pub fn allows(&self, node: NodeKey) -> bool {
+        match self {
+            Self::Anywhere => true,
+            Self::Pinned(home) => *home == node,
+            Self::OneOf(homes) => homes.contains(&node),
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Workload {
+    pub id: WorkloadKey,
+    /// Written into the pod. `pods` is 1 for what runs and 0 for what only keeps its disk.
+    pub request: Resources,
+    /// Written into the pod as its ceiling; takes no room.
+    pub limit: Resources,
+    /// Labels that the node must carry.
+    pub selector: Labels,
+    pub tolerations: Vec<Toleration>,
+    pub storage_class: Option<String>,
+    pub volume: VolumeLocality,
+}
+
+impl Workload {
+    /// A workload without constraints.
+    pub fn new(id: WorkloadKey, request: Resources, limit: Resources) -> Self {
+        Self {
+            id,
+            request,
+            limit,
+            selector: Labels::new(),
+            tolerations: Vec::new(),
+            storage_class: None,
+            volume: VolumeLocality::Anywhere,
+        }
+    }
+
+    pub fn tolerates(&self, taint: &Taint) -> bool {
+        self.tolerations
+            .iter()
+            .any(|toleration| toleration.tolerates(taint))
+    }
+
+    pub fn selects(&self, labels: &Labels) -> bool {
+        self.selector
+            .iter()
+            .all(|(key, value)| labels.get(key) == Some(value))
+    }
+}
+
+/// One workload on one node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Placement {
+    pub workload: WorkloadKey,
+    pub node: NodeKey,
+}

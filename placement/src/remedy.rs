@@ -1,0 +1,280 @@
+//! The least that has to change so that a refused workload is admitted.
+//!
+//! First the node that needs the least: fewest steps that are not a matter of room (becoming ready, opening), then the
+//! least room in the sense of the score, then the lowest key. What is missing for the reserve may be freed anywhere.
+//! Only when no node can do, a new one, if the workload's data would let it go there. Every answer has been tried: it is
+//! applied to a copy of the cluster and the workload is placed there, or it is not given.
+
+use std::{collections::BTreeSet, fmt};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    NodeKey, Resources,
+    cluster::{Cluster, Slot},
+    model::{Admission, Availability, Labels, Node, VolumeLocality, Workload},
+    place::Question,
+    policy::Reserve,
+    resources::{Dimension, PPM},
+    score,
+};
+
+/// What has to become true of one node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeChange {
+    pub node: NodeKey,
+    pub name: String,
+    pub become_ready: bool,
+    pub open: bool,
+    /// Requests that have to leave it.
+    pub free: Resources,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Change {
+    Existing {
+        node: Option<NodeChange>,
+        /// Requests that have to leave any nodes that are ready and open or standby, for the reserve.
+        free_anywhere: Resources,
+    },
+    NewNode {
+        allocatable: Resources,
+        labels: Labels,
+        storage_class: Option<String>,
+    },
+}
+
+impl Change {
+    /// The cluster as it would be after the change; what leaves is taken out of nobody's request in particular.
+    pub fn apply(&self, cluster: &Cluster) -> Cluster {
+        let mut after = cluster.clone();
+        match self {
+            Self::Existing {
+                node,
+                free_anywhere,
+            } => {
+                if let Some(change) = node {
+                    after.alter(change.node, |node| {
+                        if change.become_ready {
+                            node.availability = Availability::Ready;
+                        }
+                        if change.open {
+                            node.admission = Admission::Open;
+                        }
+                    });
+                    after.occupy(change.node, Resources::ZERO.minus(change.free));
+                }
+                free_where_counted(&mut after, *free_anywhere);
+            }
+            Self::NewNode {
+                allocatable,
+                labels,
+                storage_class,
+            } => {
+                let node = Node {
+                    id: unused_key(cluster),
+                    name: String::from("new"),
+                    allocatable: allocatable.in_range(),
+                    foreign: Resources::ZERO,
+                    labels: labels.clone(),
+                    taints: Vec::new(),
+                    availability: Availability::Ready,
+                    admission: Admission::Open,
+                    storage_classes: storage_class.iter().cloned().collect::<BTreeSet<_>>(),
+                };
+                after.upsert_node(node).expect("the amounts are in range");
+            }
+        }
+        after
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Existing {
+                node,
+                free_anywhere,
+            } => {
+                let mut steps = Vec::new();
+                if let Some(NodeChange {
+                    name,
+                    become_ready,
+                    open,
+                    free,
+                    ..
+                }) = node
+                {
+                    steps.extend(become_ready.then(|| format!("node {name} becomes ready")));
+                    steps.extend(open.then(|| format!("node {name} is opened")));
+                    steps.extend((!free.is_zero()).then(|| format!("free {free} on node {name}")));
+                }
+                steps.extend(
+                    (!free_anywhere.is_zero()).then(|| format!("free {free_anywhere} on any node")),
+                );
+                f.write_str(&steps.join(", and "))
+            }
+            Self::NewNode {
+                allocatable,
+                labels,
+                storage_class,
+            } => {
+                write!(f, "add a node with at least {allocatable}")?;
+                for (key, value) in labels {
+                    write!(f, ", label {key}={value}")?;
+                }
+                storage_class
+                    .as_ref()
+                    .map_or(Ok(()), |class| write!(f, ", storage class {class}"))
+            }
+        }
+    }
+}
+
+/// The node that needs the least to take the workload, the reserve left aside.
+pub(crate) fn nearest(question: &Question<'_>) -> Option<NodeChange> {
+    let wanted = question
+        .cluster
+        .slots()
+        .iter()
+        .filter_map(|slot| needed(question, slot));
+    let cost = |change: &NodeChange| {
+        let steps = u8::from(change.become_ready) + u8::from(change.open);
+        (
+            steps,
+            score::scaled_sum_ppm(change.free, question.cluster.largest()),
+            change.node,
+        )
+    };
+    wanted.min_by_key(cost)
+}
+
+fn needed(question: &Question<'_>, slot: &Slot) -> Option<NodeChange> {
+    question.suits(slot).ok()?;
+    let free = question.free(slot).shortage(question.demand);
+    let left = question.occupied(slot).minus(free);
+    if left != left.max(Resources::ZERO) {
+        // Even the empty node is too small.
+        return None;
+    }
+    Some(NodeChange {
+        node: slot.node.id,
+        name: slot.node.name.clone(),
+        become_ready: slot.node.availability != Availability::Ready,
+        open: question.admits(slot.node.admission).is_err(),
+        free,
+    })
+}
+
+pub(crate) fn smallest_change(
+    question: &Question<'_>,
+    nearest: Option<NodeChange>,
+) -> Option<Change> {
+    nearest
+        .and_then(|change| on_existing(question, change))
+        .or_else(|| on_new_node(question))
+}
+
+fn on_existing(question: &Question<'_>, change: NodeChange) -> Option<Change> {
+    let trivial = !change.become_ready && !change.open && change.free.is_zero();
+    let node = if trivial { None } else { Some(change) };
+    let first = Change::Existing {
+        node: node.clone(),
+        free_anywhere: Resources::ZERO,
+    };
+    let after = first.apply(question.cluster);
+    let asked = question.again(&after);
+    if asked.decide().is_ok() {
+        return Some(first);
+    }
+    let with_reserve = Change::Existing {
+        node,
+        free_anywhere: asked.reserve_shortage,
+    };
+    admits(question, with_reserve)
+}
+
+fn on_new_node(question: &Question<'_>) -> Option<Change> {
+    let Workload {
+        volume,
+        selector,
+        storage_class,
+        ..
+    } = question.workload;
+    if *volume != VolumeLocality::Anywhere {
+        return None;
+    }
+    let alone = question.demand.plus(question.policy.setup_reserve());
+    let allocatable = alone.max(for_reserve(question)).in_range();
+    admits(
+        question,
+        Change::NewNode {
+            allocatable,
+            labels: selector.clone(),
+            storage_class: storage_class.clone(),
+        },
+    )
+}
+
+/// The allocatable amount `a` of a new node that keeps a fraction `p` free with the workload on it:
+/// `slack + a - setup - demand >= p * a`, hence `a >= (setup + demand - slack) / (1 - p)`, rounded up, and two more
+/// because the reserve is rounded up twice.
+fn for_reserve(question: &Question<'_>) -> Resources {
+    let Reserve::FractionPpm(fraction) = question.policy.reserve() else {
+        return Resources::ZERO;
+    };
+    let missing = question
+        .demand
+        .plus(question.policy.setup_reserve())
+        .minus(question.reserve_slack());
+    let needed = missing.zip(Resources::ZERO, |missing, _| {
+        let scaled = i128::from(missing.max(0)) * i128::from(PPM) / i128::from(PPM - fraction);
+        i64::try_from(scaled).unwrap_or(i64::MAX).saturating_add(2)
+    });
+    let counted = |dimension, amount| {
+        if question.policy.reserves(dimension) {
+            amount
+        } else {
+            0
+        }
+    };
+    Resources {
+        cpu_milli: counted(Dimension::Cpu, needed.cpu_milli),
+        mem_mib: counted(Dimension::Memory, needed.mem_mib),
+        disk_mib: counted(Dimension::Disk, needed.disk_mib),
+        pods: counted(Dimension::Pods, needed.pods),
+    }
+}
+
+fn admits(question: &Question<'_>, change: Change) -> Option<Change> {
+    let after = change.apply(question.cluster);
+    let admitted = question.again(&after).decide().is_ok();
+    admitted.then_some(change)
+}
+
+fn free_where_counted(cluster: &mut Cluster, amount: Resources) {
+    let mut rest = amount;
+    let counted: Vec<NodeKey> = cluster
+        .slots()
+        .iter()
+        .filter(|slot| slot.counts_for_reserve())
+        .map(|slot| slot.node.id)
+        .collect();
+    for node in counted {
+        let leaving = cluster.occupied(node).map_or(Resources::ZERO, |occupied| {
+            occupied.max(Resources::ZERO).min(rest)
+        });
+        cluster.occupy(node, Resources::ZERO.minus(leaving));
+        rest = rest.minus(leaving);
+    }
+}
+
+fn unused_key(cluster: &Cluster) -> NodeKey {
+    let taken: BTreeSet<NodeKey> = cluster.nodes().map(|node| node.id).collect();
+    let mut key = u128::MAX;
+    while taken.contains(&NodeKey(key)) {
+        key -= 1;
+    }
+    NodeKey(key)
+}
