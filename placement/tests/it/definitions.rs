@@ -64,10 +64,10 @@ fn keeps_reserve(cluster: &Cluster, policy: &Policy, workload: &Workload) -> boo
     })
 }
 
-/// The node that best fit on the absolute residual chooses, by the definition of placement/README.md.
-pub fn best(cluster: &Cluster, policy: &Policy, workload: &Workload) -> Option<NodeKey> {
+/// The nodes that may take a workload that is not placed, the best first: by wishes, then by absolute residual.
+pub fn ranking(cluster: &Cluster, policy: &Policy, workload: &Workload) -> Vec<NodeKey> {
     if !keeps_reserve(cluster, policy, workload) {
-        return None;
+        return Vec::new();
     }
     let parts = |of: Resources| [of.cpu_milli, of.mem_mib, of.disk_mib, of.pods];
     let largest = |i: usize| {
@@ -94,9 +94,8 @@ pub fn best(cluster: &Cluster, policy: &Policy, workload: &Workload) -> Option<N
         });
         (wishes, residual.sum::<i64>(), node.id)
     };
-    cluster
-        .nodes()
-        .filter(|node| may_take(cluster, policy, workload, node))
-        .min_by_key(|node| key(node))
-        .map(|node| node.id)
+    let may = |node: &&Node| may_take(cluster, policy, workload, node);
+    let mut ranked: Vec<_> = cluster.nodes().filter(may).map(key).collect();
+    ranked.sort_unstable();
+    ranked.into_iter().map(|(_, _, node)| node).collect()
 }

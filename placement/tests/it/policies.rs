@@ -102,3 +102,38 @@ fn a_smaller_plan_is_admitted_below_the_reserve() {
         Reason::Reserve
     );
 }
+
+#[test]
+fn a_larger_plan_counts_its_own_room_as_free() {
+    let mut nodes = cluster([node(1)]);
+    nodes
+        .assign(
+            Workload {
+                request: amounts(2000, 2048, 1024, 1),
+                ..workload(1)
+            },
+            NodeKey(1),
+        )
+        .unwrap();
+    let policy = with_reserve(Reserve::FractionPpm(250_000));
+    let larger = Workload {
+        request: amounts(3000, 3072, 1024, 1),
+        ..workload(1)
+    };
+    assert_eq!(place(&nodes, &policy, &larger).unwrap().node, NodeKey(1));
+}
+
+#[test]
+fn a_removed_node_is_no_part_of_the_whole() {
+    let policy = with_reserve(Reserve::FractionPpm(250_000));
+    let removed = Node {
+        admission: Admission::Removed,
+        ..node(2)
+    };
+    let mut nodes = cluster([node(1), removed]);
+    assert_eq!(
+        fill(&mut nodes, &policy, &workload(1)).len(),
+        3,
+        "1 of 4 CPUs stays free"
+    );
+}

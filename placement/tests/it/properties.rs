@@ -8,7 +8,7 @@ use lumbung_placement::{
 use proptest::prelude::*;
 
 use crate::{
-    definitions::best,
+    definitions::ranking,
     histories::{Step, node_key, nodes, policy, steps, workload},
     support::{amounts, fill, violations},
 };
@@ -120,7 +120,11 @@ proptest! {
         let fresh = Workload { id: WorkloadKey(100), ..workload };
         let answer = place(&cluster, &policy, &fresh).ok();
         prop_assert_eq!(&serde_json::from_str::<Option<Decision>>(&json(&answer)).unwrap(), &answer);
-        prop_assert_eq!(answer.map(|decision| decision.node), best(&cluster, &policy, &fresh));
+        let first_two: Vec<NodeKey> = answer.into_iter().flat_map(|decision| {
+            [Some(decision.node), decision.runner_up.map(|score| score.node)].into_iter().flatten()
+        }).collect();
+        let ranked = ranking(&cluster, &policy, &fresh);
+        prop_assert_eq!(first_two, ranked.into_iter().take(2).collect::<Vec<_>>());
     }
 
     /// The order in which a cluster was built leaves no trace.

@@ -175,3 +175,30 @@ fn a_reserve_beyond_the_whole_cluster_asks_for_a_node() {
         "{refusal}"
     );
 }
+
+#[test]
+fn where_no_node_could_ever_do_the_most_common_shortage_is_named() {
+    let sized = |id, cpu_milli, mem_mib| Node {
+        allocatable: amounts(cpu_milli, mem_mib, 10240, 10),
+        ..node(id)
+    };
+    let nodes = cluster([
+        sized(1, 500, 4096),
+        sized(2, 500, 4096),
+        sized(3, 4000, 512),
+    ]);
+    assert_eq!(refused(&nodes, &workload(1)).binding, Reason::Cpu);
+}
+
+#[test]
+fn room_on_an_open_node_is_asked_for_before_a_closed_one_is() {
+    let cordoned = Node {
+        admission: Admission::Cordoned,
+        ..node(1)
+    };
+    let refusal = refused(&cluster([cordoned, full(2, 4000, 4096)]), &workload(1));
+    assert_eq!(
+        refusal.smallest_change.unwrap().to_string(),
+        "free 1000m CPU, 1024 MiB of memory on node node-2"
+    );
+}
