@@ -13,5 +13,6 @@ pub mod http;
 pub mod identity;
 pub mod kube;
 pub mod operations;
+pub mod scheduling;
 pub mod tasks;
 pub mod telemetry;
