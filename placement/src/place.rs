@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     NodeKey, Resources, WorkloadKey,
     cluster::{Cluster, Slot},
-    model::{Admission, Availability, TaintEffect, Workload},
+    model::{Admission, Availability, TaintEffect, VolumeLocality, Workload},
     policy::Policy,
     refusal::{Counts, Reason, Refusal},
     resources::{Dimension, PPM},
@@ -52,7 +52,9 @@ pub fn place_for(
     purpose: Purpose,
 ) -> Result<Decision, Refusal> {
     let question = Question::new(cluster, policy, workload, purpose);
-    question.decide().map_err(|counts| Refusal::explain(&question, counts))
+    question
+        .decide()
+        .map_err(|counts| Refusal::explain(&question, counts))
 }
 
 /// Where the workload is now, and what it takes there.
@@ -74,10 +76,17 @@ pub(crate) struct Question<'a> {
     /// What is missing in the whole cluster to keep the reserve after placing.
     pub reserve_shortage: Resources,
     present: Option<Present>,
+    /// Has no wishes that a [`plain`](Slot::plain) node could fail.
+    plain: bool,
 }
 
 impl<'a> Question<'a> {
-    pub fn new(cluster: &'a Cluster, policy: &'a Policy, workload: &'a Workload, purpose: Purpose) -> Self {
+    pub fn new(
+        cluster: &'a Cluster,
+        policy: &'a Policy,
+        workload: &'a Workload,
+        purpose: Purpose,
+    ) -> Self {
         let present = cluster.workload(workload.id).map(|(placed, node)| Present {
             node,
             request: placed.request,
@@ -113,6 +122,9 @@ impl<'a> Question<'a> {
             demand,
             reserve_shortage: Resources::ZERO,
             present,
+            plain: workload.selector.is_empty()
+                && workload.storage_class.is_none()
+                && workload.volume == VolumeLocality::Anywhere,
         };
         question.reserve_shortage = question.shortage_of_reserve();
         question
@@ -135,7 +147,9 @@ impl<'a> Question<'a> {
 
     fn present_in(&self, cluster: &Cluster) -> Option<Present> {
         self.present.map(|present| Present {
-            counts_for_reserve: cluster.slot(present.node).is_some_and(Slot::counts_for_reserve),
+            counts_for_reserve: cluster
+                .slot(present.node)
+                .is_some_and(Slot::counts_for_reserve),
             ..present
         })
     }
@@ -176,12 +190,13 @@ impl<'a> Question<'a> {
 
     /// The score of a node, or the first thing that rules it out.
     pub fn judge(&self, slot: &Slot) -> Result<Score, Reason> {
-        self.suits(slot)?;
-        let node = &*slot.node;
-        if node.availability != Availability::Ready {
-            return Err(Reason::NotReady);
+        if !(self.plain && slot.plain) {
+            self.suits(slot)?;
+            if slot.node.availability != Availability::Ready {
+                return Err(Reason::NotReady);
+            }
+            self.admits(slot.node.admission)?;
         }
-        self.admits(node.admission)?;
         let free = self.free(slot);
         if let Some(dimension) = self.worst(free.shortage(self.demand)) {
             return Err(Reason::from(dimension));
@@ -190,10 +205,14 @@ impl<'a> Question<'a> {
             return Err(Reason::Reserve);
         }
         Ok(Score {
-            moves: self.present.is_some_and(|present| present.node != node.id),
-            softness: score::softness(node, self.workload),
+            moves: self.present.is_some_and(|present| present.node != slot.key),
+            softness: if slot.plain {
+                0
+            } else {
+                score::softness(&slot.node, self.workload)
+            },
             residual_ppm: score::scaled_sum_ppm(free.minus(self.demand), self.cluster.largest()),
-            node: node.id,
+            node: slot.key,
         })
     }
 
@@ -241,26 +260,32 @@ impl<'a> Question<'a> {
     /// What others take on a node.
     pub fn occupied(&self, slot: &Slot) -> Resources {
         match self.present {
-            Some(present) if present.node == slot.node.id => slot.occupied.minus(present.request),
+            Some(present) if present.node == slot.key => slot.occupied.minus(present.request),
             _ => slot.occupied,
         }
     }
 
     pub fn free(&self, slot: &Slot) -> Resources {
-        slot.capacity(self.policy.setup_reserve()).minus(self.occupied(slot))
+        slot.capacity(self.policy.setup_reserve())
+            .minus(self.occupied(slot))
     }
 
     /// The resource that is the shortest, measured against the largest node.
     fn worst(&self, shortage: Resources) -> Option<Dimension> {
-        if shortage.is_zero() {
-            return None;
-        }
-        let largest = self.cluster.largest();
-        let scaled = |dimension| shortage.get(dimension).saturating_mul(PPM) / largest.get(dimension).max(1);
-        let short = Dimension::ALL
+        let mut short = Dimension::ALL
             .into_iter()
             .filter(|&dimension| shortage.get(dimension) > 0);
-        short.max_by_key(|&dimension| (scaled(dimension), std::cmp::Reverse(dimension)))
+        let first = short.next()?;
+        let largest = self.cluster.largest();
+        let scaled =
+            |dimension| shortage.get(dimension).saturating_mul(PPM) / largest.get(dimension).max(1);
+        Some(short.fold(first, |worst, next| {
+            if scaled(next) > scaled(worst) {
+                next
+            } else {
+                worst
+            }
+        }))
     }
 
     /// What is free for failover beyond the reserve, before this workload is placed; may be negative.
@@ -278,7 +303,8 @@ impl<'a> Question<'a> {
                 free = free.plus(slot.capacity(setup)).minus(slot.occupied);
             }
         }
-        free.plus(self.given_back()).minus(self.policy.reserved(total))
+        free.plus(self.given_back())
+            .minus(self.policy.reserved(total))
     }
 
     /// What placing this workload anew would free where the reserve counts.
@@ -289,15 +315,23 @@ impl<'a> Question<'a> {
     }
 
     fn shortage_of_reserve(&self) -> Resources {
-        if self.purpose == Purpose::Failover || !Dimension::ALL.into_iter().any(|d| self.policy.reserves(d)) {
+        if self.purpose == Purpose::Failover
+            || !Dimension::ALL.into_iter().any(|d| self.policy.reserves(d))
+        {
             return Resources::ZERO;
         }
         // Who takes no more than before is not refused for a reserve that others have spent.
         let grows = self
             .demand
             .minus(self.given_back())
-            .zip(self.demand, |more, demand| if more > 0 { demand } else { 0 });
-        let counted = Resources { disk_mib: 0, ..grows };
+            .zip(
+                self.demand,
+                |more, demand| if more > 0 { demand } else { 0 },
+            );
+        let counted = Resources {
+            disk_mib: 0,
+            ..grows
+        };
         self.reserve_slack().shortage(counted)
     }
 }
