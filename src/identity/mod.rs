@@ -1,5 +1,6 @@
 //! Users, sessions, tokens, roles: who is calling, and what that role may do.
 
 pub mod principal;
+pub mod tokens;
 
 pub use principal::{Admin, Customer, Principal, Role, Staff};
