@@ -4,6 +4,7 @@
 
 pub mod audit;
 pub mod catalog;
+pub mod billing;
 pub mod clock;
 pub mod config;
 pub mod crash;
