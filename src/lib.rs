@@ -4,6 +4,7 @@
 
 pub mod audit;
 pub mod catalog;
+pub mod billing;
 pub mod clock;
 pub mod config;
 pub mod crash;
@@ -17,5 +18,6 @@ pub mod nodes;
 pub mod operations;
 pub mod regions;
 pub mod scheduling;
+pub mod subscriptions;
 pub mod tasks;
 pub mod telemetry;
