@@ -11,6 +11,7 @@ pub mod db;
 pub mod events;
 pub mod http;
 pub mod identity;
+pub mod instances;
 pub mod kube;
 pub mod operations;
 pub mod tasks;

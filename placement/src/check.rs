@@ -71,18 +71,12 @@ impl fmt::Display for Violation {
                 write!(f, "workload {workload} on node {node} does not exist")
             }
             Self::UnknownNode { workload, node } => {
-                write!(
-                    f,
-                    "workload {workload} is on node {node}, which does not exist"
-                )
+                write!(f, "workload {workload} is on node {node}, which does not exist")
             }
             Self::RemovedNode { workload, node } => {
                 write!(f, "workload {workload} is on removed node {node}")
             }
-            Self::PlacedTwice {
-                workload,
-                placements,
-            } => {
+            Self::PlacedTwice { workload, placements } => {
                 write!(f, "workload {workload} has {placements} placements")
             }
             Self::OverCapacity {
@@ -97,10 +91,7 @@ impl fmt::Display for Violation {
                 )
             }
             Self::VolumeElsewhere { workload, node } => {
-                write!(
-                    f,
-                    "workload {workload} is on node {node}, where its data is not"
-                )
+                write!(f, "workload {workload} is on node {node}, where its data is not")
             }
             Self::SelectorUnmet { workload, node } => {
                 write!(
@@ -144,10 +135,7 @@ fn listed_twice(nodes: &[Node], workloads: &[Workload], found: &mut Vec<Violatio
 }
 
 fn placed_twice(placements: &[Placement], found: &mut Vec<Violation>) {
-    let mut ids: Vec<WorkloadKey> = placements
-        .iter()
-        .map(|placement| placement.workload)
-        .collect();
+    let mut ids: Vec<WorkloadKey> = placements.iter().map(|placement| placement.workload).collect();
     ids.sort_unstable();
     for same in ids.chunk_by(|a, b| a == b).filter(|same| same.len() > 1) {
         found.push(Violation::PlacedTwice {
@@ -198,18 +186,8 @@ fn judge(placement: Placement, nodes: &[Node], workloads: &[Workload], found: &m
     }
 }
 
-fn over_capacity(
-    node: &Node,
-    workloads: &[Workload],
-    placements: &[Placement],
-    found: &mut Vec<Violation>,
-) {
-    for dimension in [
-        Dimension::Cpu,
-        Dimension::Memory,
-        Dimension::Disk,
-        Dimension::Pods,
-    ] {
+fn over_capacity(node: &Node, workloads: &[Workload], placements: &[Placement], found: &mut Vec<Violation>) {
+    for dimension in [Dimension::Cpu, Dimension::Memory, Dimension::Disk, Dimension::Pods] {
         let amount = |of: &crate::Resources| match dimension {
             Dimension::Cpu => of.cpu_milli,
             Dimension::Memory => of.mem_mib,
@@ -218,14 +196,8 @@ fn over_capacity(
         };
         let mut requested = i128::from(amount(&node.foreign));
         let mut ours = 0;
-        for placement in placements
-            .iter()
-            .filter(|placement| placement.node == node.id)
-        {
-            for workload in workloads
-                .iter()
-                .filter(|workload| workload.id == placement.workload)
-            {
+        for placement in placements.iter().filter(|placement| placement.node == node.id) {
+            for workload in workloads.iter().filter(|workload| workload.id == placement.workload) {
                 ours += i128::from(amount(&workload.request));
             }
         }

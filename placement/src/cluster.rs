@@ -72,20 +72,10 @@ impl fmt::Display for ClusterError {
             Self::NodeInUse { node, workloads } => {
                 write!(f, "{workloads} workloads are still assigned to node {node}")
             }
-            Self::NodeOutOfRange {
-                node,
-                field,
-                dimension,
-            } => {
-                write!(
-                    f,
-                    "{field} {dimension} of node {node} has to be between 0 and {most}"
-                )
+            Self::NodeOutOfRange { node, field, dimension } => {
+                write!(f, "{field} {dimension} of node {node} has to be between 0 and {most}")
             }
-            Self::RequestOutOfRange {
-                workload,
-                dimension,
-            } => {
+            Self::RequestOutOfRange { workload, dimension } => {
                 write!(
                     f,
                     "the requested {dimension} of workload {workload} has to be between 0 and {most}"
@@ -148,9 +138,7 @@ impl Cluster {
 
     /// Forgets a node that nothing is assigned to. To take one out of service, set its admission instead.
     pub fn remove_node(&mut self, node: NodeKey) -> Result<(), ClusterError> {
-        let at = self
-            .position(node)
-            .map_err(|_| ClusterError::UnknownNode(node))?;
+        let at = self.position(node).map_err(|_| ClusterError::UnknownNode(node))?;
         let workloads = self.workloads_on(node).count();
         if workloads > 0 {
             return Err(ClusterError::NodeInUse { node, workloads });
@@ -161,14 +149,8 @@ impl Cluster {
     }
 
     /// Puts a workload on a node, or moves it there; returns where it was. Asks nobody whether it fits.
-    pub fn assign(
-        &mut self,
-        workload: Workload,
-        node: NodeKey,
-    ) -> Result<Option<NodeKey>, ClusterError> {
-        let at = self
-            .position(node)
-            .map_err(|_| ClusterError::UnknownNode(node))?;
+    pub fn assign(&mut self, workload: Workload, node: NodeKey) -> Result<Option<NodeKey>, ClusterError> {
+        let at = self.position(node).map_err(|_| ClusterError::UnknownNode(node))?;
         if let Some(dimension) = workload.request.out_of_range() {
             return Err(ClusterError::RequestOutOfRange {
                 workload: workload.id,
@@ -210,16 +192,12 @@ impl Cluster {
     }
 
     pub fn workload(&self, workload: WorkloadKey) -> Option<(&Workload, NodeKey)> {
-        self.placed
-            .get(&workload)
-            .map(|placed| (&placed.workload, placed.node))
+        self.placed.get(&workload).map(|placed| (&placed.workload, placed.node))
     }
 
     /// All that is placed, in the order of the workloads' keys.
     pub fn workloads(&self) -> impl Iterator<Item = (&Workload, NodeKey)> {
-        self.placed
-            .values()
-            .map(|placed| (&placed.workload, placed.node))
+        self.placed.values().map(|placed| (&placed.workload, placed.node))
     }
 
     pub fn workloads_on(&self, node: NodeKey) -> impl Iterator<Item = &Workload> {
@@ -268,8 +246,9 @@ impl Cluster {
     }
 
     fn measure(&mut self) {
-        self.largest = self.slots.iter().fold(Resources::ZERO, |most, slot| {
-            most.max(slot.node.allocatable)
-        });
+        self.largest = self
+            .slots
+            .iter()
+            .fold(Resources::ZERO, |most, slot| most.max(slot.node.allocatable));
     }
 }

@@ -32,11 +32,7 @@ pub struct Move {
     pub to: NodeKey,
 }
 
-pub fn evacuate(
-    cluster: &Cluster,
-    policy: &Policy,
-    node: NodeKey,
-) -> Result<Evacuation, ClusterError> {
+pub fn evacuate(cluster: &Cluster, policy: &Policy, node: NodeKey) -> Result<Evacuation, ClusterError> {
     if cluster.node(node).is_none() {
         return Err(ClusterError::UnknownNode(node));
     }
@@ -48,12 +44,7 @@ pub fn evacuate(
         }
     });
     let mut leaving: Vec<Workload> = cluster.workloads_on(node).cloned().collect();
-    leaving.sort_by_key(|workload| {
-        (
-            Reverse(size_ppm(workload.request, cluster.largest())),
-            workload.id,
-        )
-    });
+    leaving.sort_by_key(|workload| (Reverse(size_ppm(workload.request, cluster.largest())), workload.id));
 
     let mut plan = Evacuation {
         node,
@@ -78,7 +69,6 @@ pub fn evacuate(
 
 /// The largest of its demands, each against the largest node.
 fn size_ppm(request: Resources, largest: Resources) -> i64 {
-    let scaled =
-        |dimension| request.get(dimension).saturating_mul(PPM) / largest.get(dimension).max(1);
+    let scaled = |dimension| request.get(dimension).saturating_mul(PPM) / largest.get(dimension).max(1);
     Dimension::ALL.into_iter().map(scaled).max().unwrap_or(0)
 }

@@ -46,9 +46,7 @@ pub fn headroom(cluster: &Cluster, policy: &Policy, kind: &Workload) -> Headroom
 
     let mut left = match policy.reserve() {
         Reserve::None => i64::MAX,
-        Reserve::FractionPpm(_) => times(question.reserve_slack(), question.demand, |d| {
-            policy.reserves(d)
-        }),
+        Reserve::FractionPpm(_) => times(question.reserve_slack(), question.demand, |d| policy.reserves(d)),
     };
     let mut full = cluster.clone();
     let mut nodes = Vec::new();
@@ -78,9 +76,7 @@ pub fn headroom(cluster: &Cluster, policy: &Policy, kind: &Workload) -> Headroom
 
 /// How often `demand` is contained in `free`, in the resources that count.
 fn times(free: Resources, demand: Resources, counts: impl Fn(Dimension) -> bool) -> i64 {
-    let demanded = Dimension::ALL
-        .into_iter()
-        .filter(|&d| counts(d) && demand.get(d) > 0);
+    let demanded = Dimension::ALL.into_iter().filter(|&d| counts(d) && demand.get(d) > 0);
     demanded
         .map(|d| free.get(d).max(0) / demand.get(d))
         .min()

@@ -72,14 +72,8 @@ fn write_uuid(value: u128, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 
 fn parse_uuid(text: &str) -> Option<u128> {
     let groups: Vec<&str> = text.split('-').collect();
-    let shaped = groups.len() == GROUPS.len()
-        && groups
-            .iter()
-            .zip(GROUPS)
-            .all(|(group, length)| group.len() == length);
-    let hexadecimal = text
-        .bytes()
-        .all(|byte| byte == b'-' || byte.is_ascii_hexdigit());
+    let shaped = groups.len() == GROUPS.len() && groups.iter().zip(GROUPS).all(|(group, length)| group.len() == length);
+    let hexadecimal = text.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit());
     if shaped && hexadecimal {
         u128::from_str_radix(&groups.concat(), 16).ok()
     } else {
@@ -108,10 +102,7 @@ mod tests {
             "+192f0c1-2345-7abc-8def-0123456789ab",
         ] {
             let json = serde_json::to_string(text).unwrap();
-            assert!(
-                serde_json::from_str::<WorkloadKey>(&json).is_err(),
-                "{text}"
-            );
+            assert!(serde_json::from_str::<WorkloadKey>(&json).is_err(), "{text}");
         }
     }
 }

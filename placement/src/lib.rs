@@ -25,8 +25,7 @@ pub use evacuate::{Evacuation, Move, evacuate};
 pub use headroom::{Headroom, NodeHeadroom, headroom};
 pub use key::{NodeKey, WorkloadKey};
 pub use model::{
-    Admission, Availability, Labels, Node, Placement, Taint, TaintEffect, Toleration,
-    VolumeLocality, Workload,
+    Admission, Availability, Labels, Node, Placement, Taint, TaintEffect, Toleration, VolumeLocality, Workload,
 };
 pub use place::{Decision, Purpose, place, place_for};
 pub use policy::{Policy, PolicyError, PolicySpec, Reserve};

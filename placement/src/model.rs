@@ -59,10 +59,7 @@ pub struct Toleration {
 impl Toleration {
     pub fn tolerates(&self, taint: &Taint) -> bool {
         self.key.as_ref().is_none_or(|key| *key == taint.key)
-            && self
-                .value
-                .as_ref()
-                .is_none_or(|value| *value == taint.value)
+            && self.value.as_ref().is_none_or(|value| *value == taint.value)
             && self.effect.is_none_or(|effect| effect == taint.effect)
     }
 }
@@ -136,15 +133,11 @@ impl Workload {
     }
 
     pub fn tolerates(&self, taint: &Taint) -> bool {
-        self.tolerations
-            .iter()
-            .any(|toleration| toleration.tolerates(taint))
+        self.tolerations.iter().any(|toleration| toleration.tolerates(taint))
     }
 
     pub fn selects(&self, labels: &Labels) -> bool {
-        self.selector
-            .iter()
-            .all(|(key, value)| labels.get(key) == Some(value))
+        self.selector.iter().all(|(key, value)| labels.get(key) == Some(value))
     }
 }
 

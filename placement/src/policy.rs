@@ -70,16 +70,8 @@ pub struct PolicyError {
 
 impl fmt::Display for PolicyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            field,
-            value,
-            min,
-            max,
-        } = self;
-        write!(
-            f,
-            "{field} is {value}, but has to be between {min} and {max}"
-        )
+        let Self { field, value, min, max } = self;
+        write!(f, "{field} is {value}, but has to be between {min} and {max}")
     }
 }
 
@@ -96,39 +88,18 @@ impl Policy {
             if (min..=max).contains(&value) {
                 Ok(())
             } else {
-                Err(PolicyError {
-                    field,
-                    value,
-                    min,
-                    max,
-                })
+                Err(PolicyError { field, value, min, max })
             }
         };
-        within(
-            "cpu_overcommit_ppm",
-            spec.cpu_overcommit_ppm,
-            CPU_OVERCOMMIT,
-        )?;
-        within(
-            "mem_overcommit_ppm",
-            spec.mem_overcommit_ppm,
-            MEM_OVERCOMMIT,
-        )?;
+        within("cpu_overcommit_ppm", spec.cpu_overcommit_ppm, CPU_OVERCOMMIT)?;
+        within("mem_overcommit_ppm", spec.mem_overcommit_ppm, MEM_OVERCOMMIT)?;
         if let Reserve::FractionPpm(fraction) = spec.reserve {
             within("reserve.fraction_ppm", fraction, RESERVE)?;
         }
         let amounts = (0, Resources::MAX_AMOUNT);
-        within(
-            "setup_reserve.cpu_milli",
-            spec.setup_reserve.cpu_milli,
-            amounts,
-        )?;
+        within("setup_reserve.cpu_milli", spec.setup_reserve.cpu_milli, amounts)?;
         within("setup_reserve.mem_mib", spec.setup_reserve.mem_mib, amounts)?;
-        within(
-            "setup_reserve.disk_mib",
-            spec.setup_reserve.disk_mib,
-            amounts,
-        )?;
+        within("setup_reserve.disk_mib", spec.setup_reserve.disk_mib, amounts)?;
         within("setup_reserve.pods", spec.setup_reserve.pods, amounts)?;
         Ok(Self { spec })
     }
@@ -149,9 +120,7 @@ impl Policy {
     /// the plan requests. Disk and pods are promised once. A limit of zero is no limit, and gives nothing to divide.
     /// A plan whose request is within its limit gets a request within its limit, which Kubernetes insists on.
     pub fn written_request(&self, plan_request: Resources, plan_limit: Resources) -> Resources {
-        let share = |limit: i64, ratio: i64| {
-            limit.max(0).saturating_mul(PPM).saturating_add(ratio - 1) / ratio
-        };
+        let share = |limit: i64, ratio: i64| limit.max(0).saturating_mul(PPM).saturating_add(ratio - 1) / ratio;
         let limit = plan_limit.in_range();
         let shared = Resources {
             cpu_milli: share(limit.cpu_milli, self.spec.cpu_overcommit_ppm),
@@ -167,8 +136,7 @@ impl Policy {
             return Resources::ZERO;
         };
         let part = |amount: i64| {
-            let rounded_up =
-                (i128::from(amount) * i128::from(fraction) + i128::from(PPM - 1)) / i128::from(PPM);
+            let rounded_up = (i128::from(amount) * i128::from(fraction) + i128::from(PPM - 1)) / i128::from(PPM);
             i64::try_from(rounded_up).unwrap_or(i64::MAX)
         };
         Resources {
@@ -253,30 +221,21 @@ mod tests {
             (
                 "setup_reserve.cpu_milli",
                 PolicySpec {
-                    setup_reserve: Resources {
-                        cpu_milli: -1,
-                        ..setup
-                    },
+                    setup_reserve: Resources { cpu_milli: -1, ..setup },
                     ..good
                 },
             ),
             (
                 "setup_reserve.mem_mib",
                 PolicySpec {
-                    setup_reserve: Resources {
-                        mem_mib: -1,
-                        ..setup
-                    },
+                    setup_reserve: Resources { mem_mib: -1, ..setup },
                     ..good
                 },
             ),
             (
                 "setup_reserve.disk_mib",
                 PolicySpec {
-                    setup_reserve: Resources {
-                        disk_mib: -1,
-                        ..setup
-                    },
+                    setup_reserve: Resources { disk_mib: -1, ..setup },
                     ..good
                 },
             ),
@@ -324,15 +283,8 @@ mod tests {
             (policy(3 * PPM, 1_500_000), amount(334, 683)),
         ];
         for (policy, written) in cases {
-            assert_eq!(
-                policy.written_request(request, limit),
-                written,
-                "{policy:?}"
-            );
+            assert_eq!(policy.written_request(request, limit), written, "{policy:?}");
         }
-        assert_eq!(
-            policy(PPM, PPM).written_request(request, Resources::ZERO),
-            request
-        );
+        assert_eq!(policy(PPM, PPM).written_request(request, Resources::ZERO), request);
     }
 }

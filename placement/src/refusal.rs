@@ -55,11 +55,7 @@ impl Reason {
 
     /// Reads after a number of nodes: "2 are short of memory".
     fn of_nodes(self, count: u32) -> String {
-        let (is, has) = if count == 1 {
-            ("is", "has")
-        } else {
-            ("are", "have")
-        };
+        let (is, has) = if count == 1 { ("is", "has") } else { ("are", "have") };
         match self {
             Self::NoNodes => format!("{is} missing"),
             Self::Removed => format!("{is} removed"),
@@ -156,19 +152,13 @@ fn furthest(rejected: &Counts) -> Reason {
             (reason, 0)
         }
     };
-    let last = rejected
-        .iter()
-        .max_by_key(|&(&reason, &count)| key(reason, count));
+    let last = rejected.iter().max_by_key(|&(&reason, &count)| key(reason, count));
     last.map_or(Reason::NoNodes, |(&reason, _)| reason)
 }
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "No node takes this workload: {} is in the way",
-            self.binding
-        )?;
+        write!(f, "No node takes this workload: {} is in the way", self.binding)?;
         for (i, (reason, count)) in self.rejected.iter().enumerate() {
             let separator = if i == 0 { ". Of the nodes," } else { "," };
             write!(f, "{separator} {count} {}", reason.of_nodes(*count))?;

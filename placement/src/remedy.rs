@@ -50,10 +50,7 @@ impl Change {
     pub fn apply(&self, cluster: &Cluster) -> Cluster {
         let mut after = cluster.clone();
         match self {
-            Self::Existing {
-                node,
-                free_anywhere,
-            } => {
+            Self::Existing { node, free_anywhere } => {
                 if let Some(change) = node {
                     after.alter(change.node, |node| {
                         if change.become_ready {
@@ -93,10 +90,7 @@ impl Change {
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Existing {
-                node,
-                free_anywhere,
-            } => {
+            Self::Existing { node, free_anywhere } => {
                 let mut steps = Vec::new();
                 if let Some(NodeChange {
                     name,
@@ -110,9 +104,7 @@ impl fmt::Display for Change {
                     steps.extend(open.then(|| format!("node {name} is opened")));
                     steps.extend((!free.is_zero()).then(|| format!("free {free} on node {name}")));
                 }
-                steps.extend(
-                    (!free_anywhere.is_zero()).then(|| format!("free {free_anywhere} on any node")),
-                );
+                steps.extend((!free_anywhere.is_zero()).then(|| format!("free {free_anywhere} on any node")));
                 f.write_str(&steps.join(", and "))
             }
             Self::NewNode {
@@ -167,10 +159,7 @@ fn needed(question: &Question<'_>, slot: &Slot) -> Option<NodeChange> {
     })
 }
 
-pub(crate) fn smallest_change(
-    question: &Question<'_>,
-    nearest: Option<NodeChange>,
-) -> Option<Change> {
+pub(crate) fn smallest_change(question: &Question<'_>, nearest: Option<NodeChange>) -> Option<Change> {
     nearest
         .and_then(|change| on_existing(question, change))
         .or_else(|| on_new_node(question))
@@ -233,11 +222,7 @@ fn for_reserve(question: &Question<'_>) -> Resources {
         i64::try_from(scaled).unwrap_or(i64::MAX).saturating_add(2)
     });
     let counted = |dimension, amount| {
-        if question.policy.reserves(dimension) {
-            amount
-        } else {
-            0
-        }
+        if question.policy.reserves(dimension) { amount } else { 0 }
     };
     Resources {
         cpu_milli: counted(Dimension::Cpu, needed.cpu_milli),
@@ -262,9 +247,9 @@ fn free_where_counted(cluster: &mut Cluster, amount: Resources) {
         .map(|slot| slot.node.id)
         .collect();
     for node in counted {
-        let leaving = cluster.occupied(node).map_or(Resources::ZERO, |occupied| {
-            occupied.max(Resources::ZERO).min(rest)
-        });
+        let leaving = cluster
+            .occupied(node)
+            .map_or(Resources::ZERO, |occupied| occupied.max(Resources::ZERO).min(rest));
         cluster.occupy(node, Resources::ZERO.minus(leaving));
         rest = rest.minus(leaving);
     }

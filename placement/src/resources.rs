@@ -37,9 +37,7 @@ impl fmt::Display for Dimension {
 }
 
 /// An amount of each resource: thousandths of a CPU, MiB of memory, MiB of the node's own disk, pods.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Resources {
     pub cpu_milli: i64,

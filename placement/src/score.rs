@@ -36,13 +36,8 @@ pub fn softness(node: &Node, workload: &Workload) -> u32 {
 /// Absolute amounts against the largest capacity, not shares of the node's own: a share would call a small empty
 /// node as good as a large one and waste the room where the large pods still fit.
 pub fn scaled_sum_ppm(amount: Resources, largest: Resources) -> i64 {
-    let scaled = |dimension| {
-        amount.get(dimension).max(0).saturating_mul(PPM) / largest.get(dimension).max(1)
-    };
-    Dimension::ALL
-        .into_iter()
-        .map(scaled)
-        .fold(0, i64::saturating_add)
+    let scaled = |dimension| amount.get(dimension).max(0).saturating_mul(PPM) / largest.get(dimension).max(1);
+    Dimension::ALL.into_iter().map(scaled).fold(0, i64::saturating_add)
 }
 
 #[cfg(test)]

@@ -1,0 +1,3 @@
+//! What the customer bought: desired and observed.
+
+pub mod phase;
