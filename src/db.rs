@@ -4,6 +4,7 @@
 //! PostgreSQL, where they cannot be seen); 5 s to get one (longer than any healthy transaction, shorter than a client's
 //! patience); a statement is cut at 15 s and an idle transaction at 30 s, so that a bug cannot hold the placement lock.
 
+pub mod binaries;
 pub mod embedded;
 pub mod signal;
 

@@ -2,6 +2,7 @@
 
 pub mod extract;
 pub mod idempotency;
+pub mod layers;
 pub mod limit;
 pub mod page;
 pub mod problem;

@@ -3,6 +3,7 @@
 //! Start at `docs/architecture.md`; each folder here is one domain, `app` alone knows them all.
 
 pub mod audit;
+pub mod catalog;
 pub mod clock;
 pub mod config;
 pub mod crash;

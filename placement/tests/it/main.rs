@@ -1,0 +1,12 @@
+//! Tests of the placement engine through its public face.
+
+mod checker;
+mod constraints;
+mod definitions;
+mod evacuation;
+mod histories;
+mod policies;
+mod properties;
+mod refusals;
+mod seed_hardware;
+mod support;

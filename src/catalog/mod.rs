@@ -1,0 +1,3 @@
+//! The catalogue: which services can be bought, in which plans, under which terms.
+
+pub mod template;
