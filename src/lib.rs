@@ -13,6 +13,7 @@ pub mod db;
 pub mod events;
 pub mod http;
 pub mod identity;
+pub mod instances;
 pub mod kube;
 pub mod nodes;
 pub mod operations;

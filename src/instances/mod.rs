@@ -1,0 +1,4 @@
+//! What the customer bought: desired and observed.
+
+pub mod phase;
+pub mod status;
