@@ -2,10 +2,14 @@
 
 use std::time::Duration;
 
-/// What takes time in the cluster. `Delays::default()` is brisk enough for a demo, `Delays::none()` is for tests and
-/// benches that measure the control plane alone.
+/// What takes time in the cluster. `Delays::lifelike()`, the default, is brisk enough for a demo; `Delays::zero()` is
+/// for tests and benches that measure the control plane alone.
 #[derive(Clone, Debug)]
 pub struct Delays {
+    /// How long one second of a specification lasts: grace periods, tolerations, probe periods, back-offs.
+    pub second: Duration,
+    /// From a pod's creation until it is given a node (in whole seconds of its creation time).
+    pub schedule: Duration,
     /// Pulling an image that the node does not have yet.
     pub pull: Duration,
     /// From a container's creation until it runs.
@@ -28,7 +32,16 @@ pub struct Delays {
 
 impl Default for Delays {
     fn default() -> Self {
+        Self::lifelike()
+    }
+}
+
+impl Delays {
+    /// Work takes some hundred milliseconds; everything that Kubernetes states in seconds lasts as long as it says.
+    pub fn lifelike() -> Self {
         Self {
+            second: Duration::from_secs(1),
+            schedule: Duration::ZERO,
             pull: Duration::from_millis(800),
             start: Duration::from_millis(300),
             ready: Duration::from_millis(700),
@@ -40,19 +53,25 @@ impl Default for Delays {
             namespace_linger: Duration::from_millis(500),
         }
     }
-}
 
-impl Delays {
-    /// Work takes no time; the periods of heartbeat and node monitoring stay, since they are not work.
-    pub fn none() -> Self {
+    /// Work takes no time, and a stated second lasts ten milliseconds. Heartbeat and node monitoring keep their pace,
+    /// since they are not work: a test about a lost node sets them as it needs.
+    pub fn zero() -> Self {
         Self {
+            second: Duration::from_millis(10),
             pull: Duration::ZERO,
             start: Duration::ZERO,
             ready: Duration::ZERO,
             stop: Duration::ZERO,
             provision: Duration::ZERO,
+            pod_gc_period: Duration::ZERO,
             namespace_linger: Duration::ZERO,
-            ..Self::default()
+            ..Self::lifelike()
         }
+    }
+
+    /// So many seconds of a specification.
+    pub(crate) fn seconds(&self, count: u64) -> Duration {
+        self.second.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX))
     }
 }

@@ -61,14 +61,25 @@ pub struct ContainerSelector {
 impl ContainerSelector {
     /// All containers of pods with this label.
     pub fn label(key: &str, value: &str) -> Self {
-        Self { label: Some((key.to_owned(), value.to_owned())), ..Self::default() }
+        Self {
+            label: Some((key.to_owned(), value.to_owned())),
+            ..Self::default()
+        }
     }
 
     fn matches(&self, pod: &Value, container: &str) -> bool {
         let metadata = &pod["metadata"];
-        self.namespace.as_deref().is_none_or(|ns| metadata["namespace"] == ns)
-            && self.label.as_ref().is_none_or(|(key, value)| metadata["labels"][key] == value.as_str())
-            && self.container.as_deref().is_none_or(|name| name == container)
+        self.namespace
+            .as_deref()
+            .is_none_or(|ns| metadata["namespace"] == ns)
+            && self
+                .label
+                .as_ref()
+                .is_none_or(|(key, value)| metadata["labels"][key] == value.as_str())
+            && self
+                .container
+                .as_deref()
+                .is_none_or(|name| name == container)
     }
 }
 
@@ -120,7 +131,10 @@ impl Default for Faults {
 impl std::fmt::Debug for Faults {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let state = self.state();
-        f.debug_struct("Faults").field("dead_nodes", &state.dead_nodes).field("api", &state.api).finish_non_exhaustive()
+        f.debug_struct("Faults")
+            .field("dead_nodes", &state.dead_nodes)
+            .field("api", &state.api)
+            .finish_non_exhaustive()
     }
 }
 
@@ -155,7 +169,9 @@ impl Faults {
 impl Faults {
     /// Cuts a node's power: its containers and kubelet stop, its lease is no longer renewed.
     pub fn kill_node(&self, node: &str) {
-        self.change(|s| drop(s.dead_nodes.insert(node.to_owned())));
+        self.change(|s| {
+            s.dead_nodes.insert(node.to_owned());
+        });
     }
 
     /// Gives a node its power and its full speed back; its kubelet restarts the containers that should run.
@@ -168,7 +184,9 @@ impl Faults {
 
     /// Everything that a kubelet does on this node takes `factor` times as long.
     pub fn slow_node(&self, node: &str, factor: u32) {
-        self.change(|s| drop(s.slow_nodes.insert(node.to_owned(), factor.max(1))));
+        self.change(|s| {
+            s.slow_nodes.insert(node.to_owned(), factor.max(1));
+        });
     }
 
     pub fn node_is_dead(&self, node: &str) -> bool {
@@ -185,27 +203,48 @@ impl Faults {
 impl Faults {
     /// Pulls of images whose reference contains `part` fail from now on.
     pub fn fail_pulls(&self, part: &str) {
-        self.change(|s| drop(s.failing_pulls.insert(part.to_owned())));
+        self.change(|s| {
+            s.failing_pulls.insert(part.to_owned());
+        });
     }
 
     /// Ends `fail_pulls` with the same `part`.
     pub fn mend_pulls(&self, part: &str) {
-        self.change(|s| drop(s.failing_pulls.remove(part)));
+        self.change(|s| {
+            s.failing_pulls.remove(part);
+        });
     }
 
     pub fn pull_fails(&self, image: &str) -> bool {
-        self.state().failing_pulls.iter().any(|part| image.contains(part.as_str()))
+        self.state()
+            .failing_pulls
+            .iter()
+            .any(|part| image.contains(part.as_str()))
     }
 
     /// Running containers of the selection end with `exit_code`: each time that one runs, `times` times in all or,
     /// with `None`, until `stop_crashes`.
     pub fn crash(&self, selector: ContainerSelector, exit_code: i32, times: Option<usize>) {
-        self.add_crash(selector, Crash { exit_code, out_of_memory: false }, times);
+        self.add_crash(
+            selector,
+            Crash {
+                exit_code,
+                out_of_memory: false,
+            },
+            times,
+        );
     }
 
     /// As `crash`, by the kernel for want of memory (exit code 137, reason `OOMKilled`).
     pub fn out_of_memory(&self, selector: ContainerSelector, times: Option<usize>) {
-        self.add_crash(selector, Crash { exit_code: 137, out_of_memory: true }, times);
+        self.add_crash(
+            selector,
+            Crash {
+                exit_code: 137,
+                out_of_memory: true,
+            },
+            times,
+        );
     }
 
     fn add_crash(&self, selector: ContainerSelector, crash: Crash, times: Option<usize>) {
@@ -222,7 +261,10 @@ impl Faults {
     /// How this running container must end now, if it must; counts as one of the fault's times.
     pub fn take_crash(&self, pod: &Value, container: &str) -> Option<Crash> {
         let mut state = self.state();
-        let at = state.crashes.iter().position(|(selector, ..)| selector.matches(pod, container))?;
+        let at = state
+            .crashes
+            .iter()
+            .position(|(selector, ..)| selector.matches(pod, container))?;
         let (_, crash, times) = &mut state.crashes[at];
         let crash = *crash;
         if let Some(left) = times {
@@ -250,7 +292,11 @@ impl Faults {
     }
 
     pub fn sickness(&self, pod: &Value, container: &str) -> Option<Sickness> {
-        self.state().sick.iter().find(|(selector, _)| selector.matches(pod, container)).map(|(_, sickness)| *sickness)
+        self.state()
+            .sick
+            .iter()
+            .find(|(selector, _)| selector.matches(pod, container))
+            .map(|(_, sickness)| *sickness)
     }
 }
 
@@ -260,7 +306,13 @@ impl Faults {
     pub fn inject_api(&self, verb: &str, resource: &str, times: usize, fault: ApiFault) {
         let unless_any = |text: &str| (text != "*").then(|| text.to_owned());
         let (verb, resource) = (unless_any(verb), unless_any(resource));
-        self.add_api_rule(ApiRule { verb, resource, namespace: None, when: When::Next(times), fault });
+        self.add_api_rule(ApiRule {
+            verb,
+            resource,
+            namespace: None,
+            when: When::Next(times),
+            fault,
+        });
     }
 
     /// Adds a rule; the first rule that applies to a request wins.
@@ -310,7 +362,11 @@ impl Faults {
     }
 
     fn draw_ppm(&self) -> u32 {
-        self.0.rng.lock().unwrap_or_else(PoisonError::into_inner).random_range(0..1_000_000)
+        self.0
+            .rng
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .random_range(0..1_000_000)
     }
 
     /// Cuts every open watch.
@@ -345,16 +401,30 @@ mod tests {
         let faults = Faults::seeded(7);
         faults.inject_api("create", "pods", 2, ApiFault::Status(500));
         assert_eq!(faults.api("get", "", "pods", None, None), None);
-        assert_eq!(faults.api("create", "", "pods", None, None), Some(ApiFault::Status(500)));
-        assert_eq!(faults.api("create", "", "pods", None, None), Some(ApiFault::Status(500)));
+        assert_eq!(
+            faults.api("create", "", "pods", None, None),
+            Some(ApiFault::Status(500))
+        );
+        assert_eq!(
+            faults.api("create", "", "pods", None, None),
+            Some(ApiFault::Status(500))
+        );
         assert_eq!(faults.api("create", "", "pods", None, None), None);
 
         let draws = |seed| {
             let faults = Faults::seeded(seed);
             let when = When::Chance { ppm: 500_000 };
             let fault = ApiFault::Status(503);
-            faults.add_api_rule(ApiRule { verb: None, resource: None, namespace: None, when, fault });
-            (0..64).map(|_| faults.api("get", "", "pods", None, None).is_some()).collect::<Vec<_>>()
+            faults.add_api_rule(ApiRule {
+                verb: None,
+                resource: None,
+                namespace: None,
+                when,
+                fault,
+            });
+            (0..64)
+                .map(|_| faults.api("get", "", "pods", None, None).is_some())
+                .collect::<Vec<_>>()
         };
         assert_eq!(draws(1), draws(1));
         assert_ne!(draws(1), draws(2));
@@ -365,10 +435,19 @@ mod tests {
     fn crashes_are_selected_and_counted() {
         let faults = Faults::default();
         let pod = json!({"metadata": {"namespace": "a", "labels": {"app": "x"}}});
-        let selector = ContainerSelector { container: Some("app".into()), ..ContainerSelector::label("app", "x") };
+        let selector = ContainerSelector {
+            container: Some("app".into()),
+            ..ContainerSelector::label("app", "x")
+        };
         faults.crash(selector, 3, Some(1));
         assert_eq!(faults.take_crash(&pod, "db"), None);
-        assert_eq!(faults.take_crash(&pod, "app"), Some(Crash { exit_code: 3, out_of_memory: false }));
+        assert_eq!(
+            faults.take_crash(&pod, "app"),
+            Some(Crash {
+                exit_code: 3,
+                out_of_memory: false
+            })
+        );
         assert_eq!(faults.take_crash(&pod, "app"), None);
     }
 }

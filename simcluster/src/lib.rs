@@ -3,11 +3,13 @@
 //! A test instrument and the embedded default, not a second Kubernetes: it has what Lumbung's client, its tests and its
 //! chaos use, measured against transcripts of a real API server; everything else answers 501. See README.md.
 
+mod app;
 mod bootstrap;
 pub mod clock;
 pub mod controllers;
 pub mod delays;
 pub mod faults;
+mod kubelet;
 pub mod logs;
 pub mod node;
 pub mod resource;
