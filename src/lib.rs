@@ -2,6 +2,7 @@
 //!
 //! Start at `docs/architecture.md`; each folder here is one domain, `app` alone knows them all.
 
+pub mod app;
 pub mod audit;
 pub mod catalog;
 pub mod billing;
@@ -14,6 +15,7 @@ pub mod events;
 pub mod http;
 pub mod identity;
 pub mod instances;
+pub mod keys;
 pub mod kube;
 pub mod nodes;
 pub mod operations;
