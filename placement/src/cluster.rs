@@ -26,9 +26,8 @@ pub(crate) struct Slot {
 
 impl Slot {
     fn new(occupied: Resources, node: Node) -> Self {
-        let plain = node.availability == Availability::Ready
-            && node.admission == Admission::Open
-            && node.taints.is_empty();
+        let plain =
+            node.availability == Availability::Ready && node.admission == Admission::Open && node.taints.is_empty();
         Self {
             key: node.id,
             allocatable: node.allocatable,
@@ -90,20 +89,10 @@ impl fmt::Display for ClusterError {
             Self::NodeInUse { node, workloads } => {
                 write!(f, "{workloads} workloads are still assigned to node {node}")
             }
-            Self::NodeOutOfRange {
-                node,
-                field,
-                dimension,
-            } => {
-                write!(
-                    f,
-                    "{field} {dimension} of node {node} has to be between 0 and {most}"
-                )
+            Self::NodeOutOfRange { node, field, dimension } => {
+                write!(f, "{field} {dimension} of node {node} has to be between 0 and {most}")
             }
-            Self::RequestOutOfRange {
-                workload,
-                dimension,
-            } => {
+            Self::RequestOutOfRange { workload, dimension } => {
                 write!(
                     f,
                     "the requested {dimension} of workload {workload} has to be between 0 and {most}"
@@ -160,9 +149,7 @@ impl Cluster {
 
     /// Forgets a node that nothing is assigned to. To take one out of service, set its admission instead.
     pub fn remove_node(&mut self, node: NodeKey) -> Result<(), ClusterError> {
-        let at = self
-            .position(node)
-            .map_err(|_| ClusterError::UnknownNode(node))?;
+        let at = self.position(node).map_err(|_| ClusterError::UnknownNode(node))?;
         let workloads = self.workloads_on(node).count();
         if workloads > 0 {
             return Err(ClusterError::NodeInUse { node, workloads });
@@ -173,14 +160,8 @@ impl Cluster {
     }
 
     /// Puts a workload on a node, or moves it there; returns where it was. Asks nobody whether it fits.
-    pub fn assign(
-        &mut self,
-        workload: Workload,
-        node: NodeKey,
-    ) -> Result<Option<NodeKey>, ClusterError> {
-        let at = self
-            .position(node)
-            .map_err(|_| ClusterError::UnknownNode(node))?;
+    pub fn assign(&mut self, workload: Workload, node: NodeKey) -> Result<Option<NodeKey>, ClusterError> {
+        let at = self.position(node).map_err(|_| ClusterError::UnknownNode(node))?;
         if let Some(dimension) = workload.request.out_of_range() {
             return Err(ClusterError::RequestOutOfRange {
                 workload: workload.id,
@@ -222,16 +203,12 @@ impl Cluster {
     }
 
     pub fn workload(&self, workload: WorkloadKey) -> Option<(&Workload, NodeKey)> {
-        self.placed
-            .get(&workload)
-            .map(|placed| (&placed.workload, placed.node))
+        self.placed.get(&workload).map(|placed| (&placed.workload, placed.node))
     }
 
     /// All that is placed, in the order of the workloads' keys.
     pub fn workloads(&self) -> impl Iterator<Item = (&Workload, NodeKey)> {
-        self.placed
-            .values()
-            .map(|placed| (&placed.workload, placed.node))
+        self.placed.values().map(|placed| (&placed.workload, placed.node))
     }
 
     pub fn workloads_on(&self, node: NodeKey) -> impl Iterator<Item = &Workload> {

@@ -52,9 +52,7 @@ pub fn place_for(
     purpose: Purpose,
 ) -> Result<Decision, Refusal> {
     let question = Question::new(cluster, policy, workload, purpose);
-    question
-        .decide()
-        .map_err(|counts| Refusal::explain(&question, counts))
+    question.decide().map_err(|counts| Refusal::explain(&question, counts))
 }
 
 /// Where the workload is now, and what it takes there.
@@ -81,12 +79,7 @@ pub(crate) struct Question<'a> {
 }
 
 impl<'a> Question<'a> {
-    pub fn new(
-        cluster: &'a Cluster,
-        policy: &'a Policy,
-        workload: &'a Workload,
-        purpose: Purpose,
-    ) -> Self {
+    pub fn new(cluster: &'a Cluster, policy: &'a Policy, workload: &'a Workload, purpose: Purpose) -> Self {
         let present = cluster.workload(workload.id).map(|(placed, node)| Present {
             node,
             request: placed.request,
@@ -147,9 +140,7 @@ impl<'a> Question<'a> {
 
     fn present_in(&self, cluster: &Cluster) -> Option<Present> {
         self.present.map(|present| Present {
-            counts_for_reserve: cluster
-                .slot(present.node)
-                .is_some_and(Slot::counts_for_reserve),
+            counts_for_reserve: cluster.slot(present.node).is_some_and(Slot::counts_for_reserve),
             ..present
         })
     }
@@ -266,8 +257,7 @@ impl<'a> Question<'a> {
     }
 
     pub fn free(&self, slot: &Slot) -> Resources {
-        slot.capacity(self.policy.setup_reserve())
-            .minus(self.occupied(slot))
+        slot.capacity(self.policy.setup_reserve()).minus(self.occupied(slot))
     }
 
     /// The resource that is the shortest, measured against the largest node.
@@ -277,15 +267,13 @@ impl<'a> Question<'a> {
             .filter(|&dimension| shortage.get(dimension) > 0);
         let first = short.next()?;
         let largest = self.cluster.largest();
-        let scaled =
-            |dimension| shortage.get(dimension).saturating_mul(PPM) / largest.get(dimension).max(1);
-        Some(short.fold(first, |worst, next| {
-            if scaled(next) > scaled(worst) {
-                next
-            } else {
-                worst
-            }
-        }))
+        let scaled = |dimension| shortage.get(dimension).saturating_mul(PPM) / largest.get(dimension).max(1);
+        Some(short.fold(
+            first,
+            |worst, next| {
+                if scaled(next) > scaled(worst) { next } else { worst }
+            },
+        ))
     }
 
     /// What is free for failover beyond the reserve, before this workload is placed; may be negative.
@@ -303,8 +291,7 @@ impl<'a> Question<'a> {
                 free = free.plus(slot.capacity(setup)).minus(slot.occupied);
             }
         }
-        free.plus(self.given_back())
-            .minus(self.policy.reserved(total))
+        free.plus(self.given_back()).minus(self.policy.reserved(total))
     }
 
     /// What placing this workload anew would free where the reserve counts.
@@ -315,23 +302,15 @@ impl<'a> Question<'a> {
     }
 
     fn shortage_of_reserve(&self) -> Resources {
-        if self.purpose == Purpose::Failover
-            || !Dimension::ALL.into_iter().any(|d| self.policy.reserves(d))
-        {
+        if self.purpose == Purpose::Failover || !Dimension::ALL.into_iter().any(|d| self.policy.reserves(d)) {
             return Resources::ZERO;
         }
         // Who takes no more than before is not refused for a reserve that others have spent.
         let grows = self
             .demand
             .minus(self.given_back())
-            .zip(
-                self.demand,
-                |more, demand| if more > 0 { demand } else { 0 },
-            );
-        let counted = Resources {
-            disk_mib: 0,
-            ..grows
-        };
+            .zip(self.demand, |more, demand| if more > 0 { demand } else { 0 });
+        let counted = Resources { disk_mib: 0, ..grows };
         self.reserve_slack().shortage(counted)
     }
 }
