@@ -142,12 +142,12 @@ impl Scheduler {
     }
 }
 
-/// Decides where `demand` goes, as if its own present placement were not there. Writes nothing.
+/// Decides where `demand` goes. The engine leaves its own present placement out of the sum, and prefers to stay there.
+/// Writes nothing.
 /// The caller holds the placement lock.
 pub async fn decide(conn: &mut PgConnection, scheduler: &Scheduler, demand: &Demand) -> Result<Decision, Error> {
-    let mut cluster = snapshot::load(conn).await?;
+    let cluster = snapshot::load(conn).await?;
     let workload = scheduler.workload(demand);
-    cluster.remove(workload.id);
     let inner = placement::place(&cluster, &scheduler.policy, &workload)
         .map_err(|refusal| Error::Refused(Box::new(refusal)))?;
     let name = cluster.node(inner.node).map(|node| node.name.clone());
