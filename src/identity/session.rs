@@ -30,7 +30,7 @@ use crate::clock::{Ambient, Time};
 use crate::crypto::{self, MasterKey};
 use crate::telemetry;
 
-pub const GRACE: Duration = Duration::from_secs(60);
+pub const GRACE: Duration = Duration::from_mins(1);
 pub const LIFETIME: Duration = Duration::from_hours(30 * 24);
 pub const INACTIVITY: Duration = Duration::from_hours(14 * 24);
 const PREFIX: &str = "lrt_";
