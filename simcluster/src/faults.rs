@@ -69,17 +69,12 @@ impl ContainerSelector {
 
     fn matches(&self, pod: &Value, container: &str) -> bool {
         let metadata = &pod["metadata"];
-        self.namespace
-            .as_deref()
-            .is_none_or(|ns| metadata["namespace"] == ns)
+        self.namespace.as_deref().is_none_or(|ns| metadata["namespace"] == ns)
             && self
                 .label
                 .as_ref()
                 .is_none_or(|(key, value)| metadata["labels"][key] == value.as_str())
-            && self
-                .container
-                .as_deref()
-                .is_none_or(|name| name == container)
+            && self.container.as_deref().is_none_or(|name| name == container)
     }
 }
 

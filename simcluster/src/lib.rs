@@ -95,14 +95,25 @@ impl SimCluster {
     /// Makes the cluster's first objects, binds the address and starts the API and the engine on this runtime.
     pub async fn start(options: Options) -> io::Result<Self> {
         let cluster = Cluster::new(options.clock.clone(), options.seed, options.history);
-        let token = options.token.clone().unwrap_or_else(|| cluster.transact(|state| state.uid()));
+        let token = options
+            .token
+            .clone()
+            .unwrap_or_else(|| cluster.transact(|state| state.uid()));
         bootstrap::populate(&cluster, &options).map_err(io::Error::other)?;
         let listener = TcpListener::bind(options.listen).await?;
         let (faults, cancel) = (Faults::default(), CancellationToken::new());
         let engine = controllers::spawn(cluster.clone(), options.delays, faults.clone(), cancel.clone());
         let address = listener.local_addr()?;
         let calls = Mutex::default();
-        Ok(Self(Arc::new(Running { address, token, cluster, faults, engine, calls, cancel })))
+        Ok(Self(Arc::new(Running {
+            address,
+            token,
+            cluster,
+            faults,
+            engine,
+            calls,
+            cancel,
+        })))
     }
 
     pub fn url(&self) -> String {
@@ -133,7 +144,13 @@ impl SimCluster {
 
     /// Everything that clients have asked over HTTP so far, for holding a role against it.
     pub fn calls(&self) -> Vec<Call> {
-        self.0.calls.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+        self.0
+            .calls
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+            .cloned()
+            .collect()
     }
 
     /// Returns when the engine has nothing to do before time passes or somebody writes.

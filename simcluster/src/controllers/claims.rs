@@ -75,15 +75,12 @@ impl Controller for Claims {
 
 impl Claims {
     fn provision(&mut self, ctx: &Ctx<'_>, claim: &Value, key: &Key, queue: &mut Queue) {
-        let class_name = claim["spec"]["storageClassName"]
-            .as_str()
-            .unwrap_or_default();
+        let class_name = claim["spec"]["storageClassName"].as_str().unwrap_or_default();
         let Some(class) = ctx.view.get(&resource::STORAGE_CLASS, "", class_name) else {
             let (reason, message) = if class_name.is_empty() {
                 (
                     "FailedBinding",
-                    "no persistent volumes available for this claim and no storage class is set"
-                        .to_owned(),
+                    "no persistent volumes available for this claim and no storage class is set".to_owned(),
                 )
             } else {
                 (
@@ -102,18 +99,14 @@ impl Claims {
         if class["volumeBindingMode"] == "WaitForFirstConsumer" && node.is_none() {
             let message = "waiting for first consumer to be created before binding";
             if ctx.view.pods_using_claim(&key.0, &key.1).next().is_none() {
-                ctx.events(WHO)
-                    .normal(claim, "WaitForFirstConsumer", message);
+                ctx.events(WHO).normal(claim, "WaitForFirstConsumer", message);
             }
             return;
         }
-        let ready_at = *self
-            .being_made
-            .entry(uid(claim).to_owned())
-            .or_insert_with(|| {
-                announce(ctx, claim, class);
-                ctx.now + ctx.delays.provision
-            });
+        let ready_at = *self.being_made.entry(uid(claim).to_owned()).or_insert_with(|| {
+            announce(ctx, claim, class);
+            ctx.now + ctx.delays.provision
+        });
         if ready_at > ctx.now {
             queue.add_at(key.clone(), ready_at);
             return;
@@ -129,24 +122,19 @@ impl Claims {
 /// Says on the claim who makes its volume.
 fn announce(ctx: &Ctx<'_>, claim: &Value, class: &Value) {
     let provisioner = class["provisioner"].as_str().unwrap_or_default();
-    let _ = ctx.cluster.update(
-        &CLAIM,
-        text(claim, "namespace"),
-        text(claim, "name"),
-        WHO,
-        |claim| {
+    let _ = ctx
+        .cluster
+        .update(&CLAIM, text(claim, "namespace"), text(claim, "name"), WHO, |claim| {
             let annotations = &mut claim["metadata"]["annotations"];
             annotations["volume.beta.kubernetes.io/storage-provisioner"] = json!(provisioner);
             annotations["volume.kubernetes.io/storage-provisioner"] = json!(provisioner);
-        },
-    );
+        });
     let message = format!(
         "Waiting for a volume to be created either by the external provisioner '{provisioner}' or manually by the \
          system administrator. If volume creation is delayed, please verify that the provisioner is running and \
          correctly registered."
     );
-    ctx.events(WHO)
-        .normal(claim, "ExternalProvisioning", &message);
+    ctx.events(WHO).normal(claim, "ExternalProvisioning", &message);
 }
 
 /// Makes the volume and points the claim at it; `false` if the store refused.
@@ -173,8 +161,7 @@ fn make_volume(ctx: &Ctx<'_>, claim: &Value, class: &Value, node: Option<&str>) 
             .or(node);
         spec["hostPath"] = json!({"path": format!("/var/lib/rancher/k3s/storage/{name}"), "type": "DirectoryOrCreate"});
         let here = json!({"key": "kubernetes.io/hostname", "operator": "In", "values": [host]});
-        spec["nodeAffinity"] =
-            json!({"required": {"nodeSelectorTerms": [{"matchExpressions": [here]}]}});
+        spec["nodeAffinity"] = json!({"required": {"nodeSelectorTerms": [{"matchExpressions": [here]}]}});
     } else {
         spec["csi"] = json!({"driver": provisioner, "volumeHandle": name, "fsType": "ext4"});
     }
@@ -186,24 +173,19 @@ fn make_volume(ctx: &Ctx<'_>, claim: &Value, class: &Value, node: Option<&str>) 
     if made.is_err_and(|status| status.reason != "AlreadyExists") {
         return false;
     }
-    let _ = ctx
-        .cluster
-        .update_status(&VOLUME, "", &name, WHO, |volume| {
-            volume["status"]["phase"] = json!("Bound")
-        });
+    let _ = ctx.cluster.update_status(&VOLUME, "", &name, WHO, |volume| {
+        volume["status"]["phase"] = json!("Bound")
+    });
     let (ns, claim_name) = (text(claim, "namespace"), text(claim, "name"));
     let message = format!("Successfully provisioned volume {name}");
-    ctx.events(provisioner)
-        .normal(claim, "ProvisioningSucceeded", &message);
+    ctx.events(provisioner).normal(claim, "ProvisioningSucceeded", &message);
     let point = |claim: &mut Value| {
         claim["spec"]["volumeName"] = json!(name);
         let annotations = &mut claim["metadata"]["annotations"];
         annotations["pv.kubernetes.io/bind-completed"] = json!("yes");
         annotations["pv.kubernetes.io/bound-by-controller"] = json!("yes");
     };
-    ctx.cluster
-        .update(&CLAIM, ns, claim_name, WHO, point)
-        .is_ok()
+    ctx.cluster.update(&CLAIM, ns, claim_name, WHO, point).is_ok()
 }
 
 /// Completes the binding of a claim that names its volume.
@@ -211,11 +193,10 @@ fn bind(ctx: &Ctx<'_>, claim: &Value) {
     if claim["status"]["phase"] == "Bound" {
         return;
     }
-    let Some(volume) = ctx.view.get(
-        &VOLUME,
-        "",
-        claim["spec"]["volumeName"].as_str().unwrap_or_default(),
-    ) else {
+    let Some(volume) = ctx
+        .view
+        .get(&VOLUME, "", claim["spec"]["volumeName"].as_str().unwrap_or_default())
+    else {
         return;
     };
     let (ns, name) = (text(claim, "namespace"), text(claim, "name"));
@@ -225,9 +206,9 @@ fn bind(ctx: &Ctx<'_>, claim: &Value) {
         let take = |volume: &mut Value| volume["spec"]["claimRef"] = reference;
         let volume = text(volume, "name");
         let _ = ctx.cluster.update(&VOLUME, "", volume, WHO, take);
-        let _ = ctx.cluster.update_status(&VOLUME, "", volume, WHO, |v| {
-            v["status"]["phase"] = json!("Bound")
-        });
+        let _ = ctx
+            .cluster
+            .update_status(&VOLUME, "", volume, WHO, |v| v["status"]["phase"] = json!("Bound"));
     } else if taken_by["uid"] != uid(claim) {
         let message = format!(
             "volume \"{}\" already bound to a different claim.",
@@ -252,9 +233,7 @@ fn grow(ctx: &Ctx<'_>, claim: &Value) {
     if !bound || quantity(wanted) <= quantity(&claim["status"]["capacity"]["storage"]) {
         return;
     }
-    let class = claim["spec"]["storageClassName"]
-        .as_str()
-        .unwrap_or_default();
+    let class = claim["spec"]["storageClassName"].as_str().unwrap_or_default();
     let class = ctx.view.get(&resource::STORAGE_CLASS, "", class);
     if class.is_none_or(|class| class["allowVolumeExpansion"] != true) {
         return;
@@ -263,15 +242,11 @@ fn grow(ctx: &Ctx<'_>, claim: &Value) {
     let _ = ctx.cluster.update(&VOLUME, "", volume, WHO, |v| {
         v["spec"]["capacity"]["storage"] = wanted.clone()
     });
-    let _ = ctx.cluster.update_status(
-        &CLAIM,
-        text(claim, "namespace"),
-        text(claim, "name"),
-        WHO,
-        |claim| {
+    let _ = ctx
+        .cluster
+        .update_status(&CLAIM, text(claim, "namespace"), text(claim, "name"), WHO, |claim| {
             claim["status"]["capacity"]["storage"] = wanted.clone();
-        },
-    );
+        });
     ctx.events("volume_expand")
         .normal(claim, "VolumeResizeSuccessful", "Resize volume succeeded");
 }
@@ -279,15 +254,8 @@ fn grow(ctx: &Ctx<'_>, claim: &Value) {
 /// Lets a claim that is being deleted go once no pod uses it.
 fn unprotect(ctx: &Ctx<'_>, claim: &Value) {
     let (ns, name) = (text(claim, "namespace"), text(claim, "name"));
-    let used = ctx
-        .view
-        .pods_using_claim(ns, name)
-        .any(|(_, pod)| !is_terminal(pod));
-    if used
-        || !list(&claim["metadata"]["finalizers"])
-            .iter()
-            .any(|f| f == PROTECTION)
-    {
+    let used = ctx.view.pods_using_claim(ns, name).any(|(_, pod)| !is_terminal(pod));
+    if used || !list(&claim["metadata"]["finalizers"]).iter().any(|f| f == PROTECTION) {
         return;
     }
     let _ = ctx.cluster.update(&CLAIM, ns, name, WHO, |claim| {
@@ -310,9 +278,7 @@ fn reclaim(ctx: &Ctx<'_>, volume: &Value) {
     }
     let name = text(volume, "name");
     if volume["spec"]["persistentVolumeReclaimPolicy"] == "Delete" {
-        let _ = ctx
-            .cluster
-            .delete(&VOLUME, "", name, &DeleteOptions::default());
+        let _ = ctx.cluster.delete(&VOLUME, "", name, &DeleteOptions::default());
     } else if volume["status"]["phase"] != "Released" {
         let release = |volume: &mut Value| volume["status"]["phase"] = json!("Released");
         let _ = ctx.cluster.update_status(&VOLUME, "", name, WHO, release);

@@ -50,8 +50,7 @@ impl Requests {
 
     /// A resource list such as `allocatable` or `requests`; what is missing is 0.
     pub fn of_list(list: &Value) -> Self {
-        let unit =
-            |name: &str, per: i128| quantity(&list[name]).map_or(0, |milli| ceil_div(milli, per));
+        let unit = |name: &str, per: i128| quantity(&list[name]).map_or(0, |milli| ceil_div(milli, per));
         Self {
             cpu: unit("cpu", 1),
             memory: unit("memory", 1000),
@@ -110,9 +109,7 @@ fn parse(text: &str) -> Option<i128> {
         .parse()
         .ok()?;
     let scaled = digits.checked_mul(scale)?.checked_mul(1000)?;
-    let per = 10_i128
-        .pow(u32::try_from(fraction.len()).ok()?)
-        .checked_mul(divisor)?;
+    let per = 10_i128.pow(u32::try_from(fraction.len()).ok()?).checked_mul(divisor)?;
     let milli = ceil_div(scaled, per);
     Some(if negative { -milli } else { milli })
 }

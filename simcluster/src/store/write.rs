@@ -21,7 +21,11 @@ pub(crate) struct Writer<'a> {
 
 impl<'a> Writer<'a> {
     pub fn update(manager: &'a str) -> Self {
-        Self { manager, subresource: "", dry_run: false }
+        Self {
+            manager,
+            subresource: "",
+            dry_run: false,
+        }
     }
 
     pub fn on(mut self, subresource: &'a str) -> Self {
@@ -66,7 +70,11 @@ impl State {
         }
         object["apiVersion"] = kind.api_version().into();
         object["kind"] = kind.kind.into();
-        Ok(if writer.dry_run { Arc::new(object) } else { self.put(kind, key, object) })
+        Ok(if writer.dry_run {
+            Arc::new(object)
+        } else {
+            self.put(kind, key, object)
+        })
     }
 
     /// Gives a new object its server-owned metadata; the answer is its name.
@@ -113,7 +121,11 @@ impl State {
         if new == *old {
             return Ok(old);
         }
-        Ok(if writer.dry_run { Arc::new(new) } else { self.put(kind, key.clone(), new) })
+        Ok(if writer.dry_run {
+            Arc::new(new)
+        } else {
+            self.put(kind, key.clone(), new)
+        })
     }
 }
 

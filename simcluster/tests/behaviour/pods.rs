@@ -7,11 +7,7 @@ use crate::support::{NS, bare_pod, cluster, container, create, is_ready, pod};
 #[tokio::test]
 async fn a_bare_pod_runs_and_goes() {
     let sim = cluster().await;
-    create(
-        &sim,
-        &resource::POD,
-        bare_pod("ok", container("app", "nginx:1.29")),
-    );
+    create(&sim, &resource::POD, bare_pod("ok", container("app", "nginx:1.29")));
     sim.settle().await;
     let running = pod(&sim, "ok");
     assert!(is_ready(&running));
