@@ -15,5 +15,6 @@ pub mod identity;
 pub mod instances;
 pub mod kube;
 pub mod operations;
+pub mod scheduling;
 pub mod tasks;
 pub mod telemetry;

@@ -65,7 +65,10 @@ pub async fn open(
             key: key.to_owned(),
             source,
         };
-        let nonce = row.nonce.try_into().map_err(|_| failed(&row.key, crypto::Error::Forged))?;
+        let nonce = row
+            .nonce
+            .try_into()
+            .map_err(|_| failed(&row.key, crypto::Error::Forged))?;
         let sealed = Sealed {
             key_version: row.key_version,
             nonce,
