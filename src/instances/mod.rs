@@ -3,7 +3,9 @@
 //! A change of desire ([`desire`]) bumps `generation` and makes the row due; only [`reconcile`] touches Kubernetes, and
 //! whatever it reports it has seen. Rules without I/O live in [`phase`]; everything SQL in [`store`].
 
+pub mod admin;
 pub mod admission;
+pub mod backoff;
 pub mod create;
 pub mod desire;
 pub mod phase;
