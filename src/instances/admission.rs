@@ -36,13 +36,14 @@ pub async fn readmit(
 
 /// What an instance asks of a node.
 pub fn demand(instance: &Instance) -> Demand {
+    let signed = |value: u32| i32::try_from(value).unwrap_or(i32::MAX);
     Demand {
         instance_id: instance.id,
-        cpu_request_milli: instance.size.cpu_request_milli,
-        cpu_limit_milli: instance.size.cpu_limit_milli,
-        mem_request_mib: instance.size.mem_request_mib,
-        mem_limit_mib: instance.size.mem_limit_mib,
-        disk_mib: instance.size.disk_mib,
+        cpu_request_milli: signed(instance.plan.cpu_request_milli),
+        cpu_limit_milli: signed(instance.plan.cpu_limit_milli),
+        mem_request_mib: signed(instance.plan.mem_request_mib),
+        mem_limit_mib: signed(instance.plan.mem_limit_mib),
+        disk_mib: signed(instance.plan.disk_mib),
         volume_node: instance.volume_node_id,
     }
 }

@@ -5,8 +5,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rand::SeedableRng;
-use rand::rngs::StdRng;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -114,8 +112,7 @@ pub(super) fn generate(
     specs: &[SecretSpec],
     kept: &BTreeMap<String, String>,
 ) -> Result<BTreeMap<String, String>, template::GenerateError> {
-    let mut rng = StdRng::from_seed(ambient.entropy.bytes());
-    template::generate(specs, kept, &mut rng)
+    template::generate(specs, kept, &ambient.entropy)
 }
 
 #[cfg(test)]

@@ -7,49 +7,48 @@ pub mod admin;
 pub mod admission;
 pub mod backoff;
 pub mod create;
+pub mod credentials;
 pub mod desire;
+pub mod finish;
+pub mod http;
 pub mod phase;
 pub mod status;
 pub mod store;
+pub mod view;
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 
 use crate::operations::Operation;
 
 pub use create::{Created, New, create};
 pub use desire::set_entitlement;
+pub use manifests::ClusterSettings;
 pub use phase::{Entitled, Phase, Wanted};
 
 /// How services are put on the cluster.
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub base_domain: String,
-    pub ingress_class: String,
-    /// cert-manager ClusterIssuer; none means the ingress controller's own certificate.
-    pub cluster_issuer: Option<String>,
-    pub ingress_namespace: String,
-    pub ingress_pod_labels: BTreeMap<String, String>,
-    /// Where a pod finds its own public host inside the cluster.
-    pub ingress_address: Option<IpAddr>,
-    pub dns_namespace: String,
-    pub storage_class: String,
     /// A volume can follow its pod to another node.
     pub volumes_movable: bool,
+    pub cluster: ClusterSettings,
 }
 
 impl From<&crate::config::Cluster> for Settings {
     fn from(cluster: &crate::config::Cluster) -> Self {
         Self {
             base_domain: cluster.base_domain.clone(),
-            ingress_class: cluster.ingress_class.clone(),
-            cluster_issuer: cluster.cluster_issuer.clone(),
-            ingress_namespace: cluster.ingress_namespace.clone(),
-            ingress_pod_labels: BTreeMap::from([cluster.ingress_pod_label.clone()]),
-            ingress_address: cluster.ingress_address,
-            dns_namespace: "kube-system".to_owned(),
-            storage_class: cluster.storage_class.clone(),
             volumes_movable: cluster.volumes_movable,
+            cluster: ClusterSettings {
+                ingress_class: cluster.ingress_class.clone(),
+                cluster_issuer: cluster.cluster_issuer.clone(),
+                storage_class: cluster.storage_class.clone(),
+                ingress_namespace: cluster.ingress_namespace.clone(),
+                ingress_pod_labels: BTreeMap::from([cluster.ingress_pod_label.clone()]),
+                ingress_address: cluster.ingress_address,
+                dns_namespace: "kube-system".to_owned(),
+                image_pull_policy: None,
+            },
         }
     }
 }

@@ -123,6 +123,24 @@ pub async fn observe(
     Ok(done.rows_affected() > 0)
 }
 
+/// Leaves the row as it was seen before, and says when it is tried again. False when the lease was lost.
+pub async fn postpone(conn: &mut PgConnection, now: Time, claimed: &Claimed, next: Time) -> sqlx::Result<bool> {
+    let done = sqlx::query!(
+        "UPDATE service_instances
+            SET attempts = CASE WHEN generation = $3 THEN attempts + 1 ELSE 0 END, lease_until = NULL,
+                next_reconcile_at = CASE WHEN generation = $3 THEN $4 ELSE $5 END::timestamptz
+          WHERE id = $1 AND lease_token = $2",
+        claimed.instance.id,
+        claimed.lease_token,
+        claimed.instance.generation,
+        next as _,
+        now as _
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() > 0)
+}
+
 /// The tombstone: nothing is left of it. Its host and its name are free from here on.
 pub async fn bury(conn: &mut PgConnection, now: Time, claimed: &Claimed) -> sqlx::Result<bool> {
     let done = sqlx::query!(

@@ -5,11 +5,13 @@
 pub mod claim;
 pub mod namespaces;
 pub mod secrets;
+pub mod templates;
 
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::phase::{AdminState, Desire, Entitled, Phase, Wanted, effective};
+use crate::catalog::template::Plan;
 use crate::clock::Time;
 use crate::http::page::Window;
 
@@ -25,9 +27,7 @@ pub struct Instance {
     pub service_slug: String,
     pub service_name: String,
     pub plan_id: Uuid,
-    pub plan_code: String,
-    pub plan_name: String,
-    pub size: Size,
+    pub plan: Plan,
     pub name: String,
     pub host: String,
     pub inputs: serde_json::Value,
@@ -54,16 +54,6 @@ pub struct Instance {
     pub deleted_at: Option<Time>,
 }
 
-/// What the plan promises.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Size {
-    pub cpu_request_milli: i32,
-    pub cpu_limit_milli: i32,
-    pub mem_request_mib: i32,
-    pub mem_limit_mib: i32,
-    pub disk_mib: i32,
-}
-
 impl Instance {
     pub fn desire(&self) -> Desire {
         effective(self.wanted, self.entitled, self.held)
@@ -87,6 +77,7 @@ struct Row {
     plan_id: Uuid,
     plan_code: String,
     plan_name: String,
+    price_idr: i64,
     cpu_request_milli: i32,
     cpu_limit_milli: i32,
     mem_request_mib: i32,
@@ -118,6 +109,10 @@ struct Row {
     deleted_at: Option<Time>,
 }
 
+fn unsigned(value: i32) -> sqlx::Result<u32> {
+    u32::try_from(value).map_err(|error| sqlx::Error::Decode(error.into()))
+}
+
 impl TryFrom<Row> for Instance {
     type Error = sqlx::Error;
 
@@ -133,14 +128,15 @@ impl TryFrom<Row> for Instance {
             service_slug: row.service_slug,
             service_name: row.service_name,
             plan_id: row.plan_id,
-            plan_code: row.plan_code,
-            plan_name: row.plan_name,
-            size: Size {
-                cpu_request_milli: row.cpu_request_milli,
-                cpu_limit_milli: row.cpu_limit_milli,
-                mem_request_mib: row.mem_request_mib,
-                mem_limit_mib: row.mem_limit_mib,
-                disk_mib: row.disk_mib,
+            plan: Plan {
+                code: row.plan_code,
+                name: row.plan_name,
+                price_idr: row.price_idr,
+                cpu_request_milli: unsigned(row.cpu_request_milli)?,
+                cpu_limit_milli: unsigned(row.cpu_limit_milli)?,
+                mem_request_mib: unsigned(row.mem_request_mib)?,
+                mem_limit_mib: unsigned(row.mem_limit_mib)?,
+                disk_mib: unsigned(row.disk_mib)?,
             },
             name: row.name,
             host: row.host,
@@ -176,7 +172,7 @@ pub async fn load(conn: &mut PgConnection, ids: &[Uuid]) -> sqlx::Result<Vec<Ins
         Row,
         r#"SELECT i.id, i.user_id, i.subscription_id, i.namespace_id, n.name AS namespace, i.service_id,
                   s.slug AS service_slug, s.name AS service_name, i.plan_id, p.code AS plan_code, p.name AS plan_name,
-                  p.cpu_request_milli, p.cpu_limit_milli, p.mem_request_mib, p.mem_limit_mib, p.disk_mib,
+                  p.price_idr, p.cpu_request_milli, p.cpu_limit_milli, p.mem_request_mib, p.mem_limit_mib, p.disk_mib,
                   i.name, i.host, i.inputs, i.wanted, i.entitled, i.held, i.restart_no, i.generation, i.volume_node_id,
                   i.phase, i.reason, i.message, i.observed_generation, i.observed_at AS "observed_at: Time",
                   i.admin_state, i.admin_attempt, i.admin_retry_at AS "admin_retry_at: Time",
