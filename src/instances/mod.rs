@@ -1,4 +1,5 @@
 //! What the customer bought: desired and observed.
 
+pub mod manifests;
 pub mod phase;
 pub mod status;
