@@ -12,7 +12,12 @@ use crate::telemetry::LogFormat;
 #[derive(Args, Clone, Debug)]
 pub struct Logging {
     /// What is logged, e.g. `info`, `lumbung=debug,sqlx=warn`.
-    #[arg(long, env = "LUMBUNG_LOG", default_value = "info,sqlx=warn,kube_client=warn", global = true)]
+    #[arg(
+        long,
+        env = "LUMBUNG_LOG",
+        default_value = "info,sqlx=warn,kube_client=warn",
+        global = true
+    )]
     pub log: String,
     /// How it is logged: pretty on a terminal and JSON elsewhere, unless told.
     #[arg(long, env = "LUMBUNG_LOG_FORMAT", value_enum, default_value_t, global = true)]
@@ -44,7 +49,9 @@ impl Database {
             return PathBuf::from("/var/lib/lumbung");
         }
         let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_else(|| "/tmp".into())).join(".local/state");
-        std::env::var_os("XDG_STATE_HOME").map_or_else(home, PathBuf::from).join("lumbung")
+        std::env::var_os("XDG_STATE_HOME")
+            .map_or_else(home, PathBuf::from)
+            .join("lumbung")
     }
 }
 
@@ -189,10 +196,12 @@ impl Serve {
         }
         let k = &self.keys;
         if self.database.database_url.is_some() && (k.signing_key_file.is_none() || k.encryption_key_file.is_none()) {
-            return Err("with DATABASE_URL both --signing-key-file and --encryption-key-file are needed: keys made on \
+            return Err(
+                "with DATABASE_URL both --signing-key-file and --encryption-key-file are needed: keys made on \
                         the spot would be lost with this machine, and customers' credentials with them \
                         (`lumbung admin keys` makes a pair)"
-                .into());
+                    .into(),
+            );
         }
         Ok(())
     }
@@ -207,7 +216,11 @@ pub fn days(n: u32) -> Duration {
 }
 
 /// A ratio as parts per million: decisions are made with whole numbers.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "validated to lie between 0 and 100")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "validated to lie between 0 and 100"
+)]
 pub fn ppm(ratio: f64) -> u64 {
     (ratio * 1_000_000.0).round() as u64
 }
@@ -226,10 +239,16 @@ fn domain(text: &str) -> Result<String, String> {
             && label.len() <= 63
             && !label.starts_with('-')
             && !label.ends_with('-')
-            && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+            && label
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
     };
     // Customer handle and service slug come before it, and a host name has 253 characters.
-    if text.len() <= 180 && text.split('.').all(label) { Ok(text.to_owned()) } else { Err("must be a DNS name in lower case".into()) }
+    if text.len() <= 180 && text.split('.').all(label) {
+        Ok(text.to_owned())
+    } else {
+        Err("must be a DNS name in lower case".into())
+    }
 }
 
 fn label(text: &str) -> Result<(String, String), String> {

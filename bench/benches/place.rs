@@ -7,8 +7,7 @@
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use placement::{
-    Admission, Availability, Cluster, Labels, Node, NodeKey, Policy, Resources, Workload,
-    WorkloadKey, headroom, place,
+    Admission, Availability, Cluster, Labels, Node, NodeKey, Policy, Resources, Workload, WorkloadKey, headroom, place,
 };
 
 const SIZES: [u64; 3] = [3, 100, 5000];
@@ -109,9 +108,7 @@ impl Ours {
             return 0;
         };
         self.running.push(workload.id);
-        self.cluster
-            .assign(workload, decision.node)
-            .expect("the node exists");
+        self.cluster.assign(workload, decision.node).expect("the node exists");
         plan.0
     }
 
@@ -131,10 +128,7 @@ struct Spread {
 
 impl Spread {
     fn filled(nodes: u64) -> Self {
-        let rows = (0..nodes)
-            .map(machine)
-            .map(|(cpu, mem)| [cpu, mem, 0, 0])
-            .collect();
+        let rows = (0..nodes).map(machine).map(|(cpu, mem)| [cpu, mem, 0, 0]).collect();
         let mut spread = Self {
             nodes: rows,
             running: Vec::new(),
@@ -203,9 +197,7 @@ fn answers(criterion: &mut Criterion) {
         });
         let refused = workload(u128::MAX, (22_400, 61_000));
         group.bench_function(BenchmarkId::new("refusal", nodes), |bencher| {
-            bencher.iter(|| {
-                place(&ours.cluster, &ours.policy, &refused).expect_err("larger than what is free")
-            });
+            bencher.iter(|| place(&ours.cluster, &ours.policy, &refused).expect_err("larger than what is free"));
         });
     }
     group.finish();

@@ -15,7 +15,9 @@ pub enum Error {
          or use a server of your own:  DATABASE_URL=postgres://user:password@host/database"
     )]
     Missing,
-    #[error("PostgreSQL {found} in {dir} is too old: {OLDEST} or newer is needed.\nInstall it (Debian, Ubuntu):  apt-get install -y postgresql")]
+    #[error(
+        "PostgreSQL {found} in {dir} is too old: {OLDEST} or newer is needed.\nInstall it (Debian, Ubuntu):  apt-get install -y postgresql"
+    )]
     TooOld { found: u32, dir: PathBuf },
 }
 
@@ -44,11 +46,16 @@ fn versions_under(parent: &Path, bin: &str) -> Vec<PathBuf> {
 fn pick(dirs: Vec<PathBuf>) -> Result<Binaries, Error> {
     let found = dirs.into_iter().filter_map(|dir| Some((version(&dir)?, dir)));
     // PATH may name the newest again: the first of equals is as good as any.
-    let Some((version, dir)) = found.max_by_key(|(version, _)| *version) else { return Err(Error::Missing) };
+    let Some((version, dir)) = found.max_by_key(|(version, _)| *version) else {
+        return Err(Error::Missing);
+    };
     if version < OLDEST {
         return Err(Error::TooOld { found: version, dir });
     }
-    Ok(Binaries { initdb: dir.join("initdb"), postgres: dir.join("postgres") })
+    Ok(Binaries {
+        initdb: dir.join("initdb"),
+        postgres: dir.join("postgres"),
+    })
 }
 
 /// The major version, when both programs are there and run.
@@ -61,7 +68,9 @@ fn version(dir: &Path) -> Option<u32> {
 }
 
 fn major(text: &str) -> Option<u32> {
-    let number = text.split_whitespace().find(|word| word.starts_with(|c: char| c.is_ascii_digit()))?;
+    let number = text
+        .split_whitespace()
+        .find(|word| word.starts_with(|c: char| c.is_ascii_digit()))?;
     number.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
@@ -84,7 +93,10 @@ mod tests {
 
     #[test]
     fn versions_are_read_as_the_distributions_print_them() {
-        assert_eq!(major("postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)\n"), Some(15));
+        assert_eq!(
+            major("postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)\n"),
+            Some(15)
+        );
         assert_eq!(major("postgres (PostgreSQL) 18beta1"), Some(18));
         assert_eq!(major("postgres"), None);
     }
@@ -92,6 +104,9 @@ mod tests {
     #[test]
     fn nothing_installed_says_what_to_install() {
         let text = pick(vec![PathBuf::from("/nowhere")]).unwrap_err().to_string();
-        assert!(text.contains("apt-get install -y postgresql") && text.contains("DATABASE_URL"), "{text}");
+        assert!(
+            text.contains("apt-get install -y postgresql") && text.contains("DATABASE_URL"),
+            "{text}"
+        );
     }
 }

@@ -36,7 +36,11 @@ pub enum Error {
     #[error("{0} cannot be used by the unprivileged user that PostgreSQL needs: {1}; choose another --state-dir")]
     Unreachable(PathBuf, String),
     #[error("{what} failed; its log is {log}:\n{tail}")]
-    Failed { what: &'static str, log: PathBuf, tail: String },
+    Failed {
+        what: &'static str,
+        log: PathBuf,
+        tail: String,
+    },
     #[error("{0}: {1}")]
     Io(&'static str, #[source] io::Error),
     #[error("the embedded database did not become ready: {0}")]
@@ -64,7 +68,11 @@ impl Embedded {
         }
         let port = free_port().map_err(|error| Error::Io("finding a free port", error))?;
         let child = root.spawn(&binaries, port)?;
-        let mut this = Self { child: Some(child), url: url(&password, port, DATABASE), _lock: lock };
+        let mut this = Self {
+            child: Some(child),
+            url: url(&password, port, DATABASE),
+            _lock: lock,
+        };
         this.wait_ready(&url(&password, port, "postgres"), &root.log).await?;
         tracing::info!(port, dir = %state_dir.display(), "embedded PostgreSQL is ready");
         Ok(this)
@@ -101,7 +109,9 @@ impl Embedded {
 
     /// Clean shutdown: connections are ended, everything is written, the files are consistent.
     pub async fn stop(mut self) -> Result<(), Error> {
-        let Some(mut child) = self.child.take() else { return Ok(()) };
+        let Some(mut child) = self.child.take() else {
+            return Ok(());
+        };
         interrupt(child.id());
         let stopped = async {
             while child.try_wait().is_ok_and(|status| status.is_none()) {
@@ -112,7 +122,9 @@ impl Embedded {
             tracing::warn!("embedded PostgreSQL did not stop in time and is killed; it recovers at the next start");
             let _ = child.kill();
         }
-        child.wait().map_err(|error| Error::Io("waiting for PostgreSQL to end", error))?;
+        child
+            .wait()
+            .map_err(|error| Error::Io("waiting for PostgreSQL to end", error))?;
         Ok(())
     }
 }
@@ -141,13 +153,25 @@ impl Home {
         let state_dir = state_dir.canonicalize().map_err(io)?;
         let dir = state_dir.join("postgres");
         fs::create_dir_all(&dir).map_err(io)?;
-        let owner = rustix::process::getuid().is_root().then(binaries::unprivileged).flatten();
+        let owner = rustix::process::getuid()
+            .is_root()
+            .then(binaries::unprivileged)
+            .flatten();
         if let Some((uid, gid)) = owner {
             chown(&dir, Some(uid), Some(gid)).map_err(io)?;
         }
         fs::set_permissions(&dir, fs::Permissions::from_mode(0o700)).map_err(io)?;
-        let home = Self { data: dir.join("data"), log: dir.join("server.log"), dir, owner };
-        let probe = home.command(&binaries.postgres).arg("--version").stdout(Stdio::null()).status();
+        let home = Self {
+            data: dir.join("data"),
+            log: dir.join("server.log"),
+            dir,
+            owner,
+        };
+        let probe = home
+            .command(&binaries.postgres)
+            .arg("--version")
+            .stdout(Stdio::null())
+            .status();
         match probe {
             Ok(status) if status.success() => Ok(home),
             Ok(status) => Err(Error::Unreachable(home.dir, status.to_string())),
@@ -158,7 +182,11 @@ impl Home {
     fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         // A process group of its own: Ctrl-C on the terminal must reach us alone, who stop it last.
-        command.current_dir(&self.dir).stdin(Stdio::null()).process_group(0).env("LC_ALL", "C");
+        command
+            .current_dir(&self.dir)
+            .stdin(Stdio::null())
+            .process_group(0)
+            .env("LC_ALL", "C");
         if let Some((uid, gid)) = self.owner {
             command.uid(uid).gid(gid);
         }
@@ -167,7 +195,12 @@ impl Home {
 
     fn lock(&self) -> Result<fs::File, Error> {
         let io = |error| Error::Io("locking the state directory", error);
-        let file = fs::OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(self.dir.join("lock"));
+        let file = fs::OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(self.dir.join("lock"));
         let file = file.map_err(io)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(file),
@@ -180,7 +213,9 @@ impl Home {
     /// process is no PostgreSQL is a leftover of a crash, and its number may by now be somebody else's.
     async fn stop_leftover(&self) -> Result<(), Error> {
         let file = self.data.join("postmaster.pid");
-        let Ok(text) = fs::read_to_string(&file) else { return Ok(()) };
+        let Ok(text) = fs::read_to_string(&file) else {
+            return Ok(());
+        };
         let pid = text.lines().next().and_then(|line| line.trim().parse::<u32>().ok());
         let Some(pid) = pid.filter(|pid| is_postgres_on(*pid, &self.data)) else {
             return fs::remove_file(&file).map_err(|error| Error::Io("removing a stale pid file", error));
@@ -192,9 +227,12 @@ impl Home {
                 tokio::time::sleep(POLL).await;
             }
         };
-        tokio::time::timeout(STOP_TIMEOUT, gone)
-            .await
-            .map_err(|_| Error::Io("stopping the PostgreSQL that was left behind", io::ErrorKind::TimedOut.into()))
+        tokio::time::timeout(STOP_TIMEOUT, gone).await.map_err(|_| {
+            Error::Io(
+                "stopping the PostgreSQL that was left behind",
+                io::ErrorKind::TimedOut.into(),
+            )
+        })
     }
 
     fn password(&self, entropy: &Entropy) -> Result<String, Error> {
@@ -205,7 +243,8 @@ impl Home {
                 let password = encode_hex(&entropy.bytes::<16>());
                 write_private(&file, &password).map_err(|error| Error::Io("writing the password file", error))?;
                 if let Some((uid, gid)) = self.owner {
-                    chown(&file, Some(uid), Some(gid)).map_err(|error| Error::Io("giving away the password file", error))?;
+                    chown(&file, Some(uid), Some(gid))
+                        .map_err(|error| Error::Io("giving away the password file", error))?;
                 }
                 Ok(password)
             }
@@ -223,7 +262,14 @@ impl Home {
         let log = fs::File::create(&self.log).map_err(io)?;
         let status = self
             .command(&binaries.initdb)
-            .args(["--auth=scram-sha-256", "--encoding=UTF8", "--no-locale", "--username", USER, "--pwfile"])
+            .args([
+                "--auth=scram-sha-256",
+                "--encoding=UTF8",
+                "--no-locale",
+                "--username",
+                USER,
+                "--pwfile",
+            ])
             .arg(self.dir.join("password"))
             .arg("--pgdata")
             .arg(&fresh)
@@ -239,12 +285,30 @@ impl Home {
 
     fn spawn(&self, binaries: &Binaries, port: u16) -> Result<Child, Error> {
         let io = |error| Error::Io("starting PostgreSQL", error);
-        let log = fs::OpenOptions::new().create(true).append(true).open(&self.log).map_err(io)?;
+        let log = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&self.log)
+            .map_err(io)?;
         self.command(&binaries.postgres)
             .arg("-D")
             .arg(&self.data)
-            .args(["-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c", "max_connections=100"])
-            .args(["-c", &format!("port={port}"), "-c", "log_timezone=UTC", "-c", "timezone=UTC"])
+            .args([
+                "-c",
+                "listen_addresses=127.0.0.1",
+                "-c",
+                "unix_socket_directories=",
+                "-c",
+                "max_connections=100",
+            ])
+            .args([
+                "-c",
+                &format!("port={port}"),
+                "-c",
+                "log_timezone=UTC",
+                "-c",
+                "timezone=UTC",
+            ])
             .stdout(log.try_clone().map_err(io)?)
             .stderr(log)
             .spawn()
@@ -264,8 +328,10 @@ fn interrupt(pid: u32) {
 }
 
 fn is_postgres_on(pid: u32, data: &Path) -> bool {
-    fs::read(format!("/proc/{pid}/cmdline"))
-        .is_ok_and(|line| line.split(|byte| *byte == 0).any(|arg| arg == data.as_os_str().as_encoded_bytes()))
+    fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| {
+        line.split(|byte| *byte == 0)
+            .any(|arg| arg == data.as_os_str().as_encoded_bytes())
+    })
 }
 
 fn free_port() -> io::Result<u16> {
@@ -276,13 +342,22 @@ fn failed(what: &'static str, log: &Path) -> Error {
     let text = fs::read_to_string(log).unwrap_or_default();
     let lines: Vec<_> = text.lines().collect();
     let tail = lines[lines.len().saturating_sub(10)..].join("\n");
-    Error::Failed { what, log: log.to_owned(), tail }
+    Error::Failed {
+        what,
+        log: log.to_owned(),
+        tail,
+    }
 }
 
 /// Writes a file that only its owner may read, by way of a rename.
 pub fn write_private(path: &Path, content: &str) -> io::Result<()> {
     let draft = path.with_extension("new");
-    let mut file = fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&draft)?;
+    let mut file = fs::OpenOptions::new()
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .mode(0o600)
+        .open(&draft)?;
     file.write_all(content.as_bytes())?;
     file.sync_all()?;
     fs::rename(draft, path)

@@ -23,11 +23,20 @@ const TIMEOUT: Duration = Duration::from_secs(25);
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 static REQUESTS: LazyLock<IntCounterVec> = LazyLock::new(|| {
-    telemetry::counter("lumbung_http_requests_total", "Requests by route and status.", &["method", "route", "status"])
+    telemetry::counter(
+        "lumbung_http_requests_total",
+        "Requests by route and status.",
+        &["method", "route", "status"],
+    )
 });
 static SECONDS: LazyLock<HistogramVec> = LazyLock::new(|| {
     let buckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
-    telemetry::histogram("lumbung_http_request_duration_seconds", "Time to answer by route.", &["method", "route"], &buckets)
+    telemetry::histogram(
+        "lumbung_http_request_duration_seconds",
+        "Time to answer by route.",
+        &["method", "route"],
+        &buckets,
+    )
 });
 
 /// Wraps the finished router. Order, from the outside: id and log, CORS, problems, panics and time-outs.
@@ -44,7 +53,14 @@ pub fn wrap(router: Router, ambient: Ambient, origins: &[String]) -> Router {
 
 fn cors(origins: &[String]) -> CorsLayer {
     let origins: Vec<HeaderValue> = origins.iter().filter_map(|origin| origin.parse().ok()).collect();
-    let expose = ["location", "etag", "retry-after", "ratelimit", "ratelimit-policy", "x-request-id"];
+    let expose = [
+        "location",
+        "etag",
+        "retry-after",
+        "ratelimit",
+        "ratelimit-policy",
+        "x-request-id",
+    ];
     CorsLayer::new()
         .allow_origin(AllowOrigin::list(origins))
         .allow_methods([Method::GET, Method::POST, Method::PATCH, Method::PUT, Method::DELETE])
@@ -63,7 +79,9 @@ fn cors(origins: &[String]) -> CorsLayer {
 async fn identified(State(ambient): State<Ambient>, request: Request, next: Next) -> Response {
     let given = request.headers().get(&X_REQUEST_ID).and_then(|id| id.to_str().ok());
     let sane = |id: &&str| (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-    let id = given.filter(sane).map_or_else(|| ambient.new_id().to_string(), str::to_owned);
+    let id = given
+        .filter(sane)
+        .map_or_else(|| ambient.new_id().to_string(), str::to_owned);
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let watch = Stopwatch::start();
     let mut response = REQUEST_ID.scope(id.clone(), next.run(request)).await;
@@ -72,14 +90,20 @@ async fn identified(State(ambient): State<Ambient>, request: Request, next: Next
     if let Ok(id) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(X_REQUEST_ID, id);
     }
-    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+        .headers_mut()
+        .insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
 }
 
 /// Makes a problem of every failure that the framework made, keeping the headers that say more (Allow, Retry-After).
 async fn problems(request: Request, next: Next) -> Response {
     let is_trace = request.method() == Method::TRACE;
-    let response = if is_trace { StatusCode::METHOD_NOT_ALLOWED.into_response() } else { next.run(request).await };
+    let response = if is_trace {
+        StatusCode::METHOD_NOT_ALLOWED.into_response()
+    } else {
+        next.run(request).await
+    };
     let status = response.status();
     let is_problem = response
         .headers()
@@ -111,7 +135,9 @@ async fn problems(request: Request, next: Next) -> Response {
         }
     }
     if is_trace {
-        problem.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET,HEAD,POST,PATCH,OPTIONS"));
+        problem
+            .headers_mut()
+            .insert(header::ALLOW, HeaderValue::from_static("GET,HEAD,POST,PATCH,OPTIONS"));
     }
     problem
 }
@@ -131,8 +157,12 @@ async fn measured(matched: Option<MatchedPath>, request: Request, next: Next) ->
     let watch = Stopwatch::start();
     let response = next.run(request).await;
     let route = matched.as_ref().map_or("unmatched", MatchedPath::as_str);
-    REQUESTS.with_label_values(&[method, route, response.status().as_str()]).inc();
-    SECONDS.with_label_values(&[method, route]).observe(watch.elapsed().as_secs_f64());
+    REQUESTS
+        .with_label_values(&[method, route, response.status().as_str()])
+        .inc();
+    SECONDS
+        .with_label_values(&[method, route])
+        .observe(watch.elapsed().as_secs_f64());
     response
 }
 

@@ -9,26 +9,13 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
 
+use super::manifests::task::{Kind, pod_name};
 use super::phase::AdminState;
 use super::status::{Outcome, outcome};
+use super::store::Instance;
 use crate::catalog::template::FirstAdmin;
 use crate::clock::Time;
 use crate::kube::{LABEL_TASK, label};
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TaskKind {
-    Setup,
-    Verify,
-}
-
-impl TaskKind {
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Setup => "setup",
-            Self::Verify => "verify",
-        }
-    }
-}
 
 /// How far it is, as in the row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +28,14 @@ pub struct Progress {
 }
 
 impl Progress {
+    pub fn of(row: &Instance) -> Self {
+        Self {
+            state: row.admin_state,
+            attempt: row.admin_attempt,
+            retry_at: row.admin_retry_at,
+        }
+    }
+
     fn reached(state: AdminState) -> Self {
         Self {
             state,
@@ -56,7 +51,7 @@ pub struct Step {
     /// As it goes into the row.
     pub progress: Progress,
     /// Start this task pod now.
-    pub launch: Option<(TaskKind, i32)>,
+    pub launch: Option<(Kind, i32)>,
     /// Why the attempt that ended just now failed, in words for the customer.
     pub failure: Option<String>,
 }
@@ -72,10 +67,10 @@ pub struct Sight<'a> {
 }
 
 /// The task whose outcome this state waits for.
-pub fn awaited(strategy: &FirstAdmin, state: AdminState) -> Option<TaskKind> {
+pub fn awaited(strategy: &FirstAdmin, state: AdminState) -> Option<Kind> {
     match state {
-        AdminState::Pending => strategy.setup().map(|_| TaskKind::Setup),
-        AdminState::Created => Some(TaskKind::Verify),
+        AdminState::Pending => strategy.setup().map(|_| Kind::Setup),
+        AdminState::Created => Some(Kind::Verify),
         AdminState::Verified | AdminState::Settled => None,
     }
 }
@@ -85,7 +80,7 @@ pub fn advance(
     strategy: &FirstAdmin,
     before: Progress,
     sight: Sight<'_>,
-    name_of: impl Fn(TaskKind, i32) -> String,
+    instance: &str,
     delay: impl FnOnce(i32) -> Duration,
 ) -> Step {
     let step = |progress| Step {
@@ -105,13 +100,13 @@ pub fn advance(
     let Some(kind) = awaited(strategy, before.state) else {
         return step(before);
     };
-    let wanted = name_of(kind, before.attempt);
+    let wanted = pod_name(instance, kind, before.attempt);
     let present = sight.tasks.iter().find(|pod| pod.metadata.name.as_deref() == Some(&wanted));
     match present.map(outcome) {
         Some(Outcome::Running) => step(before),
         Some(Outcome::Succeeded) => step(Progress::reached(match kind {
-            TaskKind::Setup => AdminState::Created,
-            TaskKind::Verify => AdminState::Verified,
+            Kind::Setup => AdminState::Created,
+            Kind::Verify => AdminState::Verified,
         })),
         Some(Outcome::Failed { message }) => Step {
             progress: Progress {
@@ -135,9 +130,9 @@ pub fn leftovers<'a>(
     strategy: &FirstAdmin,
     progress: Progress,
     tasks: &'a [Pod],
-    name_of: impl Fn(TaskKind, i32) -> String,
+    instance: &str,
 ) -> Vec<&'a Pod> {
-    let keep = awaited(strategy, progress.state).map(|kind| name_of(kind, progress.attempt));
+    let keep = awaited(strategy, progress.state).map(|kind| pod_name(instance, kind, progress.attempt));
     tasks
         .iter()
         .filter(|pod| pod.metadata.deletion_timestamp.is_none() && pod.metadata.name != keep)

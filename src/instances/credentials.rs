@@ -17,8 +17,7 @@ use super::phase::Entitled;
 use super::store::{self, Instance};
 use super::view;
 use crate::audit;
-use crate::catalog::template::{Source, Template};
-use crate::catalog::{self, Inputs};
+use crate::catalog::template::{InputValue, Inputs, Source, Template};
 use crate::http::extract::Path;
 use crate::http::problem::{self, Kind, Problem, Result};
 use crate::identity::{Customer, Principal, Role};
@@ -74,9 +73,7 @@ pub async fn show(State(api): State<Api>, Customer(caller): Customer, Path(id): 
     if instance.entitled == Entitled::Purge {
         return Err(Problem::not_found());
     }
-    let template = catalog::store::template_by_service_id(&mut tx, instance.service_id)
-        .await?
-        .ok_or_else(|| Problem::internal("a sold service has no template"))?;
+    let template = api.templates.of(&mut tx, instance.service_id).await?;
     let credentials = gather(&mut tx, &api, &instance, &template).await?;
     record(&mut tx, &api, &caller, id, true).await?;
     tx.commit().await?;
@@ -100,7 +97,7 @@ async fn gather(conn: &mut PgConnection, api: &Api, instance: &Instance, templat
     let account = template.first_admin.account();
     let username = account.and_then(|account| account.username.as_ref()).and_then(|source| match source {
         Source::Secret(key) => visible(key),
-        Source::Input(key) => inputs.get(key).map(catalog::template::InputValue::as_env),
+        Source::Input(key) => inputs.get(key).map(InputValue::as_env),
     });
     let login_path = account.map_or("/", |account| account.login_path.as_str());
     Ok(Credentials {

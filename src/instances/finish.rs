@@ -45,6 +45,8 @@ pub struct Verdict {
     pub volume_node_id: Option<Uuid>,
     /// The cluster refused the objects for good: only another desire helps.
     pub refused: bool,
+    /// The quota is larger than what is left of it needs.
+    pub lower_quota: bool,
     pub next: Option<Time>,
 }
 
@@ -84,7 +86,10 @@ pub async fn seen(sink: Sink<'_>, claimed: &Claimed, verdict: &Verdict) -> sqlx:
     }
     let present = store::get(&mut tx, row.id).await?.ok_or(sqlx::Error::RowNotFound)?;
     if parks && present.entitled == Entitled::Suspended {
-        park(&mut tx, sink.ambient, row.id).await?;
+        park(&mut tx, sink.ambient, row).await?;
+    }
+    if verdict.lower_quota {
+        store::namespaces::bump(&mut tx, now, row.namespace_id).await?;
     }
     settle_operation(&mut tx, sink.ambient, &mut outbox, &present, row, verdict).await?;
     if (row.phase, row.reason.as_str()) != (verdict.status.phase, verdict.status.reason) {
@@ -103,17 +108,18 @@ pub async fn seen(sink: Sink<'_>, claimed: &Claimed, verdict: &Verdict) -> sqlx:
         let waited = now.since(row.created_at).as_secs_f64();
         READY.with_label_values(&[&row.service_slug]).observe(waited);
     }
-    if present.next_reconcile_at.is_some_and(|next| next <= now) {
+    if parks || verdict.lower_quota || present.next_reconcile_at.is_some_and(|next| next <= now) {
         sink.signals.ring(Channel::Work);
     }
     Ok(true)
 }
 
 /// CPU and memory go back to the node; disk and the data's place stay.
-async fn park(conn: &mut PgConnection, ambient: &Ambient, id: Uuid) -> sqlx::Result<()> {
-    let placed = scheduling::current(conn, id).await?;
+async fn park(conn: &mut PgConnection, ambient: &Ambient, row: &Instance) -> sqlx::Result<()> {
+    let placed = scheduling::current(conn, row.id).await?;
     if placed.is_some_and(|placed| placed.state != scheduling::State::Parked) {
-        scheduling::park(conn, ambient, id).await?;
+        scheduling::park(conn, ambient, row.id).await?;
+        store::namespaces::bump(conn, ambient.now(), row.namespace_id).await?;
     }
     Ok(())
 }

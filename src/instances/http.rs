@@ -15,6 +15,7 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::phase::Phase;
+use super::store::templates::Templates;
 use super::store::{self, Filter, Instance};
 use super::view::View;
 use super::{Error, credentials, desire};
@@ -37,6 +38,7 @@ pub struct Api {
     pub ambient: Ambient,
     pub signals: Signals,
     pub keyring: Arc<Keyring>,
+    pub templates: Templates,
     pub scheduler: Arc<Scheduler>,
 }
 
@@ -284,7 +286,7 @@ struct AdminQuery {
 )]
 async fn admin_list(
     State(api): State<Api>,
-    Staff(_): Staff,
+    Staff(_caller): Staff,
     Query(query): Query<AdminQuery>,
 ) -> Result<Json<Page<View>>> {
     let phase = query.phase.as_deref().map(|name| {

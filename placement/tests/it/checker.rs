@@ -1,8 +1,8 @@
 //! The independent check finds each kind of violation, and only that one.
 
 use lumbung_placement::{
-    Admission, Availability, Dimension, Node, NodeKey, Placement, Violation, VolumeLocality,
-    Workload, WorkloadKey, check,
+    Admission, Availability, Dimension, Node, NodeKey, Placement, Violation, VolumeLocality, Workload, WorkloadKey,
+    check,
 };
 
 use crate::support::{amounts, labels, node, workload};
@@ -211,10 +211,7 @@ fn what_may_stay_is_no_violation() {
         },
     ];
     for host in hosts {
-        assert_eq!(
-            check(&[host], std::slice::from_ref(&guest), &[on(1, 1)]),
-            []
-        );
+        assert_eq!(check(&[host], std::slice::from_ref(&guest), &[on(1, 1)]), []);
     }
     // Over because of pods that are not ours, in a resource that ours do not take.
     let crowded = Node {

@@ -1,8 +1,8 @@
 //! Each hard constraint alone, and the order of the soft ones: one case a line.
 
 use lumbung_placement::{
-    Admission, Availability, Node, NodeKey, Purpose, Reason, Resources, Taint, TaintEffect,
-    Toleration, VolumeLocality, Workload, place, place_for,
+    Admission, Availability, Node, NodeKey, Purpose, Reason, Resources, Taint, TaintEffect, Toleration, VolumeLocality,
+    Workload, place, place_for,
 };
 
 use crate::support::{amounts, bare, cluster, labels, node, workload};
@@ -32,10 +32,7 @@ fn tolerating(toleration: Toleration) -> Workload {
 #[test]
 fn what_rules_a_node_out() {
     let plain = workload(1);
-    let asks = |request: Resources| Workload {
-        request,
-        ..workload(1)
-    };
+    let asks = |request: Resources| Workload { request, ..workload(1) };
     let cases = [
         (
             Reason::NotReady,
@@ -93,16 +90,8 @@ fn what_rules_a_node_out() {
             },
             plain.clone(),
         ),
-        (
-            Reason::Taint,
-            tainted(1, TaintEffect::NoSchedule),
-            plain.clone(),
-        ),
-        (
-            Reason::Taint,
-            tainted(1, TaintEffect::NoExecute),
-            plain.clone(),
-        ),
+        (Reason::Taint, tainted(1, TaintEffect::NoSchedule), plain.clone()),
+        (Reason::Taint, tainted(1, TaintEffect::NoExecute), plain.clone()),
         (
             Reason::Selector,
             node(1),
@@ -151,11 +140,7 @@ fn what_rules_a_node_out() {
     ];
     for (reason, node, workload) in cases {
         let refusal = place(&cluster([node.clone()]), &bare(), &workload).unwrap_err();
-        assert_eq!(
-            refusal.rejected,
-            [(reason, 1)].into(),
-            "{node:?} {workload:?}"
-        );
+        assert_eq!(refusal.rejected, [(reason, 1)].into(), "{node:?} {workload:?}");
         assert_eq!(refusal.binding, reason, "{refusal}");
     }
 }
@@ -191,19 +176,13 @@ fn what_lets_a_node_in() {
             },
         ),
         (
-            Node {
-                labels: ssd,
-                ..node(1)
-            },
+            Node { labels: ssd, ..node(1) },
             Workload {
                 selector: labels(&[("disk", "ssd")]),
                 ..workload(1)
             },
         ),
-        (
-            tainted(1, TaintEffect::NoSchedule),
-            tolerating(Toleration::default()),
-        ),
+        (tainted(1, TaintEffect::NoSchedule), tolerating(Toleration::default())),
         (
             tainted(1, TaintEffect::NoExecute),
             tolerating(Toleration {

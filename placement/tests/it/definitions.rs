@@ -1,8 +1,8 @@
 //! What place has to answer, written down naively from the definitions in placement/README.md.
 
 use lumbung_placement::{
-    Admission, Availability, Cluster, Node, NodeKey, Placement, Policy, Reserve, Resources,
-    TaintEffect, Workload, check,
+    Admission, Availability, Cluster, Node, NodeKey, Placement, Policy, Reserve, Resources, TaintEffect, Workload,
+    check,
 };
 
 /// May the node take the workload (which is not placed), with room for setup pods left? From the definitions.
@@ -23,10 +23,7 @@ fn may_take(cluster: &Cluster, policy: &Policy, workload: &Workload, node: &Node
         ..node.clone()
     };
     let nodes: Vec<Node> = cluster.nodes().map(shrunk).collect();
-    let mut workloads: Vec<Workload> = cluster
-        .workloads()
-        .map(|(workload, _)| workload.clone())
-        .collect();
+    let mut workloads: Vec<Workload> = cluster.workloads().map(|(workload, _)| workload.clone()).collect();
     workloads.push(workload.clone());
     let mut placements: Vec<Placement> = cluster.placements().collect();
     placements.push(Placement {

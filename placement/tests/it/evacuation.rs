@@ -1,8 +1,8 @@
 //! Emptying a node: everything that can leave gets a place, everything else a reason.
 
 use lumbung_placement::{
-    Admission, Availability, ClusterError, Node, NodeKey, Policy, Reason, VolumeLocality, Workload,
-    WorkloadKey, evacuate,
+    Admission, Availability, ClusterError, Node, NodeKey, Policy, Reason, VolumeLocality, Workload, WorkloadKey,
+    evacuate,
 };
 
 use crate::support::{amounts, cluster, node};
@@ -21,13 +21,7 @@ fn the_large_ones_choose_first_and_pinned_ones_are_listed() {
         },
         standby,
     ]);
-    let size = |id, cpu, mem| {
-        Workload::new(
-            WorkloadKey(id),
-            amounts(cpu, mem, 0, 1),
-            amounts(0, 0, 0, 0),
-        )
-    };
+    let size = |id, cpu, mem| Workload::new(WorkloadKey(id), amounts(cpu, mem, 0, 1), amounts(0, 0, 0, 0));
     nodes.assign(size(1, 500, 512), NodeKey(1)).unwrap();
     nodes.assign(size(2, 2000, 2048), NodeKey(1)).unwrap();
     let pinned = Workload {
@@ -43,17 +37,9 @@ fn the_large_ones_choose_first_and_pinned_ones_are_listed() {
         .unwrap();
 
     let plan = evacuate(&nodes, &Policy::default(), NodeKey(1)).unwrap();
-    let moves: Vec<(u128, u128)> = plan
-        .moves
-        .iter()
-        .map(|step| (step.workload.0, step.to.0))
-        .collect();
+    let moves: Vec<(u128, u128)> = plan.moves.iter().map(|step| (step.workload.0, step.to.0)).collect();
     assert_eq!(moves, [(2, 3), (1, 2)]);
-    let stranded: Vec<(u128, Reason)> = plan
-        .stranded
-        .iter()
-        .map(|no| (no.workload.0, no.binding))
-        .collect();
+    let stranded: Vec<(u128, Reason)> = plan.stranded.iter().map(|no| (no.workload.0, no.binding)).collect();
     assert_eq!(stranded, [(3, Reason::NotReady)]);
 }
 

@@ -1,8 +1,8 @@
 //! Random clusters, workloads and histories for the property tests. Amounts are small, so that limits are met often.
 
 use lumbung_placement::{
-    Admission, Availability, Labels, Node, NodeKey, Policy, PolicySpec, Reserve, Resources, Taint,
-    TaintEffect, Toleration, VolumeLocality, Workload, WorkloadKey,
+    Admission, Availability, Labels, Node, NodeKey, Policy, PolicySpec, Reserve, Resources, Taint, TaintEffect,
+    Toleration, VolumeLocality, Workload, WorkloadKey,
 };
 use proptest::{collection::vec, prelude::*, sample::select};
 
@@ -23,8 +23,7 @@ pub fn node_key() -> impl Strategy<Value = NodeKey> {
 }
 
 fn resources(cpu: i64, mem: i64, disk: i64, pods: i64) -> impl Strategy<Value = Resources> {
-    (0..=cpu, 0..=mem, 0..=disk, 0..=pods)
-        .prop_map(|(cpu, mem, disk, pods)| amounts(cpu, mem, disk, pods))
+    (0..=cpu, 0..=mem, 0..=disk, 0..=pods).prop_map(|(cpu, mem, disk, pods)| amounts(cpu, mem, disk, pods))
 }
 
 fn zone() -> impl Strategy<Value = Labels> {

@@ -1,8 +1,7 @@
 //! What the policy holds back: room for setup pods on each node, a fraction of the whole cluster.
 
 use lumbung_placement::{
-    Admission, Availability, Node, NodeKey, Policy, PolicySpec, Purpose, Reason, Reserve, Workload,
-    place, place_for,
+    Admission, Availability, Node, NodeKey, Policy, PolicySpec, Purpose, Reason, Reserve, Workload, place, place_for,
 };
 
 use crate::support::{amounts, cluster, fill, node, violations, with_reserve, workload};
@@ -15,11 +14,7 @@ fn room_for_setup_pods_is_kept_on_every_node() {
     })
     .unwrap();
     let mut nodes = cluster([node(1), node(2)]);
-    assert_eq!(
-        fill(&mut nodes, &policy, &workload(1)).len(),
-        6,
-        "3 of 4 CPUs on each"
-    );
+    assert_eq!(fill(&mut nodes, &policy, &workload(1)).len(), 6, "3 of 4 CPUs on each");
     for key in [NodeKey(1), NodeKey(2)] {
         let occupied = nodes.occupied(key).unwrap();
         let with_setup = occupied.plus(policy.setup_reserve());
@@ -60,10 +55,7 @@ fn a_standby_node_is_reserve() {
         12,
         "the open nodes fill up"
     );
-    assert_eq!(
-        place(&nodes, &policy, &workload(1)).unwrap_err().binding,
-        Reason::Cpu
-    );
+    assert_eq!(place(&nodes, &policy, &workload(1)).unwrap_err().binding, Reason::Cpu);
 }
 
 #[test]
@@ -97,10 +89,7 @@ fn a_smaller_plan_is_admitted_below_the_reserve() {
         request: amounts(3500, 3072, 1024, 1),
         ..workload(1)
     };
-    assert_eq!(
-        place(&nodes, &policy, &larger).unwrap_err().binding,
-        Reason::Reserve
-    );
+    assert_eq!(place(&nodes, &policy, &larger).unwrap_err().binding, Reason::Reserve);
 }
 
 #[test]

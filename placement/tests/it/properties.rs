@@ -1,9 +1,8 @@
 //! What holds for every cluster, every policy and every history.
 
 use lumbung_placement::{
-    Admission, Change, Cluster, Decision, Node, NodeChange, NodeKey, Policy, Purpose, Refusal,
-    Resources, Violation, VolumeLocality, Workload, WorkloadKey, evacuate, headroom, place,
-    place_for,
+    Admission, Change, Cluster, Decision, Node, NodeChange, NodeKey, Policy, Purpose, Refusal, Resources, Violation,
+    VolumeLocality, Workload, WorkloadKey, evacuate, headroom, place, place_for,
 };
 use proptest::prelude::*;
 
@@ -60,9 +59,7 @@ fn one_less(change: &Change) -> Vec<Change> {
     ];
     let less = |amount: Resources| {
         let steps = units.into_iter().map(move |unit| amount.minus(unit));
-        steps
-            .filter(|less| less.out_of_range().is_none())
-            .collect::<Vec<_>>()
+        steps.filter(|less| less.out_of_range().is_none()).collect::<Vec<_>>()
     };
     match change.clone() {
         Change::Existing {
@@ -80,10 +77,7 @@ fn one_less(change: &Change) -> Vec<Change> {
             free_anywhere,
         } if free_anywhere.is_zero() => {
             let with = |free| Change::Existing {
-                node: Some(NodeChange {
-                    free,
-                    ..change.clone()
-                }),
+                node: Some(NodeChange { free, ..change.clone() }),
                 free_anywhere,
             };
             less(change.free).into_iter().map(with).collect()

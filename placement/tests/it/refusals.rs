@@ -1,8 +1,8 @@
 //! Refusals as an operator reads them, word for word, and the changes that they propose.
 
 use lumbung_placement::{
-    Admission, Availability, Change, Cluster, Node, NodeKey, Reason, Refusal, Reserve, Resources,
-    VolumeLocality, Workload, place,
+    Admission, Availability, Change, Cluster, Node, NodeKey, Reason, Refusal, Reserve, Resources, VolumeLocality,
+    Workload, place,
 };
 
 use crate::support::{amounts, bare, cluster, labels, node, with_reserve, workload};
@@ -93,10 +93,7 @@ fn an_empty_cluster_says_so() {
     assert_eq!(refusal.binding, Reason::NoNodes);
     assert!(refusal.rejected.is_empty());
     assert!(
-        matches!(
-            refusal.smallest_change.as_deref(),
-            Some(Change::NewNode { .. })
-        ),
+        matches!(refusal.smallest_change.as_deref(), Some(Change::NewNode { .. })),
         "{refusal}"
     );
 }
@@ -155,11 +152,7 @@ fn the_reserve_names_what_has_to_leave_any_node() {
             ..Resources::ZERO
         },
     };
-    assert_eq!(
-        refusal.smallest_change.as_deref(),
-        Some(&expected),
-        "{refusal}"
-    );
+    assert_eq!(refusal.smallest_change.as_deref(), Some(&expected), "{refusal}");
 }
 
 #[test]
@@ -168,10 +161,7 @@ fn a_reserve_beyond_the_whole_cluster_asks_for_a_node() {
     let refusal = place(&cluster([node(1)]), &policy, &workload(1)).unwrap_err();
     assert_eq!(refusal.binding, Reason::Reserve);
     assert!(
-        matches!(
-            refusal.smallest_change.as_deref(),
-            Some(Change::NewNode { .. })
-        ),
+        matches!(refusal.smallest_change.as_deref(), Some(Change::NewNode { .. })),
         "{refusal}"
     );
 }
@@ -182,11 +172,7 @@ fn where_no_node_could_ever_do_the_most_common_shortage_is_named() {
         allocatable: amounts(cpu_milli, mem_mib, 10240, 10),
         ..node(id)
     };
-    let nodes = cluster([
-        sized(1, 500, 4096),
-        sized(2, 500, 4096),
-        sized(3, 4000, 512),
-    ]);
+    let nodes = cluster([sized(1, 500, 4096), sized(2, 500, 4096), sized(3, 4000, 512)]);
     assert_eq!(refused(&nodes, &workload(1)).binding, Reason::Cpu);
 }
 

@@ -1,8 +1,8 @@
 //! Short names for building clusters, and the lists that the independent check wants.
 
 use lumbung_placement::{
-    Admission, Availability, Cluster, Labels, Node, NodeKey, Placement, Policy, PolicySpec,
-    Reserve, Resources, Violation, Workload, WorkloadKey, check, place,
+    Admission, Availability, Cluster, Labels, Node, NodeKey, Placement, Policy, PolicySpec, Reserve, Resources,
+    Violation, Workload, WorkloadKey, check, place,
 };
 
 pub fn amounts(cpu_milli: i64, mem_mib: i64, disk_mib: i64, pods: i64) -> Resources {
@@ -31,11 +31,7 @@ pub fn node(id: u128) -> Node {
 
 /// A pod of 1 CPU, 1 GiB and 1 GiB of disk.
 pub fn workload(id: u128) -> Workload {
-    Workload::new(
-        WorkloadKey(id),
-        amounts(1000, 1024, 1024, 1),
-        amounts(2000, 2048, 0, 0),
-    )
+    Workload::new(WorkloadKey(id), amounts(1000, 1024, 1024, 1), amounts(2000, 2048, 0, 0))
 }
 
 pub fn labels(pairs: &[(&str, &str)]) -> Labels {
@@ -82,10 +78,7 @@ pub fn fill(cluster: &mut Cluster, policy: &Policy, kind: &Workload) -> Vec<Node
 
 pub fn violations(cluster: &Cluster) -> Vec<Violation> {
     let nodes: Vec<Node> = cluster.nodes().cloned().collect();
-    let workloads: Vec<Workload> = cluster
-        .workloads()
-        .map(|(workload, _)| workload.clone())
-        .collect();
+    let workloads: Vec<Workload> = cluster.workloads().map(|(workload, _)| workload.clone()).collect();
     let placements: Vec<Placement> = cluster.placements().collect();
     check(&nodes, &workloads, &placements)
 }

@@ -90,7 +90,9 @@ pub fn generate(
             Generator::Password { length } => password(*length, entropy),
             Generator::Hex { bytes } => encode_hex(&random_bytes(*bytes, entropy)),
             Generator::Base64 { bytes } => BASE64_STANDARD.encode(random_bytes(*bytes, entropy)),
-            Generator::Uuid => uuid::Builder::from_random_bytes(entropy.bytes()).into_uuid().to_string(),
+            Generator::Uuid => uuid::Builder::from_random_bytes(entropy.bytes())
+                .into_uuid()
+                .to_string(),
             Generator::Literal { value } => value.clone(),
             Generator::BcryptOf { .. } | Generator::Argon2Of { .. } => continue,
         };

@@ -121,12 +121,7 @@ fn other_kinds_of_input_are_checked_too() {
 #[test]
 fn secrets_are_reproducible_from_the_random_numbers_and_hashes_match_their_source() {
     let all = |slug: &str, seed: u64| {
-        generate(
-            &embedded(slug).secrets,
-            &BTreeMap::new(),
-            &Entropy::seeded(seed),
-        )
-        .expect("generated")
+        generate(&embedded(slug).secrets, &BTreeMap::new(), &Entropy::seeded(seed)).expect("generated")
     };
     let n8n = all("n8n", 1);
     assert_eq!(n8n, all("n8n", 1));

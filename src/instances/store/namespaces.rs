@@ -6,7 +6,10 @@ use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use super::Instance;
+use crate::catalog::template::Template;
 use crate::clock::{Ambient, Time};
+use crate::scheduling::Placed;
 
 /// What one instance takes of its namespace's quota.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +23,19 @@ pub struct Footprint {
 }
 
 impl Footprint {
+    /// What the written request, the plan and the template's volumes come to.
+    pub fn of(instance: &Instance, placed: &Placed, template: &Template) -> Self {
+        let signed = |value: u32| i32::try_from(value).unwrap_or(i32::MAX);
+        Self {
+            cpu_request_milli: placed.cpu_request_milli,
+            cpu_limit_milli: signed(instance.plan.cpu_limit_milli),
+            mem_request_mib: placed.mem_request_mib,
+            mem_limit_mib: signed(instance.plan.mem_limit_mib),
+            disk_mib: signed(instance.plan.disk_mib),
+            volumes: i32::try_from(template.volumes.len()).unwrap_or(i32::MAX),
+        }
+    }
+
     /// The larger of both in every respect.
     #[must_use]
     pub fn max(self, other: Self) -> Self {
@@ -84,6 +100,8 @@ pub struct Claimed {
     pub id: Uuid,
     pub user_id: Uuid,
     pub name: String,
+    /// None until it was made.
+    pub uid: Option<String>,
     pub generation: i64,
     pub attempts: i32,
     pub applied: Applied,
@@ -99,7 +117,7 @@ pub async fn claim(conn: &mut PgConnection, now: Time, lease_seconds: i32, limit
                           ORDER BY next_reconcile_at
                             FOR UPDATE SKIP LOCKED
                           LIMIT $3)
-           RETURNING id, user_id, name, generation, attempts, lease_token,
+           RETURNING id, user_id, name, uid, generation, attempts, lease_token,
                      applied_quota AS "applied_quota: sqlx::types::Json<Applied>""#,
         now as _,
         lease_seconds,
@@ -111,12 +129,25 @@ pub async fn claim(conn: &mut PgConnection, now: Time, lease_seconds: i32, limit
         id: row.id,
         user_id: row.user_id,
         name: row.name,
+        uid: row.uid,
         generation: row.generation,
         attempts: row.attempts,
         applied: row.applied_quota.map(|json| json.0).unwrap_or_default(),
         lease_token: row.lease_token,
     });
     Ok(claimed.collect())
+}
+
+/// The instances of a namespace that may have something in the cluster.
+pub async fn members(conn: &mut PgConnection, id: Uuid) -> sqlx::Result<Vec<Uuid>> {
+    sqlx::query_scalar!(
+        "SELECT id FROM service_instances
+          WHERE namespace_id = $1 AND deleted_at IS NULL AND (observed_generation > 0 OR entitled = 'yes')
+          ORDER BY id",
+        id
+    )
+    .fetch_all(conn)
+    .await
 }
 
 /// The quota that was last applied to a namespace; empty before the first time.
@@ -135,12 +166,12 @@ pub async fn finish(
     conn: &mut PgConnection,
     now: Time,
     claimed: &Claimed,
-    uid: &str,
+    uid: Option<&str>,
     applied: &Applied,
 ) -> sqlx::Result<bool> {
     let done = sqlx::query!(
         "UPDATE customer_namespaces
-            SET uid = $3, applied_quota = $4, observed_generation = $5, attempts = 0, message = NULL, updated_at = $6,
+            SET uid = COALESCE($3, uid), applied_quota = $4, observed_generation = $5, attempts = 0, message = NULL, updated_at = $6,
                 next_reconcile_at = CASE WHEN generation = $5 THEN NULL ELSE $6::timestamptz END, lease_until = NULL
           WHERE id = $1 AND lease_token = $2",
         claimed.id,
