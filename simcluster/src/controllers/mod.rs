@@ -11,9 +11,12 @@ mod defaults;
 mod endpoints;
 mod events;
 mod fit;
+mod gc;
+mod namespace;
 mod node_lifecycle;
 mod pod_gc;
 mod queue;
+mod quota;
 mod requests;
 mod revisions;
 mod scheduler;
@@ -134,6 +137,9 @@ impl Running {
             Box::<taints::TaintEviction>::default(),
             Box::<pod_gc::PodGc>::default(),
             Box::new(endpoints::Endpoints),
+            Box::new(quota::Quotas),
+            Box::<gc::GarbageCollector>::default(),
+            Box::new(namespace::Namespaces),
         ];
         let controllers = controllers
             .into_iter()
