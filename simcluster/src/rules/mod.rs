@@ -48,12 +48,13 @@ pub(crate) fn without_ignored(kind: &Kind, subresource: &str, object: &Value) ->
 }
 
 /// Gives back the part of an object that this part of the API does not write: status here, everything else there.
+/// Binding writes both: a pod is given its node and told so in one step.
 pub(crate) fn keep_others_part(kind: &Kind, subresource: &str, old: &Value, new: &mut Value) {
     if subresource == "status" {
         let status = new["status"].take();
         *new = old.clone();
         set_or_remove(new, "status", status);
-    } else if kind.has_status() {
+    } else if kind.has_status() && subresource != "binding" {
         set_or_remove(new, "status", old["status"].clone());
     }
 }
@@ -68,9 +69,10 @@ fn set_or_remove(object: &mut Value, field: &str, value: Value) {
     }
 }
 
-/// `generation` counts changes of what is desired: everything but metadata and status.
+/// `generation` counts changes of what is desired: everything but metadata, status, and the node that a pod is given.
 pub(crate) fn count_generation(kind: &Kind, old: &Value, new: &mut Value) {
-    if kind.has_generation && old["spec"] != new["spec"] {
+    let is_binding = kind.kind == "Pod" && old["spec"]["nodeName"].is_null() && !new["spec"]["nodeName"].is_null();
+    if kind.has_generation && old["spec"] != new["spec"] && !is_binding {
         new["metadata"]["generation"] = json!(old["metadata"]["generation"].as_u64().unwrap_or(0) + 1);
     }
 }
