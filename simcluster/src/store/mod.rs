@@ -104,12 +104,7 @@ impl Cluster {
             forgotten: Vec::new(),
             addresses: 0,
         };
-        let inner = Inner {
-            state: Mutex::new(state),
-            changed: watch::Sender::new(1),
-            clock,
-            logs: Logs::default(),
-        };
+        let inner = Inner { state: Mutex::new(state), changed: watch::Sender::new(1), clock, logs: Logs::default() };
         Self(Arc::new(inner))
     }
 
@@ -269,10 +264,7 @@ impl Cluster {
 
 /// The key of an object; cluster-scoped kinds have an empty namespace.
 pub fn key(kind: &Kind, ns: &str, name: &str) -> Key {
-    (
-        if kind.namespaced { ns.to_owned() } else { String::new() },
-        name.to_owned(),
-    )
+    (if kind.namespaced { ns.to_owned() } else { String::new() }, name.to_owned())
 }
 
 impl State {
@@ -316,41 +308,19 @@ impl State {
         let object = Arc::new(object);
         let table = &mut self.tables[place(kind)];
         let previous = table.objects.insert(key, Arc::clone(&object));
-        let change = if previous.is_some() {
-            ChangeType::Modified
-        } else {
-            ChangeType::Added
-        };
-        self.remember(
-            kind,
-            Change {
-                revision: self.revision,
-                change,
-                object: Arc::clone(&object),
-                previous,
-            },
-        );
+        let change = if previous.is_some() { ChangeType::Modified } else { ChangeType::Added };
+        self.remember(kind, Change { revision: self.revision, change, object: Arc::clone(&object), previous });
         object
     }
 
     /// Removes an object under a new revision.
     pub(crate) fn remove(&mut self, kind: &'static Kind, key: &Key) {
-        let Some(previous) = self.tables[place(kind)].objects.remove(key) else {
-            return;
-        };
+        let Some(previous) = self.tables[place(kind)].objects.remove(key) else { return };
         self.revision += 1;
         let mut last = Value::clone(&previous);
         last["metadata"]["resourceVersion"] = self.revision.to_string().into();
         let (revision, object) = (self.revision, Arc::new(last));
-        self.remember(
-            kind,
-            Change {
-                revision,
-                change: ChangeType::Deleted,
-                object,
-                previous: Some(previous),
-            },
-        );
+        self.remember(kind, Change { revision, change: ChangeType::Deleted, object, previous: Some(previous) });
     }
 
     fn remember(&mut self, kind: &'static Kind, change: Change) {
