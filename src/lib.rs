@@ -2,8 +2,10 @@
 //!
 //! Start at `docs/architecture.md`; each folder here is one domain, `app` alone knows them all.
 
+pub mod app;
 pub mod audit;
 pub mod catalog;
+pub mod billing;
 pub mod clock;
 pub mod config;
 pub mod crash;
@@ -13,8 +15,12 @@ pub mod events;
 pub mod http;
 pub mod identity;
 pub mod instances;
+pub mod keys;
 pub mod kube;
+pub mod nodes;
 pub mod operations;
+pub mod regions;
 pub mod scheduling;
+pub mod subscriptions;
 pub mod tasks;
 pub mod telemetry;

@@ -1,16 +1,28 @@
-//! Stand-in with the agreed signatures until the scheduling branch lands; takes the first node that is open and ready.
+//! From rows to a decision and back: which node an instance is placed on, and the ledger of what is reserved where.
+//!
+//! Everything that decides or writes a placement runs in a transaction that took `db::PLACEMENT_LOCK` first, so that
+//! two admissions never count on the same room. The engine sees exactly what is written into pods: kube-scheduler
+//! adds up the same requests.
 
+pub mod snapshot;
+pub mod store;
+
+use placement::{NodeKey, Policy, PolicySpec, Refusal, Reserve, Resources, VolumeLocality, Workload, WorkloadKey};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::clock::Ambient;
+use crate::config;
 
+pub use store::{Placed, assign, current, firm, park, release};
+
+/// The policy in force; its version is recorded with every placement that it made.
 #[derive(Clone, Debug)]
 pub struct Scheduler {
-    pub policy: placement::Policy,
+    pub policy: Policy,
     pub policy_version: i32,
 }
 
+/// What wants a place.
 #[derive(Clone, Copy, Debug)]
 pub struct Demand {
     pub instance_id: Uuid,
@@ -19,111 +31,130 @@ pub struct Demand {
     pub mem_request_mib: i32,
     pub mem_limit_mib: i32,
     pub disk_mib: i32,
+    /// Where its data lies, when that cannot move.
     pub volume_node: Option<Uuid>,
 }
 
+/// A place, and the request that will be written into the pod there.
 #[derive(Clone, Debug)]
 pub struct Decision {
     pub node_id: Uuid,
     pub node_name: String,
-    pub request: placement::Resources,
+    pub request: Resources,
+    pub inner: placement::Decision,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Reserved by an order that is not paid yet.
+    Hold,
+    Firm,
+    /// CPU and memory given back; disk and the data's place kept.
+    Parked,
+}
+
+impl State {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Hold => "hold",
+            Self::Firm => "firm",
+            Self::Parked => "parked",
+        }
+    }
+
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Hold, Self::Firm, Self::Parked]
+            .into_iter()
+            .find(|state| state.name() == name)
+    }
+}
+
+/// Why a placement row was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    Order,
+    Start,
+    Renew,
+    Undo,
+    Expire,
+    ChangePlan,
+}
+
+impl Cause {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Order => "order",
+            Self::Start => "start",
+            Self::Renew => "renew",
+            Self::Undo => "undo",
+            Self::Expire => "expire",
+            Self::ChangePlan => "change_plan",
+        }
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("{0}")]
-    Refused(placement::Refusal),
+    Refused(Box<Refusal>),
+    #[error("the placement rows contradict each other: {0}")]
+    Inconsistent(String),
     #[error(transparent)]
     Sql(#[from] sqlx::Error),
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
-    Hold,
-    Firm,
-    Parked,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub enum Cause {
-    Order,
-    Start,
-}
-
-#[derive(Clone, Debug)]
-pub struct Placed {
-    pub node_id: Uuid,
-    pub node_name: String,
-    pub state: State,
-    pub cpu_request_milli: i32,
-    pub mem_request_mib: i32,
-    pub disk_mib: i32,
-}
-
-pub async fn decide(conn: &mut PgConnection, _: &Scheduler, demand: &Demand) -> Result<Decision, Error> {
-    let row: (Uuid, String) = sqlx::query_as("SELECT id, name FROM worker_nodes WHERE admission = 'open' AND ($1::uuid IS NULL OR id = $1) ORDER BY name LIMIT 1")
-        .bind(demand.volume_node)
-        .fetch_one(conn)
-        .await?;
-    let request = placement::Resources {
-        cpu_milli: demand.cpu_request_milli.into(),
-        mem_mib: demand.mem_request_mib.into(),
-        disk_mib: demand.disk_mib.into(),
-        pods: 1,
-    };
-    Ok(Decision {
-        node_id: row.0,
-        node_name: row.1,
-        request,
-    })
-}
-
-pub async fn assign(
-    conn: &mut PgConnection,
-    ambient: &Ambient,
-    scheduler: &Scheduler,
-    demand: &Demand,
-    decision: &Decision,
-    state: State,
-    _: Cause,
-) -> sqlx::Result<()> {
-    release(conn, ambient, demand.instance_id).await?;
-    sqlx::query("INSERT INTO placements (id, instance_id, node_id, state, cause, cpu_request_milli, mem_request_mib, disk_mib, policy_version, created_at) VALUES ($1,$2,$3,$4,'order',$5,$6,$7,$8,$9)")
-        .bind(ambient.new_id()).bind(demand.instance_id).bind(decision.node_id)
-        .bind(if state == State::Hold { "hold" } else { "firm" })
-        .bind(demand.cpu_request_milli).bind(demand.mem_request_mib).bind(demand.disk_mib).bind(scheduler.policy_version).bind(ambient.now())
-        .execute(conn).await?;
-    Ok(())
-}
-
-pub async fn park(conn: &mut PgConnection, _: &Ambient, instance_id: Uuid) -> sqlx::Result<()> {
-    sqlx::query("UPDATE placements SET state='parked', cpu_request_milli=0, mem_request_mib=0 WHERE instance_id=$1 AND released_at IS NULL").bind(instance_id).execute(conn).await?;
-    Ok(())
-}
-
-pub async fn release(conn: &mut PgConnection, ambient: &Ambient, instance_id: Uuid) -> sqlx::Result<()> {
-    sqlx::query("UPDATE placements SET released_at=$2 WHERE instance_id=$1 AND released_at IS NULL")
-        .bind(instance_id)
-        .bind(ambient.now())
-        .execute(conn)
-        .await?;
-    Ok(())
-}
-
-pub async fn current(conn: &mut PgConnection, instance_id: Uuid) -> sqlx::Result<Option<Placed>> {
-    let row: Option<(Uuid, String, String, i32, i32, i32)> = sqlx::query_as("SELECT p.node_id, n.name, p.state, p.cpu_request_milli, p.mem_request_mib, p.disk_mib FROM placements p JOIN worker_nodes n ON n.id=p.node_id WHERE instance_id=$1 AND released_at IS NULL").bind(instance_id).fetch_optional(conn).await?;
-    Ok(row.map(
-        |(node_id, node_name, state, cpu_request_milli, mem_request_mib, disk_mib)| Placed {
-            node_id,
-            node_name,
-            cpu_request_milli,
-            mem_request_mib,
-            disk_mib,
-            state: match state.as_str() {
-                "hold" => State::Hold,
-                "firm" => State::Firm,
-                _ => State::Parked,
+impl Scheduler {
+    pub fn from_config(capacity: &config::Capacity) -> Result<Self, String> {
+        let whole = |ratio: f64| i64::try_from(config::ppm(ratio)).unwrap_or(i64::MAX);
+        let spec = PolicySpec {
+            cpu_overcommit_ppm: whole(capacity.cpu_oversubscription),
+            mem_overcommit_ppm: whole(capacity.memory_oversubscription),
+            reserve: match whole(capacity.reserve) {
+                0 => Reserve::None,
+                fraction => Reserve::FractionPpm(fraction),
             },
-        },
-    ))
+            ..PolicySpec::default()
+        };
+        Ok(Self {
+            policy: Policy::new(spec).map_err(|error| error.to_string())?,
+            policy_version: 1,
+        })
+    }
+
+    pub fn workload(&self, demand: &Demand) -> Workload {
+        let resources = |cpu: i32, mem: i32| Resources {
+            cpu_milli: cpu.into(),
+            mem_mib: mem.into(),
+            disk_mib: demand.disk_mib.into(),
+            pods: 1,
+        };
+        let limit = resources(demand.cpu_limit_milli, demand.mem_limit_mib);
+        let request = self
+            .policy
+            .written_request(resources(demand.cpu_request_milli, demand.mem_request_mib), limit);
+        let volume = demand.volume_node.map_or(VolumeLocality::Anywhere, |node| {
+            VolumeLocality::Pinned(NodeKey(node.as_u128()))
+        });
+        Workload {
+            volume,
+            ..Workload::new(WorkloadKey(demand.instance_id.as_u128()), request, limit)
+        }
+    }
+}
+
+/// Decides where `demand` goes. The engine leaves its own present placement out of the sum, and prefers to stay there.
+/// Writes nothing.
+/// The caller holds the placement lock.
+pub async fn decide(conn: &mut PgConnection, scheduler: &Scheduler, demand: &Demand) -> Result<Decision, Error> {
+    let cluster = snapshot::load(conn).await?;
+    let workload = scheduler.workload(demand);
+    let inner = placement::place(&cluster, &scheduler.policy, &workload)
+        .map_err(|refusal| Error::Refused(Box::new(refusal)))?;
+    let name = cluster.node(inner.node).map(|node| node.name.clone());
+    Ok(Decision {
+        node_id: Uuid::from_u128(inner.node.0),
+        node_name: name.ok_or_else(|| Error::Inconsistent("the chosen node is not in the snapshot".into()))?,
+        request: workload.request,
+        inner,
+    })
 }

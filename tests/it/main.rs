@@ -1,1 +1,4 @@
-fn main() {}
+//! One binary for all integration tests: linked once, one module per domain.
+
+mod catalogue;
+mod http;

@@ -1,0 +1,4 @@
+//! Subscriptions.
+
+pub mod machine;
+pub mod state;
