@@ -21,7 +21,7 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::clock::Ambient;
 use crate::config::Serve;
 use crate::db::{self, signal::Signals};
-use crate::http::limit::peer::{Network, TrustedProxies};
+use crate::http::limit::peer::TrustedProxies;
 use crate::http::limit::{self, Limits};
 use crate::http::layers;
 use crate::keys::Keys;
@@ -36,6 +36,8 @@ pub struct Outside {
     pub keys: Keys,
     pub kube: kube::Client,
     pub config: Serve,
+    /// What a password hash costs: `Cost::STANDARD`, or next to nothing in tests.
+    pub password_cost: identity::password::Cost,
 }
 
 /// The whole server, assembled and not yet running.
@@ -57,17 +59,17 @@ pub type Forever = Box<dyn FnOnce(CancellationToken) -> BoxFuture<'static, ()> +
 impl App {
     /// Prepares the database's contents (keys' fingerprints, region, catalogue) and wires the domains.
     pub async fn build(outside: Outside) -> anyhow::Result<Self> {
-        let Outside { pool, database_url, ambient, keys, kube, config } = outside;
+        let Outside { pool, database_url, ambient, keys, kube, config, password_cost } = outside;
         prepare(&pool, &ambient, &keys, &config).await?;
         let signals = Signals::default();
         let accepted_licences: Arc<BTreeSet<String>> = Arc::new(config.terms.accept_licences.iter().cloned().collect());
 
         let issuer = identity::session::Issuer::new(&config.http.public_url, keys.signing.clone(), keys.sealing.keys())?;
-        let hasher = Arc::new(identity::password::Hasher::new(identity::password::Cost::STANDARD, &ambient.entropy)?);
+        let hasher = Arc::new(identity::password::Hasher::new(password_cost, &ambient.entropy)?);
         let accounts = identity::account::Accounts::new(pool.clone(), ambient.clone(), hasher, issuer);
         let limits = Arc::new(Limits::new(config.http.rate_limit, config.http.auth_rate_limit, &ambient.clock));
         let gate = accounts.gate.clone();
-        let trusted: TrustedProxies = config.http.trusted_proxies.iter().copied().map(Network::from).collect();
+        let trusted: TrustedProxies = config.http.trusted_proxies.iter().copied().collect();
 
         let api = OpenApiRouter::with_openapi(openapi::base(&config.http.public_url))
             .merge(catalog::http::routes(catalog::http::Catalog {
