@@ -47,6 +47,17 @@ pub struct Registration<'a> {
 }
 
 impl Accounts {
+    pub fn new(pool: PgPool, ambient: Ambient, hasher: Arc<Hasher>, issuer: Issuer) -> Self {
+        let gate = Gate::new(pool.clone(), ambient.clock.clone(), issuer.signer.clone());
+        Self {
+            pool,
+            ambient,
+            hasher,
+            issuer,
+            gate,
+        }
+    }
+
     /// Makes a customer's account, or leaves the existing one alone. The caller cannot tell which, nor should a client.
     pub async fn register(&self, new: &Registration<'_>, origin: &Origin) -> Result<(), Error> {
         let password_hash = self.hasher.hash(new.password).await?;

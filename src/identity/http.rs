@@ -1,7 +1,8 @@
-//! Routes of identity: registering, sessions, one's own account, the public keys. Those for staff are in [`staff`].
+//! Routes of identity: registering, sessions, the public keys; one's own account in [`me`], everybody's in [`staff`].
 //!
 //! Tokens travel in bodies only, never in addresses or cookies, and such answers are not to be stored.
 
+mod me;
 mod staff;
 
 use std::sync::Arc;
@@ -19,9 +20,9 @@ use super::origin::Origin;
 use super::password::{self, MAX_CHARS, Password, objection};
 use super::session::Issued;
 use super::tokens::Jwks;
-use super::{Customer, Error, User, normal_email, store};
+use super::{Customer, Error, normal_email};
 use crate::clock::Time;
-use crate::http::extract::{IfMatch, Json, Validate, etag};
+use crate::http::extract::{Json, Validate};
 use crate::http::limit::{self, Key, Limits};
 use crate::http::problem::{FieldError, Kind, Problem, Result};
 
@@ -44,7 +45,7 @@ pub fn routes(deps: Deps) -> OpenApiRouter {
     OpenApiRouter::new()
         .merge(guarded)
         .routes(routes!(logout))
-        .routes(routes!(me, update_me))
+        .merge(me::routes())
         .routes(routes!(jwks))
         .merge(staff::routes())
         .with_state(deps)
@@ -244,61 +245,6 @@ async fn refresh(State(deps): State<Deps>, origin: Origin, Json(body): Json<Refr
 async fn logout(State(deps): State<Deps>, Customer(caller): Customer, origin: Origin) -> Result<StatusCode> {
     deps.accounts.log_out(&caller, &origin).await?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-/// An account with its ETag.
-type UserAnswer = ([(HeaderName, String); 1], Answer<User>);
-
-fn with_etag(user: User) -> UserAnswer {
-    ([(header::ETAG, etag(user.version()))], Answer(user))
-}
-
-/// Show my account
-///
-/// The account that the access token belongs to.
-#[utoipa::path(
-    get, path = "/api/v1/me", tag = "auth", operation_id = "get_me",
-    security(("bearer" = ["customer"])), responses((status = 200, body = User))
-)]
-async fn me(State(deps): State<Deps>, Customer(caller): Customer) -> Result<UserAnswer> {
-    let user = store::user_by_id(&mut *deps.accounts.pool.acquire().await?, caller.user_id).await?;
-    user.map(with_etag).ok_or_else(|| Problem::new(Kind::InvalidToken))
-}
-
-/// What may be changed of one's own account.
-#[derive(Debug, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
-struct UpdateMe {
-    #[schema(max_length = 200)]
-    name: String,
-}
-
-impl Validate for UpdateMe {
-    fn validate(&self) -> Vec<FieldError> {
-        check_name(&self.name).into_iter().collect()
-    }
-}
-
-/// Change my account
-///
-/// Needs the ETag of the account as `If-Match`.
-#[utoipa::path(
-    patch, path = "/api/v1/me", tag = "auth", operation_id = "update_me",
-    params(("If-Match" = String, Header, description = "The ETag of what is to be changed")),
-    request_body = UpdateMe, security(("bearer" = ["customer"])), responses((status = 200, body = User))
-)]
-async fn update_me(
-    State(deps): State<Deps>,
-    Customer(caller): Customer,
-    IfMatch(version): IfMatch,
-    Json(body): Json<UpdateMe>,
-) -> Result<UserAnswer> {
-    let version = jiff::Timestamp::from_microsecond(version).map_err(|_| Problem::new(Kind::PreconditionFailed))?;
-    let Accounts { pool, ambient, .. } = &deps.accounts;
-    let mut conn = pool.acquire().await?;
-    let user = store::rename(&mut conn, ambient, caller.user_id, version.into(), body.name.trim()).await?;
-    user.map(with_etag)
-        .ok_or_else(|| Problem::new(Kind::PreconditionFailed))
 }
 
 /// Public keys

@@ -23,7 +23,7 @@ use uuid::Uuid;
 use super::layer::Gate;
 use super::origin::Origin;
 use super::store::{self, sessions};
-use super::tokens::{Signer, Subject};
+use super::tokens::{self, Signer, Subject};
 use super::{Error, Status, User};
 use crate::audit;
 use crate::clock::{Ambient, Time};
@@ -153,6 +153,15 @@ pub struct Issued {
 }
 
 impl Issuer {
+    /// `public_url` is the issuer that tokens name; `sealing` are the keyring's keys, oldest first.
+    pub fn new(public_url: &str, signing: Vec<tokens::Key>, sealing: &[MasterKey]) -> Result<Self, tokens::KeyError> {
+        let signer = Arc::new(Signer::new(public_url, signing)?);
+        Ok(Self {
+            signer,
+            keys: RefreshKeys::new(sealing),
+        })
+    }
+
     fn issue(&self, session: &sessions::Session, user: &User, n: i64, now: Time) -> Issued {
         let subject = Subject {
             user_id: user.id,

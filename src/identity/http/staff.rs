@@ -7,7 +7,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
-use super::{Deps, UserAnswer, with_etag};
+use super::Deps;
+use super::me::{UserAnswer, with_etag};
 use crate::http::extract::{IfMatch, Json, Path, Query, Validate};
 use crate::http::page::{Page, PageQuery};
 use crate::http::problem::{FieldError, Problem, Result};
