@@ -171,9 +171,11 @@ fn value(env: &BTreeMap<String, String>, name: &str) -> Option<String> {
 fn email(env: &BTreeMap<String, String>, subjects: &[&str]) -> Option<String> {
     subjects.iter().find_map(|subject| {
         let named = |name: &str| name.contains("EMAIL") && name.contains(subject);
-        env.iter()
-            .find(|(name, v)| named(&name.to_uppercase()) && !v.is_empty())
-            .map(|(_, v)| v.clone())
+        let mut found = env
+            .iter()
+            .filter(|(name, v)| named(&name.to_uppercase()) && !v.is_empty());
+        // Templates hand some of them over as JSON, quotes and all.
+        found.next().map(|(_, v)| v.trim_matches('"').to_owned())
     })
 }
 

@@ -61,7 +61,9 @@ impl Controller for Attachments {
             let here = view
                 .all(&ATTACHMENT)
                 .filter(|(_, a)| a["spec"]["nodeName"] == seen.key.1);
-            here.for_each(|(_, attachment)| queue.add((String::new(), volume_of(attachment).to_owned())));
+            here.for_each(|(_, attachment)| {
+                queue.add((String::new(), volume_of(attachment).to_owned()));
+            });
         }
     }
 

@@ -17,12 +17,13 @@ use super::{
     view::{claim_names, is_deleting, is_terminal, list, uid},
 };
 use crate::{
-    resource::{self, PERSISTENT_VOLUME as VOLUME, PERSISTENT_VOLUME_CLAIM as CLAIM},
+    resource::{self, Kind, PERSISTENT_VOLUME as VOLUME, PERSISTENT_VOLUME_CLAIM as CLAIM},
     store::{DeleteOptions, Key},
 };
 
 const WHO: &str = "persistentvolume-controller";
-const PROTECTION: &str = "kubernetes.io/pvc-protection";
+const CLAIM_PROTECTION: &str = "kubernetes.io/pvc-protection";
+const VOLUME_PROTECTION: &str = "kubernetes.io/pv-protection";
 
 #[derive(Default)]
 pub(super) struct Claims {
@@ -174,7 +175,7 @@ fn make_volume(ctx: &Ctx<'_>, claim: &Value, class: &Value, node: Option<&str>) 
         return false;
     }
     let _ = ctx.cluster.update_status(&VOLUME, "", &name, WHO, |volume| {
-        volume["status"]["phase"] = json!("Bound")
+        volume["status"]["phase"] = json!("Bound");
     });
     let (ns, claim_name) = (text(claim, "namespace"), text(claim, "name"));
     let message = format!("Successfully provisioned volume {name}");
@@ -206,9 +207,9 @@ fn bind(ctx: &Ctx<'_>, claim: &Value) {
         let take = |volume: &mut Value| volume["spec"]["claimRef"] = reference;
         let volume = text(volume, "name");
         let _ = ctx.cluster.update(&VOLUME, "", volume, WHO, take);
-        let _ = ctx
-            .cluster
-            .update_status(&VOLUME, "", volume, WHO, |v| v["status"]["phase"] = json!("Bound"));
+        let _ = ctx.cluster.update_status(&VOLUME, "", volume, WHO, |v| {
+            v["status"]["phase"] = json!("Bound");
+        });
     } else if taken_by["uid"] != uid(claim) {
         let message = format!(
             "volume \"{}\" already bound to a different claim.",
@@ -240,7 +241,7 @@ fn grow(ctx: &Ctx<'_>, claim: &Value) {
     }
     let volume = claim["spec"]["volumeName"].as_str().unwrap_or_default();
     let _ = ctx.cluster.update(&VOLUME, "", volume, WHO, |v| {
-        v["spec"]["capacity"]["storage"] = wanted.clone()
+        v["spec"]["capacity"]["storage"] = wanted.clone();
     });
     let _ = ctx
         .cluster
@@ -254,30 +255,40 @@ fn grow(ctx: &Ctx<'_>, claim: &Value) {
 /// Lets a claim that is being deleted go once no pod uses it.
 fn unprotect(ctx: &Ctx<'_>, claim: &Value) {
     let (ns, name) = (text(claim, "namespace"), text(claim, "name"));
-    let used = ctx.view.pods_using_claim(ns, name).any(|(_, pod)| !is_terminal(pod));
-    if used || !list(&claim["metadata"]["finalizers"]).iter().any(|f| f == PROTECTION) {
+    if !ctx.view.pods_using_claim(ns, name).any(|(_, pod)| !is_terminal(pod)) {
+        drop_finalizer(ctx, &CLAIM, claim, CLAIM_PROTECTION);
+    }
+}
+
+fn drop_finalizer(ctx: &Ctx<'_>, kind: &'static Kind, object: &Value, finalizer: &str) {
+    let has = |object: &Value| list(&object["metadata"]["finalizers"]).iter().any(|f| f == finalizer);
+    if !has(object) {
         return;
     }
-    let _ = ctx.cluster.update(&CLAIM, ns, name, WHO, |claim| {
-        if let Some(finalizers) = claim["metadata"]["finalizers"].as_array_mut() {
-            finalizers.retain(|f| f != PROTECTION);
-        }
-    });
+    let _ = ctx
+        .cluster
+        .update(kind, text(object, "namespace"), text(object, "name"), WHO, |object| {
+            if let Some(finalizers) = object["metadata"]["finalizers"].as_array_mut() {
+                finalizers.retain(|f| f != finalizer);
+            }
+        });
 }
 
 /// Deletes or releases a volume whose claim is gone.
 fn reclaim(ctx: &Ctx<'_>, volume: &Value) {
     let claim = &volume["spec"]["claimRef"];
     let text_of = |field: &str| claim[field].as_str().unwrap_or_default();
-    if !claim["uid"].is_string() {
-        return;
-    }
     let holder = ctx.view.get(&CLAIM, text_of("namespace"), text_of("name"));
-    if holder.is_some_and(|holder| uid(holder) == text_of("uid")) {
+    let was_claimed = claim["uid"].is_string();
+    if was_claimed && holder.is_some_and(|holder| uid(holder) == text_of("uid")) {
         return;
     }
     let name = text(volume, "name");
-    if volume["spec"]["persistentVolumeReclaimPolicy"] == "Delete" {
+    if is_deleting(volume) {
+        drop_finalizer(ctx, &VOLUME, volume, VOLUME_PROTECTION);
+    } else if !was_claimed {
+        // Nobody's yet: it waits for a claim that names it.
+    } else if volume["spec"]["persistentVolumeReclaimPolicy"] == "Delete" {
         let _ = ctx.cluster.delete(&VOLUME, "", name, &DeleteOptions::default());
     } else if volume["status"]["phase"] != "Released" {
         let release = |volume: &mut Value| volume["status"]["phase"] = json!("Released");

@@ -11,9 +11,12 @@ mod defaults;
 mod endpoints;
 mod events;
 mod fit;
+mod gc;
+mod namespace;
 mod node_lifecycle;
 mod pod_gc;
 mod queue;
+mod quota;
 mod requests;
 mod revisions;
 mod scheduler;
@@ -127,6 +130,9 @@ impl Running {
             Box::<taints::TaintEviction>::default(),
             Box::<pod_gc::PodGc>::default(),
             Box::new(endpoints::Endpoints),
+            Box::new(quota::Quotas),
+            Box::<gc::GarbageCollector>::default(),
+            Box::new(namespace::Namespaces),
         ];
         let controllers = controllers.into_iter().map(|c| (c, Queue::default())).collect();
         Self {
@@ -146,6 +152,9 @@ impl Running {
             self.catch_up();
             if faults.has_changed().unwrap_or(false) {
                 faults.mark_unchanged();
+                if self.faults.take_expired_history() {
+                    self.cluster.compact();
+                }
                 for (controller, queue) in &mut self.controllers {
                     controller.observe_faults(&self.view, queue);
                 }

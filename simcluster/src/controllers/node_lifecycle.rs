@@ -115,9 +115,9 @@ fn mark_pods(ctx: &Ctx<'_>, node: &str) {
             "type": "Ready", "observedGeneration": pod["metadata"]["generation"], "status": "False",
             "lastProbeTime": null, "lastTransitionTime": clock::seconds(ctx.now),
         });
-        let _ = ctx
-            .cluster
-            .update_status(&resource::POD, &key.0, &key.1, WHO, |pod| set_condition(pod, condition));
+        let _ = ctx.cluster.update_status(&resource::POD, &key.0, &key.1, WHO, |pod| {
+            set_condition(pod, condition);
+        });
         ctx.events(WHO).warning(pod, "NodeNotReady", "Node is not ready");
     }
 }

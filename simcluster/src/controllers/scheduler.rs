@@ -176,16 +176,18 @@ fn bind(ctx: &Ctx<'_>, pod: &Value, node: &str) {
         .get(&resource::NODE, "", node)
         .map(|n| n["metadata"]["labels"]["topology.kubernetes.io/zone"].clone());
     let key = (ns.to_owned(), name.to_owned());
-    let bound = ctx.cluster.transact(|state| {
-        state.update(&resource::POD, &key, &Writer::update(WHO).on("binding"), |pod| {
-            pod["spec"]["nodeName"] = json!(node);
-            if let Some(zone) = zone.filter(Value::is_string) {
-                pod["metadata"]["labels"]["topology.kubernetes.io/zone"] = zone;
-            }
-            set_condition(pod, condition);
-            Ok(())
-        })
-    });
+    let place = |pod: &mut Value| {
+        pod["spec"]["nodeName"] = json!(node);
+        if let Some(zone) = zone.filter(Value::is_string) {
+            pod["metadata"]["labels"]["topology.kubernetes.io/zone"] = zone;
+        }
+        set_condition(pod, condition);
+        Ok(())
+    };
+    let writer = Writer::update(WHO).on("binding");
+    let bound = ctx
+        .cluster
+        .transact(|state| state.update(&resource::POD, &key, &writer, place));
     if bound.is_ok() {
         ctx.events(WHO).normal(
             pod,
@@ -209,9 +211,9 @@ fn refuse(ctx: &Ctx<'_>, pod: &Value, message: &str) {
         "message": message,
     });
     let (ns, name) = (text(pod, "namespace"), text(pod, "name"));
-    let _ = ctx
-        .cluster
-        .update_status(&resource::POD, ns, name, WHO, |pod| set_condition(pod, condition));
+    let _ = ctx.cluster.update_status(&resource::POD, ns, name, WHO, |pod| {
+        set_condition(pod, condition);
+    });
     ctx.events(WHO).warning(pod, "FailedScheduling", message);
 }
 

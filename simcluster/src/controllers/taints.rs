@@ -110,9 +110,9 @@ fn evict(ctx: &Ctx<'_>, pod: &Value) {
         "lastProbeTime": null, "lastTransitionTime": clock::seconds(ctx.now), "reason": "DeletionByTaintManager",
         "message": "Taint manager: deleting due to NoExecute taint",
     });
-    let _ = ctx
-        .cluster
-        .update_status(&resource::POD, ns, name, WHO, |pod| set_condition(pod, condition));
+    let _ = ctx.cluster.update_status(&resource::POD, ns, name, WHO, |pod| {
+        set_condition(pod, condition);
+    });
     let options = DeleteOptions {
         uid: Some(uid(pod).to_owned()),
         ..DeleteOptions::default()
