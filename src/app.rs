@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use utoipa_axum::router::OpenApiRouter;
 
+use crate::billing::gateway::{Gateways, Manual};
 use crate::clock::Ambient;
 use crate::config::Serve;
 use crate::db::{self, signal::Signals};
@@ -25,8 +26,9 @@ use crate::http::limit::peer::TrustedProxies;
 use crate::http::limit::{self, Limits};
 use crate::http::layers;
 use crate::keys::Keys;
+use crate::scheduling::Scheduler;
 use crate::tasks::{self, Task};
-use crate::{catalog, identity, nodes, operations, regions};
+use crate::{billing, catalog, identity, nodes, operations, regions, subscriptions};
 
 /// What the app finds outside of itself.
 pub struct Outside {
@@ -71,6 +73,15 @@ impl App {
         let gate = accounts.gate.clone();
         let trusted: TrustedProxies = config.http.trusted_proxies.iter().copied().collect();
 
+        let commerce = subscriptions::Deps {
+            pool: pool.clone(),
+            ambient: ambient.clone(),
+            signals: signals.clone(),
+            scheduler: Scheduler::from_config(&config.capacity).map_err(anyhow::Error::msg)?,
+            keyring: Arc::new(keys.sealing.clone()),
+            gateways: Arc::new(Gateways::new(Manual { account: config.terms.bank_account.clone() })),
+            settings: Arc::new(subscriptions::Settings::from_config(&config.terms, &config.cluster)),
+        };
         let api = OpenApiRouter::with_openapi(openapi::base(&config.http.public_url))
             .merge(catalog::http::routes(catalog::http::Catalog {
                 pool: pool.clone(),
@@ -78,6 +89,8 @@ impl App {
                 signals: signals.clone(),
                 accepted_licences,
             }))
+            .merge(billing::http::routes(pool.clone()))
+            .merge(subscriptions::http::routes(commerce.clone()))
             .merge(identity::http::routes(identity::http::Deps { accounts, limits: limits.clone() }))
             .merge(operations::http::routes(pool.clone()));
         let (router, document) = api.split_for_parts();
@@ -95,6 +108,7 @@ impl App {
         })];
         tasks.push(identity::housekeeping::task(pool.clone(), ambient.clone()));
         tasks.push(limits.task());
+        tasks.extend(subscriptions::tasks(&commerce));
         tasks.push({
             let (pool, ambient) = (pool.clone(), ambient.clone());
             Task::new("operations", Duration::from_secs(5), None, move || {
