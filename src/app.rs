@@ -23,7 +23,7 @@ use crate::db::{self, signal::Signals};
 use crate::http::layers;
 use crate::keys::Keys;
 use crate::tasks::{self, Task};
-use crate::{catalog, nodes, operations, regions};
+use crate::{catalog, instances, nodes, operations, regions, scheduling};
 
 /// What the app finds outside of itself.
 pub struct Outside {
