@@ -22,6 +22,8 @@ CREATE TABLE worker_nodes (
     foreign_cpu_milli  INTEGER     NOT NULL DEFAULT 0,
     foreign_mem_mib    INTEGER     NOT NULL DEFAULT 0,
     foreign_pods       INTEGER     NOT NULL DEFAULT 0,
+    -- The cluster itself takes no new pods here (kubectl cordon): kept apart from what our operator wants.
+    unschedulable      BOOLEAN     NOT NULL DEFAULT FALSE,
     labels             JSONB       NOT NULL DEFAULT '{}',
     taints             JSONB       NOT NULL DEFAULT '[]',
     kubelet_version    TEXT        NOT NULL DEFAULT '',

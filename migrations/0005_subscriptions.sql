@@ -32,8 +32,11 @@ CREATE INDEX subscriptions_service_idx ON subscriptions (service_id);
 CREATE INDEX subscriptions_plan_idx ON subscriptions (plan_id);
 CREATE INDEX subscriptions_created_idx ON subscriptions (created_at, id);
 CREATE INDEX subscriptions_due_idx ON subscriptions (next_transition_at) WHERE next_transition_at IS NOT NULL;
+-- Paid, and waiting for the service to be seen ready: what begins next is looked for here.
+CREATE INDEX subscriptions_unbegun_idx ON subscriptions (id) WHERE status = 'active' AND period_start IS NULL;
 
--- Invoices. One per period that was bought: a repeated renewal finds the row and is a no-op.
+-- Invoices. One that stands per period: a repeated renewal finds the row and is a no-op. A void or credited one no
+-- longer stands, so the period can be bought again.
 CREATE TABLE billing (
     id              UUID PRIMARY KEY,
     number          BIGINT      GENERATED ALWAYS AS IDENTITY,
@@ -52,7 +55,7 @@ CREATE TABLE billing (
     CONSTRAINT billing_number_key UNIQUE (number),
     CHECK (status NOT IN ('paid', 'credited') OR paid_at IS NOT NULL)
 );
-CREATE UNIQUE INDEX billing_period_idx ON billing (subscription_id, period_no) WHERE status <> 'void';
+CREATE UNIQUE INDEX billing_period_idx ON billing (subscription_id, period_no) WHERE status IN ('open', 'paid');
 CREATE INDEX billing_subscription_idx ON billing (subscription_id);
 CREATE INDEX billing_user_idx ON billing (user_id, created_at, id);
 CREATE INDEX billing_created_idx ON billing (created_at, id);

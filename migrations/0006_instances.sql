@@ -48,13 +48,18 @@ CREATE TABLE service_instances (
     observed_at         TIMESTAMPTZ,
     -- The first administrator: pending → created → verified → settled (env_once: flag off, rolled out again).
     admin_state         TEXT        NOT NULL DEFAULT 'pending' CHECK (admin_state IN ('pending', 'created', 'verified', 'settled')),
+    -- The number of its present setup or verify pod, and when the next one may start after a failed one.
+    admin_attempt       INTEGER     NOT NULL DEFAULT 1 CHECK (admin_attempt > 0),
+    admin_retry_at      TIMESTAMPTZ,
     first_ready_at      TIMESTAMPTZ,
-    -- Rises with every observed stopped → ready, so that a renewal can wait for its own restart.
+    -- Rises with every observed not running → running, and when a later generation is first seen running, so that a
+    -- renewal can wait for its own restart.
     last_ready_at       TIMESTAMPTZ,
     next_reconcile_at   TIMESTAMPTZ,
     attempts            INTEGER     NOT NULL DEFAULT 0,
     lease_token         BIGINT      NOT NULL DEFAULT 0,
     lease_until         TIMESTAMPTZ,
+    -- Rises with every desire and every touch: a pass that finds it changed at its end runs again at once.
     version             BIGINT      NOT NULL DEFAULT 1,
     created_at          TIMESTAMPTZ NOT NULL,
     updated_at          TIMESTAMPTZ NOT NULL,

@@ -6,7 +6,10 @@
 use std::fmt::Debug;
 use std::time::Duration;
 
-use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions, PropagationPolicy};
+use kube::api::{
+    Api, DeleteParams, ListParams, ObjectMeta, PartialObjectMeta, Patch, PatchParams, PostParams, Preconditions,
+    PropagationPolicy,
+};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config, Resource};
 use serde::Serialize;
@@ -20,6 +23,14 @@ pub const LABEL_SUBSCRIPTION: &str = "lumbung.dev/subscription";
 pub const LABEL_TASK: &str = "lumbung.dev/task";
 /// On the StatefulSet only: which desire it carries out.
 pub const ANNOTATION_GENERATION: &str = "lumbung.dev/generation";
+
+/// On everything that is ours; what does not carry it is never touched.
+pub const LABEL_MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// Selects what is ours.
+pub const OURS: &str = "app.kubernetes.io/managed-by=lumbung";
+
+/// How many objects a list brings at a time.
+const PAGE: u32 = 500;
 
 /// Longer than a healthy API server ever takes, shorter than a lease.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -108,4 +119,65 @@ where
         Err(error) if matches!(classify(&error), Class::NotFound | Class::Conflict) => Ok(()),
         Err(error) => Err(error),
     }
+}
+
+/// Creates what cannot be applied again (a bare pod's spec is immutable). There already under that name: `Ok`.
+pub async fn create<K>(api: &Api<K>, object: &K) -> kube::Result<()>
+where
+    K: Resource + Serialize + DeserializeOwned + Clone + Debug,
+{
+    let params = PostParams {
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        ..PostParams::default()
+    };
+    match timed(api.create(&params, object)).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.reason == "AlreadyExists" => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Everything that the label selector selects.
+pub async fn list<K>(api: &Api<K>, selector: &str) -> kube::Result<Vec<K>>
+where
+    K: Clone + DeserializeOwned + Debug,
+{
+    let mut params = ListParams::default().labels(selector).limit(PAGE);
+    let mut all = Vec::new();
+    loop {
+        let page = timed(api.list(&params)).await?;
+        all.extend(page.items);
+        match page.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => params = params.continue_token(&token),
+            None => return Ok(all),
+        }
+    }
+}
+
+/// The same without contents: names, labels and uids are enough to find what is left over, and secrets stay where
+/// they are.
+pub async fn list_metadata<K>(api: &Api<K>, selector: &str) -> kube::Result<Vec<PartialObjectMeta<K>>>
+where
+    K: Clone + DeserializeOwned + Debug,
+{
+    let mut params = ListParams::default().labels(selector).limit(PAGE);
+    let mut all = Vec::new();
+    loop {
+        let page = timed(api.list_metadata(&params)).await?;
+        all.extend(page.items);
+        match page.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => params = params.continue_token(&token),
+            None => return Ok(all),
+        }
+    }
+}
+
+/// The value of a label.
+pub fn label<'a>(meta: &'a ObjectMeta, name: &str) -> Option<&'a str> {
+    meta.labels.as_ref()?.get(name).map(String::as_str)
+}
+
+/// The instance that an object says it belongs to.
+pub fn instance_of(meta: &ObjectMeta) -> Option<uuid::Uuid> {
+    label(meta, LABEL_INSTANCE)?.parse().ok()
 }

@@ -2,7 +2,9 @@
 //!
 //! Start at `docs/architecture.md`; each folder here is one domain, `app` alone knows them all.
 
+pub mod app;
 pub mod audit;
+pub mod billing;
 pub mod catalog;
 pub mod clock;
 pub mod config;
@@ -13,7 +15,12 @@ pub mod events;
 pub mod http;
 pub mod identity;
 pub mod instances;
+pub mod keys;
 pub mod kube;
+pub mod nodes;
 pub mod operations;
+pub mod regions;
+pub mod scheduling;
+pub mod subscriptions;
 pub mod tasks;
 pub mod telemetry;

@@ -1,15 +1,14 @@
 //! The independent check: is what is placed what may be placed? Written from the definitions.
 //!
-//! It takes flat lists, shares no arithmetic and no bookkeeping with the rest of the crate, and is slow on purpose: sums
-//! are made anew for each node. It looks at invariants of what runs, not at rules for admission (reserves, cordons,
+//! It takes flat lists, and shares no arithmetic and no bookkeeping with the rest of the crate: only the types. It looks at invariants of what runs, not at rules for admission (reserves, cordons,
 //! NoSchedule taints), which may rightly be broken by what was there before.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    NodeKey, WorkloadKey,
+    NodeKey, Resources, WorkloadKey,
     model::{Admission, Node, Placement, VolumeLocality, Workload},
     resources::Dimension,
 };
@@ -109,59 +108,72 @@ impl fmt::Display for Violation {
     }
 }
 
-/// Every violation, in the order of the lists. An empty answer means that all invariants hold.
+/// Every violation: of the lists, then of each placement, then of each node. Empty means that all invariants hold.
+/// Takes time in proportion to the lists, but for a logarithm.
 pub fn check(nodes: &[Node], workloads: &[Workload], placements: &[Placement]) -> Vec<Violation> {
     let mut found = Vec::new();
-    listed_twice(nodes, workloads, &mut found);
-    placed_twice(placements, &mut found);
-    for placement in placements {
-        judge(*placement, nodes, workloads, &mut found);
+    let known_nodes: BTreeMap<NodeKey, &Node> = nodes.iter().map(|node| (node.id, node)).collect();
+    let known_workloads: BTreeMap<WorkloadKey, &Workload> =
+        workloads.iter().map(|workload| (workload.id, workload)).collect();
+    for (node, _) in repeated(nodes.iter().map(|node| node.id)) {
+        found.push(Violation::NodeListedTwice { node });
+    }
+    for (workload, _) in repeated(workloads.iter().map(|workload| workload.id)) {
+        found.push(Violation::WorkloadListedTwice { workload });
+    }
+    for (workload, placements) in repeated(placements.iter().map(|placement| placement.workload)) {
+        found.push(Violation::PlacedTwice { workload, placements });
+    }
+
+    let mut sums: BTreeMap<NodeKey, [i128; 4]> = BTreeMap::new();
+    for &Placement { workload, node } in placements {
+        let (host, guest) = (known_nodes.get(&node), known_workloads.get(&workload));
+        match host {
+            None => found.push(Violation::UnknownNode { workload, node }),
+            Some(host) if host.admission == Admission::Removed => {
+                found.push(Violation::RemovedNode { workload, node });
+            }
+            Some(_) => {}
+        }
+        match guest {
+            None => found.push(Violation::UnknownWorkload { workload, node }),
+            Some(guest) => {
+                let sum = sums.entry(node).or_default();
+                for (total, (_, amount)) in sum.iter_mut().zip(amounts(&guest.request)) {
+                    *total += i128::from(amount);
+                }
+            }
+        }
+        if let (Some(host), Some(guest)) = (host, guest) {
+            constraints(host, guest, &mut found);
+        }
     }
     for node in nodes {
-        over_capacity(node, workloads, placements, &mut found);
+        over_capacity(node, sums.get(&node.id).copied().unwrap_or_default(), &mut found);
     }
     found
 }
 
-fn listed_twice(nodes: &[Node], workloads: &[Workload], found: &mut Vec<Violation>) {
-    let mut node_ids: Vec<NodeKey> = nodes.iter().map(|node| node.id).collect();
-    node_ids.sort_unstable();
-    let repeated = node_ids.windows(2).filter(|pair| pair[0] == pair[1]);
-    found.extend(repeated.map(|pair| Violation::NodeListedTwice { node: pair[0] }));
-    let mut workload_ids: Vec<WorkloadKey> = workloads.iter().map(|workload| workload.id).collect();
-    workload_ids.sort_unstable();
-    let repeated = workload_ids.windows(2).filter(|pair| pair[0] == pair[1]);
-    found.extend(repeated.map(|pair| Violation::WorkloadListedTwice { workload: pair[0] }));
+/// The keys that come more than once, and how often.
+fn repeated<K: Ord>(keys: impl Iterator<Item = K>) -> impl Iterator<Item = (K, u64)> {
+    let mut counts: BTreeMap<K, u64> = BTreeMap::new();
+    for key in keys {
+        *counts.entry(key).or_default() += 1;
+    }
+    counts.into_iter().filter(|(_, count)| *count > 1)
 }
 
-fn placed_twice(placements: &[Placement], found: &mut Vec<Violation>) {
-    let mut ids: Vec<WorkloadKey> = placements.iter().map(|placement| placement.workload).collect();
-    ids.sort_unstable();
-    for same in ids.chunk_by(|a, b| a == b).filter(|same| same.len() > 1) {
-        found.push(Violation::PlacedTwice {
-            workload: same[0],
-            placements: same.len() as u64,
-        });
-    }
+fn amounts(of: &Resources) -> [(Dimension, i64); 4] {
+    [
+        (Dimension::Cpu, of.cpu_milli),
+        (Dimension::Memory, of.mem_mib),
+        (Dimension::Disk, of.disk_mib),
+        (Dimension::Pods, of.pods),
+    ]
 }
 
-fn judge(placement: Placement, nodes: &[Node], workloads: &[Workload], found: &mut Vec<Violation>) {
-    let Placement { workload, node } = placement;
-    let known_node = nodes.iter().find(|candidate| candidate.id == node);
-    let known_workload = workloads.iter().find(|candidate| candidate.id == workload);
-    match known_node {
-        None => found.push(Violation::UnknownNode { workload, node }),
-        Some(host) if host.admission == Admission::Removed => {
-            found.push(Violation::RemovedNode { workload, node });
-        }
-        Some(_) => {}
-    }
-    if known_workload.is_none() {
-        found.push(Violation::UnknownWorkload { workload, node });
-    }
-    let (Some(host), Some(guest)) = (known_node, known_workload) else {
-        return;
-    };
+fn constraints(host: &Node, guest: &Workload, found: &mut Vec<Violation>) {
+    let (workload, node) = (guest.id, host.id);
     let reachable = match &guest.volume {
         VolumeLocality::Anywhere => true,
         VolumeLocality::Pinned(home) => *home == node,
@@ -170,11 +182,8 @@ fn judge(placement: Placement, nodes: &[Node], workloads: &[Workload], found: &m
     if !reachable {
         found.push(Violation::VolumeElsewhere { workload, node });
     }
-    if guest
-        .selector
-        .iter()
-        .any(|(key, value)| host.labels.get(key).is_none_or(|found| found != value))
-    {
+    let missing = |(key, value): (&String, &String)| host.labels.get(key).is_none_or(|label| label != value);
+    if guest.selector.iter().any(missing) {
         found.push(Violation::SelectorUnmet { workload, node });
     }
     if guest
@@ -186,23 +195,13 @@ fn judge(placement: Placement, nodes: &[Node], workloads: &[Workload], found: &m
     }
 }
 
-fn over_capacity(node: &Node, workloads: &[Workload], placements: &[Placement], found: &mut Vec<Violation>) {
-    for dimension in [Dimension::Cpu, Dimension::Memory, Dimension::Disk, Dimension::Pods] {
-        let amount = |of: &crate::Resources| match dimension {
-            Dimension::Cpu => of.cpu_milli,
-            Dimension::Memory => of.mem_mib,
-            Dimension::Disk => of.disk_mib,
-            Dimension::Pods => of.pods,
-        };
-        let mut requested = i128::from(amount(&node.foreign));
-        let mut ours = 0;
-        for placement in placements.iter().filter(|placement| placement.node == node.id) {
-            for workload in workloads.iter().filter(|workload| workload.id == placement.workload) {
-                ours += i128::from(amount(&workload.request));
-            }
-        }
-        requested += ours;
-        let allocatable = amount(&node.allocatable);
+fn over_capacity(node: &Node, ours: [i128; 4], found: &mut Vec<Violation>) {
+    let rows = amounts(&node.allocatable)
+        .into_iter()
+        .zip(amounts(&node.foreign))
+        .zip(ours);
+    for (((dimension, allocatable), (_, foreign)), ours) in rows {
+        let requested = i128::from(foreign) + ours;
         // What is over without us, and where we ask for nothing, is not a fault of placement.
         if ours > 0 && requested > i128::from(allocatable) {
             found.push(Violation::OverCapacity {

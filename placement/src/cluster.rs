@@ -12,17 +12,34 @@ use crate::{
     resources::Dimension,
 };
 
+/// A node with what the scan reads of every node beside it, so that most nodes are judged without following a pointer.
 #[derive(Clone, Debug)]
 pub(crate) struct Slot {
+    pub key: NodeKey,
     pub node: Arc<Node>,
+    allocatable: Resources,
     /// Foreign requests and ours.
     pub occupied: Resources,
+    /// Ready, open and without taints: takes every workload that has no wishes of its own, as far as there is room.
+    pub plain: bool,
 }
 
 impl Slot {
+    fn new(occupied: Resources, node: Node) -> Self {
+        let plain =
+            node.availability == Availability::Ready && node.admission == Admission::Open && node.taints.is_empty();
+        Self {
+            key: node.id,
+            allocatable: node.allocatable,
+            occupied,
+            plain,
+            node: Arc::new(node),
+        }
+    }
+
     /// What may be given to workloads at most, whatever runs there now.
     pub fn capacity(&self, setup_reserve: Resources) -> Resources {
-        self.node.allocatable.minus(setup_reserve)
+        self.allocatable.minus(setup_reserve)
     }
 
     /// Whether what is free here could take over what runs elsewhere.
@@ -121,16 +138,10 @@ impl Cluster {
         match self.position(node.id) {
             Ok(at) => {
                 let slot = &mut self.slots[at];
-                slot.occupied = slot.occupied.minus(slot.node.foreign).plus(node.foreign);
-                slot.node = Arc::new(node);
+                let ours = slot.occupied.minus(slot.node.foreign);
+                *slot = Slot::new(ours.plus(node.foreign), node);
             }
-            Err(at) => self.slots.insert(
-                at,
-                Slot {
-                    occupied: node.foreign,
-                    node: Arc::new(node),
-                },
-            ),
+            Err(at) => self.slots.insert(at, Slot::new(node.foreign, node)),
         }
         self.measure();
         Ok(())
@@ -229,7 +240,10 @@ impl Cluster {
     /// Changes a node for the sake of a what-if, without the checks of [`Self::upsert_node`]. Its key must stay.
     pub(crate) fn alter(&mut self, node: NodeKey, change: impl FnOnce(&mut Node)) {
         if let Ok(at) = self.position(node) {
-            change(Arc::make_mut(&mut self.slots[at].node));
+            let slot = &mut self.slots[at];
+            let mut node = Node::clone(&slot.node);
+            change(&mut node);
+            *slot = Slot::new(slot.occupied, node);
             self.measure();
         }
     }
@@ -242,13 +256,13 @@ impl Cluster {
     }
 
     fn position(&self, node: NodeKey) -> Result<usize, usize> {
-        self.slots.binary_search_by_key(&node, |slot| slot.node.id)
+        self.slots.binary_search_by_key(&node, |slot| slot.key)
     }
 
     fn measure(&mut self) {
         self.largest = self
             .slots
             .iter()
-            .fold(Resources::ZERO, |most, slot| most.max(slot.node.allocatable));
+            .fold(Resources::ZERO, |most, slot| most.max(slot.allocatable));
     }
 }

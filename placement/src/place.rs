@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     NodeKey, Resources, WorkloadKey,
     cluster::{Cluster, Slot},
-    model::{Admission, Availability, TaintEffect, Workload},
+    model::{Admission, Availability, TaintEffect, VolumeLocality, Workload},
     policy::Policy,
     refusal::{Counts, Reason, Refusal},
     resources::{Dimension, PPM},
@@ -74,6 +74,8 @@ pub(crate) struct Question<'a> {
     /// What is missing in the whole cluster to keep the reserve after placing.
     pub reserve_shortage: Resources,
     present: Option<Present>,
+    /// Has no wishes that a [`plain`](Slot::plain) node could fail.
+    plain: bool,
 }
 
 impl<'a> Question<'a> {
@@ -113,6 +115,9 @@ impl<'a> Question<'a> {
             demand,
             reserve_shortage: Resources::ZERO,
             present,
+            plain: workload.selector.is_empty()
+                && workload.storage_class.is_none()
+                && workload.volume == VolumeLocality::Anywhere,
         };
         question.reserve_shortage = question.shortage_of_reserve();
         question
@@ -176,12 +181,13 @@ impl<'a> Question<'a> {
 
     /// The score of a node, or the first thing that rules it out.
     pub fn judge(&self, slot: &Slot) -> Result<Score, Reason> {
-        self.suits(slot)?;
-        let node = &*slot.node;
-        if node.availability != Availability::Ready {
-            return Err(Reason::NotReady);
+        if !(self.plain && slot.plain) {
+            self.suits(slot)?;
+            if slot.node.availability != Availability::Ready {
+                return Err(Reason::NotReady);
+            }
+            self.admits(slot.node.admission)?;
         }
-        self.admits(node.admission)?;
         let free = self.free(slot);
         if let Some(dimension) = self.worst(free.shortage(self.demand)) {
             return Err(Reason::from(dimension));
@@ -190,10 +196,14 @@ impl<'a> Question<'a> {
             return Err(Reason::Reserve);
         }
         Ok(Score {
-            moves: self.present.is_some_and(|present| present.node != node.id),
-            softness: score::softness(node, self.workload),
+            moves: self.present.is_some_and(|present| present.node != slot.key),
+            softness: if slot.plain {
+                0
+            } else {
+                score::softness(&slot.node, self.workload)
+            },
             residual_ppm: score::scaled_sum_ppm(free.minus(self.demand), self.cluster.largest()),
-            node: node.id,
+            node: slot.key,
         })
     }
 
@@ -241,7 +251,7 @@ impl<'a> Question<'a> {
     /// What others take on a node.
     pub fn occupied(&self, slot: &Slot) -> Resources {
         match self.present {
-            Some(present) if present.node == slot.node.id => slot.occupied.minus(present.request),
+            Some(present) if present.node == slot.key => slot.occupied.minus(present.request),
             _ => slot.occupied,
         }
     }
@@ -252,15 +262,18 @@ impl<'a> Question<'a> {
 
     /// The resource that is the shortest, measured against the largest node.
     fn worst(&self, shortage: Resources) -> Option<Dimension> {
-        if shortage.is_zero() {
-            return None;
-        }
-        let largest = self.cluster.largest();
-        let scaled = |dimension| shortage.get(dimension).saturating_mul(PPM) / largest.get(dimension).max(1);
-        let short = Dimension::ALL
+        let mut short = Dimension::ALL
             .into_iter()
             .filter(|&dimension| shortage.get(dimension) > 0);
-        short.max_by_key(|&dimension| (scaled(dimension), std::cmp::Reverse(dimension)))
+        let first = short.next()?;
+        let largest = self.cluster.largest();
+        let scaled = |dimension| shortage.get(dimension).saturating_mul(PPM) / largest.get(dimension).max(1);
+        Some(short.fold(
+            first,
+            |worst, next| {
+                if scaled(next) > scaled(worst) { next } else { worst }
+            },
+        ))
     }
 
     /// What is free for failover beyond the reserve, before this workload is placed; may be negative.

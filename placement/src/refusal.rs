@@ -87,13 +87,13 @@ impl From<Dimension> for Reason {
     }
 }
 
-/// "memory": what one asks for more of, or the obstacle.
+/// "memory": reads after "because of".
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::NoNodes => "no nodes",
+            Self::NoNodes => "an empty cluster",
             Self::Removed => "removed nodes",
-            Self::VolumeElsewhere => "where the data is",
+            Self::VolumeElsewhere => "where its data is",
             Self::StorageClass => "storage class",
             Self::Selector => "node labels",
             Self::Taint => "taints",
@@ -104,7 +104,7 @@ impl fmt::Display for Reason {
             Self::Cpu => "CPU",
             Self::Memory => "memory",
             Self::Disk => "disk",
-            Self::Pods => "pods per node",
+            Self::Pods => "the number of pods per node",
             Self::Reserve => "the reserve",
         })
     }
@@ -158,7 +158,7 @@ fn furthest(rejected: &Counts) -> Reason {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "No node takes this workload: {} is in the way", self.binding)?;
+        write!(f, "No node takes this workload because of {}", self.binding)?;
         for (i, (reason, count)) in self.rejected.iter().enumerate() {
             let separator = if i == 0 { ". Of the nodes," } else { "," };
             write!(f, "{separator} {count} {}", reason.of_nodes(*count))?;

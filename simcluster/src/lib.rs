@@ -1,1 +1,157 @@
+//! A simulated K3s: the Kubernetes API over HTTP, the controllers behind it and simulated kubelets, in one process.
+//!
+//! A test instrument and the embedded default, not a second Kubernetes: it has what Lumbung's client, its tests and its
+//! chaos use, measured against transcripts of a real API server; everything else answers 501. See README.md.
 
+mod admission;
+mod api;
+mod app;
+mod bootstrap;
+pub mod clock;
+pub mod controllers;
+pub mod delays;
+pub mod faults;
+mod fields;
+mod kubelet;
+pub mod logs;
+pub mod node;
+mod normal;
+pub mod quantity;
+pub mod resource;
+mod rules;
+mod schema;
+pub mod selector;
+pub mod status;
+pub mod store;
+mod typed;
+
+use std::{io, net::SocketAddr, sync::Arc};
+
+use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+use crate::api::Api;
+pub use crate::{
+    bootstrap::StorageClass,
+    clock::Clock,
+    delays::Delays,
+    faults::{ApiFault, Faults},
+    node::NodeSpec,
+    resource::Kind,
+    status::Status,
+    store::{Cluster, DeleteOptions, Deleted, Propagation},
+};
+
+/// How to make a cluster. The default is Lumbung's three home machines on an ephemeral loopback port.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub nodes: Vec<NodeSpec>,
+    pub listen: SocketAddr,
+    /// The bearer token that clients must show; drawn from the seed if not given.
+    pub token: Option<String>,
+    pub seed: u64,
+    pub delays: Delays,
+    pub storage_classes: Vec<StorageClass>,
+    /// How many changes per kind are remembered for watches; older ones are answered 410.
+    pub history: usize,
+    pub clock: Clock,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            nodes: node::home(),
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            token: None,
+            seed: 1,
+            delays: Delays::default(),
+            storage_classes: bootstrap::storage_classes(),
+            history: 4096,
+            clock: Clock::real(),
+        }
+    }
+}
+
+/// What clients asked over HTTP, as RBAC names it. Ordered and deduplicated.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Call {
+    pub verb: String,
+    pub group: String,
+    pub resource: String,
+    /// Empty for the main resource.
+    pub subresource: String,
+}
+
+/// A running simulated cluster. Clones are handles on the same one; `shutdown` ends it.
+#[derive(Clone)]
+pub struct SimCluster(Arc<Running>);
+
+struct Running {
+    address: SocketAddr,
+    api: Arc<Api>,
+    engine: controllers::Engine,
+    serving: JoinHandle<()>,
+}
+
+impl SimCluster {
+    /// Makes the cluster's first objects, binds the address and starts the API and the engine on this runtime.
+    pub async fn start(options: Options) -> io::Result<Self> {
+        let cluster = Cluster::new(options.clock.clone(), options.seed, options.history);
+        let token = options.token.clone().unwrap_or_else(|| cluster.transact(|state| state.uid()));
+        bootstrap::populate(&cluster, &options).map_err(io::Error::other)?;
+        let listener = TcpListener::bind(options.listen).await?;
+        let address = listener.local_addr()?;
+        let (faults, cancel) = (Faults::seeded(options.seed), CancellationToken::new());
+        let engine = controllers::spawn(cluster.clone(), options.delays, faults.clone(), cancel.clone());
+        let api = Arc::new(Api::new(cluster, faults, token, cancel));
+        let serving = tokio::spawn(api::serve(Arc::clone(&api), listener));
+        Ok(Self(Arc::new(Running { address, api, engine, serving })))
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.0.address)
+    }
+
+    pub fn token(&self) -> &str {
+        &self.0.api.token
+    }
+
+    /// A kubeconfig (YAML) with the one cluster, its address and its token.
+    pub fn kubeconfig(&self) -> String {
+        let (url, token) = (self.url(), self.token());
+        format!(
+            "apiVersion: v1\nkind: Config\ncurrent-context: simcluster\nclusters:\n- name: simcluster\n  cluster:\n    \
+             server: {url}\nusers:\n- name: admin\n  user:\n    token: {token}\ncontexts:\n- name: simcluster\n  \
+             context:\n    cluster: simcluster\n    user: admin\n    namespace: default\n"
+        )
+    }
+
+    pub fn cluster(&self) -> &Cluster {
+        &self.0.api.cluster
+    }
+
+    pub fn faults(&self) -> &Faults {
+        &self.0.api.faults
+    }
+
+    /// Everything that clients have asked over HTTP so far, for holding a role against it.
+    pub fn calls(&self) -> Vec<Call> {
+        self.0.api.calls()
+    }
+
+    /// Returns when the engine has nothing to do before time passes or somebody writes.
+    pub async fn settle(&self) {
+        self.0.engine.idle().await;
+    }
+
+    /// Ends the API and the engine; open watches end. Idempotent.
+    pub async fn shutdown(&self) {
+        self.0.api.cancel.cancel();
+        self.0.engine.stopped().await;
+    }
+
+    /// Whether the API still answers.
+    pub fn is_serving(&self) -> bool {
+        !self.0.serving.is_finished()
+    }
+}

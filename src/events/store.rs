@@ -83,3 +83,28 @@ pub async fn after_position(conn: &mut PgConnection, after: i64, limit: i64) -> 
     .fetch_all(conn)
     .await
 }
+
+/// The latest events of one stream whose payload names `id` under one of two keys, newest first.
+pub async fn about(
+    conn: &mut PgConnection,
+    stream: Uuid,
+    keys: (&str, &str),
+    id: Uuid,
+    limit: i64,
+) -> sqlx::Result<Vec<Event>> {
+    sqlx::query_as!(
+        Event,
+        r#"SELECT stream, seq, id, type AS "type", payload, occurred_at AS "occurred_at: Time", position
+             FROM events
+            WHERE stream = $1 AND ($4::uuid)::text IN (payload ->> $2, payload ->> $3)
+            ORDER BY seq DESC
+            LIMIT $5"#,
+        stream,
+        keys.0,
+        keys.1,
+        id,
+        limit
+    )
+    .fetch_all(conn)
+    .await
+}

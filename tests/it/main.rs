@@ -1,1 +1,5 @@
-fn main() {}
+//! One binary for all integration tests: linked once, one module per domain.
+
+mod catalog;
+mod catalogue;
+mod http;

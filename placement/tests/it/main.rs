@@ -8,5 +8,6 @@ mod histories;
 mod policies;
 mod properties;
 mod refusals;
+mod scale;
 mod seed_hardware;
 mod support;

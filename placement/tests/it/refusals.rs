@@ -37,7 +37,7 @@ fn the_node_that_lacks_least_is_named() {
     assert_eq!(refusal.binding, Reason::Memory);
     assert_eq!(
         refusal.to_string(),
-        "No node takes this workload: memory is in the way. Of the nodes, 1 is not ready, 1 is cordoned, \
+        "No node takes this workload because of memory. Of the nodes, 1 is not ready, 1 is cordoned, \
          1 is short of CPU, 2 are short of memory. \
          The smallest change that admits it: free 300 MiB of memory on node node-2."
     );
@@ -130,7 +130,7 @@ fn data_on_a_removed_node_is_beyond_help() {
     assert_eq!(refusal.smallest_change, None);
     assert_eq!(
         refusal.to_string(),
-        "No node takes this workload: where the data is is in the way. Of the nodes, 1 is removed, \
+        "No node takes this workload because of where its data is. Of the nodes, 1 is removed, \
          1 has not the data of this workload. No change of capacity admits it."
     );
 }

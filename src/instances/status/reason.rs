@@ -15,6 +15,8 @@ reasons! {
     QUOTA_REFUSED = "quota_refused";
     /// The cluster refused the pod for another cause than the quota.
     CREATE_REFUSED = "create_refused";
+    /// The cluster refuses the objects themselves; trying again would not help.
+    REJECTED = "rejected";
     SCHEDULING = "scheduling";
     UNSCHEDULABLE = "unschedulable";
     WAITING_FOR_STORAGE = "waiting_for_storage";

@@ -1,0 +1,360 @@
+//! The cluster's state: objects, one revision counter, and the recent changes that watches read.
+//!
+//! Promises. Every write takes one lock, so that writes are ordered by `resourceVersion`. A write that changes nothing
+//! keeps the `resourceVersion` and appears in no watch. Objects are shared (`Arc`): a reader never sees a half-made
+//! write, and what it holds never changes. Readers and watchers only clone `Arc`s under the lock.
+//!
+//! The same rules hold for everybody: controllers call the functions here, the HTTP layer calls the same ones with
+//! preconditions; defaulting, validation, admission and field ownership are behind them.
+
+mod delete;
+mod write;
+
+pub use delete::{DeleteOptions, Deleted, FOREGROUND, ORPHAN, Propagation};
+pub(crate) use write::Writer;
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use jiff::Timestamp;
+use rand::{Rng, SeedableRng, rngs::StdRng};
+use serde_json::Value;
+use tokio::sync::watch;
+
+use crate::{
+    clock::Clock,
+    logs::Logs,
+    resource::{self, Kind},
+    status::Status,
+};
+
+/// Namespace (empty for cluster-scoped kinds) and name.
+pub type Key = (String, String);
+
+/// What happened to an object in one write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChangeType {
+    Added,
+    Modified,
+    Deleted,
+}
+
+/// One write, as watches need it.
+#[derive(Clone, Debug)]
+pub struct Change {
+    pub revision: u64,
+    pub change: ChangeType,
+    /// The object after the write; for `Deleted` its last state, with the deletion's own `resourceVersion`.
+    pub object: Arc<Value>,
+    /// The object before the write.
+    pub previous: Option<Arc<Value>>,
+}
+
+/// The asked-for revision is older than what is remembered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Compacted {
+    /// The oldest revision from which changes can still be told.
+    pub oldest: u64,
+}
+
+#[derive(Default)]
+struct Table {
+    objects: BTreeMap<Key, Arc<Value>>,
+    history: VecDeque<Change>,
+}
+
+pub(crate) struct State {
+    /// By the kind's place in `resource::ALL`.
+    tables: Vec<Table>,
+    revision: u64,
+    /// Changes at or before this revision are forgotten.
+    compacted: u64,
+    history: usize,
+    rng: StdRng,
+    clock: Clock,
+    /// Uids of pods that went in this transaction, whose logs go with them.
+    forgotten: Vec<String>,
+    /// How many addresses have been given to services.
+    addresses: u32,
+}
+
+struct Inner {
+    state: Mutex<State>,
+    changed: watch::Sender<u64>,
+    clock: Clock,
+    logs: Logs,
+}
+
+/// A handle on the cluster's state; clones share it.
+#[derive(Clone)]
+pub struct Cluster(Arc<Inner>);
+
+impl Cluster {
+    /// An empty cluster. `history` is how many changes per kind are remembered for watches.
+    pub fn new(clock: Clock, seed: u64, history: usize) -> Self {
+        let state = State {
+            tables: resource::ALL.iter().map(|_| Table::default()).collect(),
+            revision: 1,
+            compacted: 1,
+            history,
+            rng: StdRng::seed_from_u64(seed),
+            clock: clock.clone(),
+            forgotten: Vec::new(),
+            addresses: 0,
+        };
+        let inner = Inner { state: Mutex::new(state), changed: watch::Sender::new(1), clock, logs: Logs::default() };
+        Self(Arc::new(inner))
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.0.clock.now()
+    }
+
+    pub fn clock(&self) -> &Clock {
+        &self.0.clock
+    }
+
+    /// Container logs, written by the kubelets.
+    pub fn logs(&self) -> &Logs {
+        &self.0.logs
+    }
+
+    /// Draws from the cluster's one seeded source of randomness.
+    pub fn rng<T>(&self, draw: impl FnOnce(&mut StdRng) -> T) -> T {
+        draw(&mut self.lock().rng)
+    }
+
+    /// Moves with every write; its value is the newest revision.
+    pub fn changed(&self) -> watch::Receiver<u64> {
+        self.0.changed.subscribe()
+    }
+
+    pub fn revision(&self) -> u64 {
+        self.lock().revision
+    }
+
+    /// `ns` is ignored for cluster-scoped kinds.
+    pub fn get(&self, kind: &'static Kind, ns: &str, name: &str) -> Option<Arc<Value>> {
+        self.lock().get(kind, &key(kind, ns, name)).cloned()
+    }
+
+    /// All objects of a kind, or those of one namespace, by namespace and name.
+    pub fn list(&self, kind: &'static Kind, ns: Option<&str>) -> Vec<Arc<Value>> {
+        self.lock().list(kind, ns)
+    }
+
+    /// A list and the revision at which it was true.
+    pub fn snapshot(&self, kind: &'static Kind, ns: Option<&str>) -> (u64, Vec<Arc<Value>>) {
+        let state = self.lock();
+        (state.revision, state.list(kind, ns))
+    }
+
+    /// The changes of one kind after a revision, oldest first, and the newest revision of the cluster.
+    pub fn since(&self, kind: &'static Kind, revision: u64) -> Result<(u64, Vec<Change>), Compacted> {
+        self.lock().since(kind, revision)
+    }
+
+    /// The list as it was at a revision.
+    pub(crate) fn list_at(&self, kind: &'static Kind, ns: Option<&str>, revision: u64) -> Result<Vec<Arc<Value>>, Compacted> {
+        let state = self.lock();
+        let (_, changes) = state.since(kind, revision)?;
+        let mut objects: BTreeMap<Key, Arc<Value>> = state.table(kind).objects.clone();
+        drop(state);
+        // Undone from the newest to the oldest.
+        for change in changes.into_iter().rev() {
+            let part = |field: &str| change.object["metadata"][field].as_str().unwrap_or_default();
+            let key = key(kind, part("namespace"), part("name"));
+            match change.previous {
+                Some(previous) => objects.insert(key, previous),
+                None => objects.remove(&key),
+            };
+        }
+        let mine = |key: &Key| !kind.namespaced || ns.is_none_or(|ns| key.0 == ns);
+        Ok(objects.into_iter().filter(|(key, _)| mine(key)).map(|(_, object)| object).collect())
+    }
+
+    /// Forgets all past changes: watches from older revisions, and pages of older lists, are answered 410.
+    pub fn compact(&self) {
+        let mut state = self.lock();
+        state.compacted = state.revision;
+        for table in &mut state.tables {
+            table.history.clear();
+        }
+    }
+
+    /// Runs one transaction and tells watchers if it wrote.
+    pub(crate) fn transact<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
+        let mut state = self.lock();
+        let before = state.revision;
+        let result = work(&mut state);
+        let after = state.revision;
+        let forgotten = std::mem::take(&mut state.forgotten);
+        drop(state);
+        forgotten.iter().for_each(|uid| self.0.logs.forget(uid));
+        if after != before {
+            self.0.changed.send_if_modified(|seen| {
+                let newer = after > *seen;
+                *seen = after.max(*seen);
+                newer
+            });
+        }
+        result
+    }
+
+    /// Removes a namespace whose contents are gone.
+    pub(crate) fn finalize_namespace(&self, name: &str) {
+        self.transact(|state| state.remove(&resource::NAMESPACE, &(String::new(), name.to_owned())));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes an object; the answer is as stored, with defaults. `who` is its field manager.
+    pub fn create(&self, kind: &'static Kind, ns: &str, object: Value, who: &str) -> Result<Arc<Value>, Status> {
+        self.transact(|state| state.create(kind, ns, object, &Writer::update(who)))
+    }
+
+    /// Changes metadata and spec; a change of `status` is dropped where the kind has a status subresource.
+    /// `change` runs under the store's lock: it must not call the cluster.
+    pub fn update(
+        &self,
+        kind: &'static Kind,
+        ns: &str,
+        name: &str,
+        who: &str,
+        change: impl FnOnce(&mut Value),
+    ) -> Result<Arc<Value>, Status> {
+        let write = |object: &mut Value| {
+            change(object);
+            Ok(())
+        };
+        self.transact(|state| state.update(kind, &key(kind, ns, name), &Writer::update(who), write))
+    }
+
+    /// Changes `status` only. `change` runs under the store's lock: it must not call the cluster.
+    pub fn update_status(
+        &self,
+        kind: &'static Kind,
+        ns: &str,
+        name: &str,
+        who: &str,
+        change: impl FnOnce(&mut Value),
+    ) -> Result<Arc<Value>, Status> {
+        let write = |object: &mut Value| {
+            change(object);
+            Ok(())
+        };
+        self.transact(|state| state.update(kind, &key(kind, ns, name), &Writer::update(who).on("status"), write))
+    }
+
+    /// Deletes, or marks for deletion where finalizers or a grace period hold the object.
+    pub fn delete(
+        &self,
+        kind: &'static Kind,
+        ns: &str,
+        name: &str,
+        options: &DeleteOptions,
+    ) -> Result<Deleted, Status> {
+        self.transact(|state| state.delete(kind, &key(kind, ns, name), options))
+    }
+}
+
+/// The key of an object; cluster-scoped kinds have an empty namespace.
+pub fn key(kind: &Kind, ns: &str, name: &str) -> Key {
+    (if kind.namespaced { ns.to_owned() } else { String::new() }, name.to_owned())
+}
+
+impl State {
+    fn table(&self, kind: &'static Kind) -> &Table {
+        &self.tables[place(kind)]
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    pub(crate) fn get(&self, kind: &'static Kind, key: &Key) -> Option<&Arc<Value>> {
+        self.table(kind).objects.get(key)
+    }
+
+    pub(crate) fn list(&self, kind: &'static Kind, ns: Option<&str>) -> Vec<Arc<Value>> {
+        let objects = &self.table(kind).objects;
+        match ns.filter(|_| kind.namespaced) {
+            None => objects.values().cloned().collect(),
+            Some(ns) => objects
+                .range((ns.to_owned(), String::new())..)
+                .take_while(|(key, _)| key.0 == ns)
+                .map(|(_, object)| Arc::clone(object))
+                .collect(),
+        }
+    }
+
+    fn since(&self, kind: &'static Kind, revision: u64) -> Result<(u64, Vec<Change>), Compacted> {
+        if revision < self.compacted {
+            return Err(Compacted { oldest: self.compacted });
+        }
+        let history = &self.table(kind).history;
+        let from = history.partition_point(|change| change.revision <= revision);
+        Ok((self.revision, history.range(from..).cloned().collect()))
+    }
+
+    /// Stores `object` under a new revision and remembers the change. The one place where objects change.
+    pub(crate) fn put(&mut self, kind: &'static Kind, key: Key, mut object: Value) -> Arc<Value> {
+        self.revision += 1;
+        object["metadata"]["resourceVersion"] = self.revision.to_string().into();
+        let object = Arc::new(object);
+        let table = &mut self.tables[place(kind)];
+        let previous = table.objects.insert(key, Arc::clone(&object));
+        let change = if previous.is_some() { ChangeType::Modified } else { ChangeType::Added };
+        self.remember(kind, Change { revision: self.revision, change, object: Arc::clone(&object), previous });
+        object
+    }
+
+    /// Removes an object under a new revision.
+    pub(crate) fn remove(&mut self, kind: &'static Kind, key: &Key) {
+        let Some(previous) = self.tables[place(kind)].objects.remove(key) else { return };
+        self.revision += 1;
+        let mut last = Value::clone(&previous);
+        last["metadata"]["resourceVersion"] = self.revision.to_string().into();
+        let (revision, object) = (self.revision, Arc::new(last));
+        self.remember(kind, Change { revision, change: ChangeType::Deleted, object, previous: Some(previous) });
+    }
+
+    fn remember(&mut self, kind: &'static Kind, change: Change) {
+        let history = &mut self.tables[place(kind)].history;
+        history.push_back(change);
+        if history.len() > self.history
+            && let Some(oldest) = history.pop_front()
+        {
+            self.compacted = self.compacted.max(oldest.revision);
+        }
+    }
+
+    /// The next free address for a service, in the range that K3s uses. Addresses are not used again.
+    pub(crate) fn service_address(&mut self) -> String {
+        self.addresses += 1;
+        // 10.43.0.1 and 10.43.0.10 are the API's and the DNS server's.
+        let host = self.addresses + 10;
+        format!("10.43.{}.{}", host / 256 % 256, host % 256)
+    }
+
+    /// Five characters of the alphabet that `generateName` draws from.
+    pub(crate) fn suffix(&mut self) -> String {
+        const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
+        let draw = |rng: &mut StdRng| char::from(ALPHABET[(rng.next_u32() % 27) as usize]);
+        (0..5).map(|_| draw(&mut self.rng)).collect()
+    }
+
+    pub(crate) fn uid(&mut self) -> String {
+        let mut bytes = [0; 16];
+        self.rng.fill_bytes(&mut bytes);
+        uuid::Builder::from_random_bytes(bytes).into_uuid().to_string()
+    }
+}
+
+fn place(kind: &'static Kind) -> usize {
+    resource::ALL.iter().position(|k| k.is(kind)).unwrap_or_default()
+}

@@ -1,0 +1,116 @@
+//! A small cluster for tests, and the objects that they put into it.
+
+use std::{sync::Arc, time::Duration};
+
+use lumbung_simcluster::{Delays, NodeSpec, Options, SimCluster, resource};
+use serde_json::{Value, json};
+
+pub const NS: &str = "shop";
+
+/// Three small nodes `n1`, `n2`, `n3` (4 CPUs, 8 GiB), the namespace `shop`, zero delays.
+pub async fn cluster() -> SimCluster {
+    cluster_with(Delays::zero()).await
+}
+
+pub async fn cluster_with(delays: Delays) -> SimCluster {
+    let nodes = ["n1", "n2", "n3"].map(|name| NodeSpec::new(name, 4000, 8192)).to_vec();
+    let sim = SimCluster::start(Options {
+        nodes,
+        delays,
+        ..Options::default()
+    })
+    .await
+    .expect("the cluster starts");
+    create(&sim, &resource::NAMESPACE, json!({"metadata": {"name": NS}}));
+    sim.settle().await;
+    sim
+}
+
+pub fn create(sim: &SimCluster, kind: &'static resource::Kind, object: Value) -> Arc<Value> {
+    sim.cluster()
+        .create(kind, NS, object, "test")
+        .expect("the object is accepted")
+}
+
+pub fn get(sim: &SimCluster, kind: &'static resource::Kind, name: &str) -> Arc<Value> {
+    sim.cluster()
+        .get(kind, NS, name)
+        .unwrap_or_else(|| panic!("{} {name} exists", kind.kind))
+}
+
+pub fn pod(sim: &SimCluster, name: &str) -> Arc<Value> {
+    get(sim, &resource::POD, name)
+}
+
+/// Waits until the condition holds, looking again after each write; fails after ten seconds.
+pub async fn until(sim: &SimCluster, what: &str, holds: impl Fn(&SimCluster) -> bool) {
+    let mut changed = sim.cluster().changed();
+    let wait = async {
+        while !holds(sim) {
+            changed.changed().await.expect("the cluster lives");
+        }
+    };
+    assert!(
+        tokio::time::timeout(Duration::from_secs(10), wait).await.is_ok(),
+        "in vain: {what}"
+    );
+}
+
+/// Status of a condition, and its reason.
+pub fn condition(object: &Value, kind: &str) -> (String, String) {
+    let conditions = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
+    let found = conditions.into_iter().find(|c| c["type"] == kind).unwrap_or_default();
+    let text = |field: &str| found[field].as_str().unwrap_or_default().to_owned();
+    (text("status"), text("reason"))
+}
+
+pub fn is_ready(object: &Value) -> bool {
+    condition(object, "Ready").0 == "True"
+}
+
+/// Whether a pod of this name is there and ready.
+pub fn runs(sim: &SimCluster, name: &str) -> bool {
+    sim.cluster()
+        .get(&resource::POD, NS, name)
+        .is_some_and(|pod| is_ready(&pod))
+}
+
+/// The messages of the events about an object with this reason.
+pub fn events(sim: &SimCluster, name: &str, reason: &str) -> Vec<String> {
+    let all = sim.cluster().list(&resource::EVENT, Some(NS));
+    let about = |event: &&Arc<Value>| event["involvedObject"]["name"] == name && event["reason"] == reason;
+    all.iter()
+        .filter(about)
+        .map(|event| event["message"].as_str().unwrap_or_default().to_owned())
+        .collect()
+}
+
+/// A container with small requests.
+pub fn container(name: &str, image: &str) -> Value {
+    json!({"name": name, "image": image, "resources": {"requests": {"cpu": "100m", "memory": "64Mi"}}})
+}
+
+pub fn bare_pod(name: &str, container: Value) -> Value {
+    json!({"metadata": {"name": name, "labels": {"app": name}}, "spec": {"containers": [container]}})
+}
+
+/// A set of one replica that is replaced by hand, with a claim of class `longhorn`.
+pub fn set(name: &str, image: &str) -> Value {
+    let mut app = container("app", image);
+    app["volumeMounts"] = json!([{"name": "data", "mountPath": "/data"}]);
+    json!({
+        "metadata": {"name": name},
+        "spec": {
+            "serviceName": name, "replicas": 1, "selector": {"matchLabels": {"app": name}},
+            "updateStrategy": {"type": "OnDelete"},
+            "template": {"metadata": {"labels": {"app": name}}, "spec": {"containers": [app]}},
+            "volumeClaimTemplates": [{
+                "metadata": {"name": "data"},
+                "spec": {
+                    "accessModes": ["ReadWriteOnce"], "storageClassName": "longhorn",
+                    "resources": {"requests": {"storage": "1Gi"}},
+                },
+            }],
+        },
+    })
+}
