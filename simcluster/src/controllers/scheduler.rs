@@ -4,15 +4,19 @@
 //! name. Nothing is preempted. A pod whose claims wait for their first consumer is bound once they are: the choice is
 //! written on the claim, and the volume's place then binds the pod.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{
     Controller, Ctx, Queue, Seen, View,
     fit::{self, Refusal},
     requests::Requests,
-    view::{claim_names, is_deleting, is_terminal, list, node_of},
+    view::{claim_names, is_deleting, is_terminal, list, node_of, uid},
 };
 use crate::{
     clock, resource,
@@ -22,12 +26,19 @@ use crate::{
 const WHO: &str = "default-scheduler";
 pub(super) const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
 
-pub(super) struct Scheduler;
+#[derive(Default)]
+pub(super) struct Scheduler {
+    /// When a pending pod (by uid) was first seen.
+    seen_at: HashMap<String, Timestamp>,
+}
 
 impl Controller for Scheduler {
     fn observe(&mut self, seen: &Seen<'_>, view: &View, queue: &mut Queue) {
         if seen.is(&resource::POD) && seen.new.is_some_and(|pod| is_pending(pod)) {
             queue.add(seen.key.clone());
+        }
+        if seen.is(&resource::POD) && !seen.new.is_some_and(|pod| is_pending(pod)) {
+            self.seen_at.remove(uid(seen.latest()));
         }
         if may_make_room(seen) {
             let pending = view.unscheduled_pods().filter(|(_, pod)| is_pending(pod));
@@ -43,11 +54,9 @@ impl Controller for Scheduler {
         else {
             return;
         };
-        let created = pod["metadata"]["creationTimestamp"]
-            .as_str()
-            .and_then(|at| at.parse::<jiff::Timestamp>().ok());
-        if let Some(at) = created.map(|at| at + ctx.delays.schedule).filter(|at| *at > ctx.now) {
-            queue.add_at(key.clone(), at);
+        let due_at = *self.seen_at.entry(uid(pod).to_owned()).or_insert(ctx.now) + ctx.delays.schedule;
+        if due_at > ctx.now {
+            queue.add_at(key.clone(), due_at);
             return;
         }
         match choose(ctx, pod) {
