@@ -5,7 +5,7 @@
 //! written on the claim, and the volume's place then binds the pod.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
@@ -30,19 +30,27 @@ pub(super) const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
 pub(super) struct Scheduler {
     /// When a pending pod (by uid) was first seen.
     seen_at: HashMap<String, Timestamp>,
+    /// Pending pods that no node would take when they were last tried.
+    refused: BTreeSet<Key>,
 }
 
 impl Controller for Scheduler {
     fn observe(&mut self, seen: &Seen<'_>, view: &View, queue: &mut Queue) {
-        if seen.is(&resource::POD) && seen.new.is_some_and(|pod| is_pending(pod)) {
-            queue.add(seen.key.clone());
-        }
-        if seen.is(&resource::POD) && !seen.new.is_some_and(|pod| is_pending(pod)) {
-            self.seen_at.remove(uid(seen.latest()));
+        if seen.is(&resource::POD) {
+            if seen.new.is_some_and(|pod| is_pending(pod)) {
+                queue.add(seen.key.clone());
+            } else {
+                self.seen_at.remove(uid(seen.latest()));
+                self.refused.remove(seen.key);
+            }
         }
         if may_make_room(seen) {
-            let pending = view.unscheduled_pods().filter(|(_, pod)| is_pending(pod));
-            pending.for_each(|(key, _)| queue.add(key.clone()));
+            for key in std::mem::take(&mut self.refused) {
+                queue.add(key);
+            }
+        } else if let Some((ns, claim)) = claim_of(seen) {
+            let waiting = view.pods_using_claim(&ns, &claim).filter(|(_, pod)| is_pending(pod));
+            waiting.for_each(|(key, _)| queue.add(key.clone()));
         }
     }
 
@@ -62,7 +70,10 @@ impl Controller for Scheduler {
         match choose(ctx, pod) {
             Ok(Some(node)) => bind(ctx, pod, &node),
             Ok(None) => {}
-            Err(message) => refuse(ctx, pod, &message),
+            Err(message) => {
+                self.refused.insert(key.clone());
+                refuse(ctx, pod, &message);
+            }
         }
     }
 }
@@ -87,7 +98,21 @@ fn may_make_room(seen: &Seen<'_>) -> bool {
         let counts = |pod: &Arc<Value>| node_of(pod).is_some() && !is_terminal(pod);
         return seen.old.is_some_and(counts) && !seen.new.is_some_and(counts);
     }
-    seen.is(&resource::PERSISTENT_VOLUME_CLAIM) || seen.is(&resource::PERSISTENT_VOLUME)
+    false
+}
+
+/// The claim that a change is about, for those who wait for it.
+fn claim_of(seen: &Seen<'_>) -> Option<Key> {
+    if seen.is(&resource::PERSISTENT_VOLUME_CLAIM) {
+        return Some(seen.key.clone());
+    }
+    let claim = &seen.latest()["spec"]["claimRef"];
+    let text = |field: &str| claim[field].as_str().map(str::to_owned);
+    if seen.is(&resource::PERSISTENT_VOLUME) {
+        text("namespace").zip(text("name"))
+    } else {
+        None
+    }
 }
 
 /// The node for a pod; `None` while its volumes are being made for the chosen node.

@@ -173,7 +173,7 @@ impl Container {
 
     /// The pod's image was changed in place: what runs is stopped, what waits for the old image waits no longer.
     fn take_new_image(&mut self, spec: &Value, scene: &mut Scene<'_>) {
-        self.image = spec["image"].as_str().unwrap_or_default().to_owned();
+        spec["image"].as_str().unwrap_or_default().clone_into(&mut self.image);
         (self.failed_pulls, self.back_offs) = (0, 0);
         if let State::Running(process) = &self.state {
             let name = &self.name;
