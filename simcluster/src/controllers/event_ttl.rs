@@ -11,9 +11,9 @@ use crate::{
     store::{DeleteOptions, Key},
 };
 
-const TIME_TO_LIVE: Duration = Duration::from_secs(3600);
+const TIME_TO_LIVE: Duration = Duration::from_hours(1);
 /// How often events are looked through.
-const PERIOD: Duration = Duration::from_secs(600);
+const PERIOD: Duration = Duration::from_mins(10);
 
 /// There is one key: the next round.
 #[derive(Default)]
