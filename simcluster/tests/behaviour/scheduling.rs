@@ -157,3 +157,15 @@ async fn a_claim_that_cannot_be_bound_holds_its_pod() {
     let expected = "0/3 nodes are available: pod has unbound immediate PersistentVolumeClaims. not found";
     assert_eq!(message(&sim, "x"), expected);
 }
+
+#[tokio::test]
+async fn what_is_not_simulated_is_refused_aloud() {
+    let sim = cluster().await;
+    let mut pod = bare_pod("x", container("app", "nginx"));
+    let term = json!({"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"app": "x"}}});
+    pod["spec"]["affinity"] = json!({"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}});
+    create(&sim, &resource::POD, pod);
+    sim.settle().await;
+    let expected = "0/3 nodes are available: the simulated scheduler does not support affinity between pods.";
+    assert_eq!(message(&sim, "x"), expected);
+}
