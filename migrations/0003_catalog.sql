@@ -4,6 +4,8 @@ CREATE TABLE services_catalog (
     slug         TEXT        NOT NULL CHECK (slug ~ '^[a-z][a-z0-9-]{1,30}$'),
     version      INTEGER     NOT NULL CHECK (version > 0),
     status       TEXT        NOT NULL CHECK (status IN ('draft', 'published', 'retired')),
+    -- The start-up synchronisation replaces what it brought itself, never what an admin made.
+    origin       TEXT        NOT NULL CHECK (origin IN ('file', 'api')),
     name         TEXT        NOT NULL,
     template     JSONB       NOT NULL,
     -- Hash of the template's canonical form: the embedded set is synchronised at start by comparing it.

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
+use axum::middleware::from_fn_with_state;
 use futures::future::BoxFuture;
 use serde_json::Value;
 use sqlx::PgPool;
@@ -20,10 +21,12 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::clock::Ambient;
 use crate::config::Serve;
 use crate::db::{self, signal::Signals};
+use crate::http::limit::peer::{Network, TrustedProxies};
+use crate::http::limit::{self, Limits};
 use crate::http::layers;
 use crate::keys::Keys;
 use crate::tasks::{self, Task};
-use crate::{catalog, instances, nodes, operations, regions, scheduling};
+use crate::{catalog, identity, instances, nodes, operations, regions, scheduling};
 
 /// What the app finds outside of itself.
 pub struct Outside {
@@ -59,6 +62,27 @@ impl App {
         let signals = Signals::default();
         let accepted_licences: Arc<BTreeSet<String>> = Arc::new(config.terms.accept_licences.iter().cloned().collect());
 
+        let issuer = identity::session::Issuer::new(&config.http.public_url, keys.signing.clone(), keys.sealing.keys())?;
+        let hasher = Arc::new(identity::password::Hasher::new(identity::password::Cost::STANDARD, &ambient.entropy)?);
+        let accounts = identity::account::Accounts::new(pool.clone(), ambient.clone(), hasher, issuer);
+        let limits = Arc::new(Limits::new(config.http.rate_limit, config.http.auth_rate_limit, &ambient.clock));
+        let gate = accounts.gate.clone();
+        let trusted: TrustedProxies = config.http.trusted_proxies.iter().copied().map(Network::from).collect();
+
+        let scheduler = scheduling::Scheduler::from_config(&config.capacity).map_err(anyhow::Error::msg)?;
+        let scheduler = Arc::new(scheduler);
+        let keyring = Arc::new(keys.sealing.clone());
+        let templates = instances::store::templates::Templates::default();
+        let reconciler = instances::Reconciler {
+            pool: pool.clone(),
+            ambient: ambient.clone(),
+            signals: signals.clone(),
+            client: kube.clone(),
+            keyring: keyring.clone(),
+            settings: Arc::new(instances::Settings::from(&config.cluster)),
+            templates: templates.clone(),
+        };
+
         let api = OpenApiRouter::with_openapi(openapi::base(&config.http.public_url))
             .merge(catalog::http::routes(catalog::http::Catalog {
                 pool: pool.clone(),
@@ -66,8 +90,22 @@ impl App {
                 signals: signals.clone(),
                 accepted_licences,
             }))
+            .merge(identity::http::routes(identity::http::Deps { accounts, limits: limits.clone() }))
+            .merge(instances::http::routes(instances::http::Api {
+                pool: pool.clone(),
+                ambient: ambient.clone(),
+                signals: signals.clone(),
+                keyring: keyring.clone(),
+                templates: templates.clone(),
+                scheduler,
+            }))
             .merge(operations::http::routes(pool.clone()));
         let (router, document) = api.split_for_parts();
+        // From the inside: has this one asked too often, whose token is it, where does it come from.
+        let router = router
+            .layer(from_fn_with_state(limits.clone(), limit::api))
+            .layer(from_fn_with_state(gate, identity::layer::authenticate))
+            .layer(from_fn_with_state(Arc::new(trusted), limit::peer::layer));
         let openapi = Arc::new(openapi::finish(document)?);
 
         let nodes = nodes::sync::Deps { pool: pool.clone(), ambient: ambient.clone(), signals: signals.clone(), client: kube };
@@ -75,6 +113,9 @@ impl App {
             let nodes = nodes.clone();
             async move { nodes::sync::run(&nodes).await }
         })];
+        tasks.extend(instances::tasks(&reconciler));
+        tasks.push(identity::housekeeping::task(pool.clone(), ambient.clone()));
+        tasks.push(limits.task());
         tasks.push({
             let (pool, ambient) = (pool.clone(), ambient.clone());
             Task::new("operations", Duration::from_secs(5), None, move || {
@@ -84,9 +125,10 @@ impl App {
         });
 
         let relay = { let (signals, pool) = (signals.clone(), pool.clone()); forever(move |cancel| signals.relay(pool, database_url, cancel)) };
+        let watch = forever(move |cancel| instances::watch::run(reconciler, cancel));
         let router = router.merge(health::routes(pool.clone())).merge(openapi::routes(openapi.clone()));
         let router = layers::wrap(router, ambient.clone(), &config.http.allowed_origins);
-        Ok(Self { router, openapi, tasks, forever: vec![relay], signals, ambient, pool })
+        Ok(Self { router, openapi, tasks, forever: vec![relay, watch], signals, ambient, pool })
     }
 
     /// Serves until cancelled: then no new requests, the running ones and the tasks finish, connections close.

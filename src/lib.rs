@@ -4,8 +4,8 @@
 
 pub mod app;
 pub mod audit;
-pub mod catalog;
 pub mod billing;
+pub mod catalog;
 pub mod clock;
 pub mod config;
 pub mod crash;

@@ -69,17 +69,12 @@ impl ContainerSelector {
 
     fn matches(&self, pod: &Value, container: &str) -> bool {
         let metadata = &pod["metadata"];
-        self.namespace
-            .as_deref()
-            .is_none_or(|ns| metadata["namespace"] == ns)
+        self.namespace.as_deref().is_none_or(|ns| metadata["namespace"] == ns)
             && self
                 .label
                 .as_ref()
                 .is_none_or(|(key, value)| metadata["labels"][key] == value.as_str())
-            && self
-                .container
-                .as_deref()
-                .is_none_or(|name| name == container)
+            && self.container.as_deref().is_none_or(|name| name == container)
     }
 }
 
@@ -103,6 +98,7 @@ pub enum Sickness {
 #[derive(Default)]
 struct State {
     api: Vec<ApiRule>,
+    expire_history: bool,
     dead_nodes: BTreeSet<String>,
     slow_nodes: BTreeMap<String, u32>,
     failing_pulls: BTreeSet<String>,
@@ -115,7 +111,6 @@ struct Inner {
     rng: Mutex<StdRng>,
     changed: watch::Sender<u64>,
     watch_epoch: watch::Sender<u64>,
-    history_epoch: watch::Sender<u64>,
 }
 
 /// The cluster's faults. Cloning shares them.
@@ -146,7 +141,6 @@ impl Faults {
             rng: Mutex::new(StdRng::seed_from_u64(seed)),
             changed: watch::Sender::new(0),
             watch_epoch: watch::Sender::new(0),
-            history_epoch: watch::Sender::new(0),
         }))
     }
 
@@ -379,14 +373,15 @@ impl Faults {
         self.0.watch_epoch.subscribe()
     }
 
-    /// Forgets the past: a watch that resumes from an older resourceVersion is told 410 Expired.
+    /// Forgets the past once the engine has noticed (`settle`): a watch that resumes from an older resourceVersion is
+    /// told 410 Expired.
     pub fn expire_watch_history(&self) {
-        self.0.history_epoch.send_modify(|epoch| *epoch += 1);
+        self.change(|s| s.expire_history = true);
     }
 
-    /// Moves whenever the watch history is to be forgotten.
-    pub fn history_epoch(&self) -> watch::Receiver<u64> {
-        self.0.history_epoch.subscribe()
+    /// Whether the watch history is to be forgotten; asking answers once.
+    pub(crate) fn take_expired_history(&self) -> bool {
+        std::mem::take(&mut self.state().expire_history)
     }
 }
 

@@ -3,29 +3,34 @@
 //! A test instrument and the embedded default, not a second Kubernetes: it has what Lumbung's client, its tests and its
 //! chaos use, measured against transcripts of a real API server; everything else answers 501. See README.md.
 
+mod admission;
+mod api;
 mod app;
 mod bootstrap;
 pub mod clock;
 pub mod controllers;
 pub mod delays;
 pub mod faults;
+mod fields;
 mod kubelet;
 pub mod logs;
 pub mod node;
+mod normal;
+pub mod quantity;
 pub mod resource;
+mod rules;
+mod schema;
+pub mod selector;
 pub mod status;
 pub mod store;
+mod typed;
 
-use std::{
-    collections::BTreeSet,
-    io,
-    net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{io, net::SocketAddr, sync::Arc};
 
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
+use crate::api::Api;
 pub use crate::{
     bootstrap::StorageClass,
     clock::Clock,
@@ -83,12 +88,9 @@ pub struct SimCluster(Arc<Running>);
 
 struct Running {
     address: SocketAddr,
-    token: String,
-    cluster: Cluster,
-    faults: Faults,
+    api: Arc<Api>,
     engine: controllers::Engine,
-    calls: Mutex<BTreeSet<Call>>,
-    cancel: CancellationToken,
+    serving: JoinHandle<()>,
 }
 
 impl SimCluster {
@@ -98,11 +100,12 @@ impl SimCluster {
         let token = options.token.clone().unwrap_or_else(|| cluster.transact(|state| state.uid()));
         bootstrap::populate(&cluster, &options).map_err(io::Error::other)?;
         let listener = TcpListener::bind(options.listen).await?;
-        let (faults, cancel) = (Faults::default(), CancellationToken::new());
-        let engine = controllers::spawn(cluster.clone(), options.delays, faults.clone(), cancel.clone());
         let address = listener.local_addr()?;
-        let calls = Mutex::default();
-        Ok(Self(Arc::new(Running { address, token, cluster, faults, engine, calls, cancel })))
+        let (faults, cancel) = (Faults::seeded(options.seed), CancellationToken::new());
+        let engine = controllers::spawn(cluster.clone(), options.delays, faults.clone(), cancel.clone());
+        let api = Arc::new(Api::new(cluster, faults, token, cancel));
+        let serving = tokio::spawn(api::serve(Arc::clone(&api), listener));
+        Ok(Self(Arc::new(Running { address, api, engine, serving })))
     }
 
     pub fn url(&self) -> String {
@@ -110,7 +113,7 @@ impl SimCluster {
     }
 
     pub fn token(&self) -> &str {
-        &self.0.token
+        &self.0.api.token
     }
 
     /// A kubeconfig (YAML) with the one cluster, its address and its token.
@@ -124,16 +127,16 @@ impl SimCluster {
     }
 
     pub fn cluster(&self) -> &Cluster {
-        &self.0.cluster
+        &self.0.api.cluster
     }
 
     pub fn faults(&self) -> &Faults {
-        &self.0.faults
+        &self.0.api.faults
     }
 
     /// Everything that clients have asked over HTTP so far, for holding a role against it.
     pub fn calls(&self) -> Vec<Call> {
-        self.0.calls.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+        self.0.api.calls()
     }
 
     /// Returns when the engine has nothing to do before time passes or somebody writes.
@@ -143,7 +146,12 @@ impl SimCluster {
 
     /// Ends the API and the engine; open watches end. Idempotent.
     pub async fn shutdown(&self) {
-        self.0.cancel.cancel();
+        self.0.api.cancel.cancel();
         self.0.engine.stopped().await;
+    }
+
+    /// Whether the API still answers.
+    pub fn is_serving(&self) -> bool {
+        !self.0.serving.is_finished()
     }
 }

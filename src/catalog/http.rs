@@ -1,9 +1,10 @@
-//! The public catalogue: GET /api/v1/services and /api/v1/services/{slug}. The admin's part is in [`admin`].
+//! The public catalogue: GET /api/v1/services and /api/v1/services/{slug}. Staff's part is in [`admin`] and [`change`].
 //!
 //! Nobody need be signed in to read it. It tells what a customer needs to order (plans, inputs, licence) and nothing
 //! of how a service is built.
 
 pub mod admin;
+pub mod change;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

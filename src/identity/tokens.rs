@@ -5,8 +5,8 @@
 //! Times are compared with the Clock. That a session was ended or rights were changed is not in the token: the layer
 //! looks that up (see [`super::layer`]).
 //!
-//! Rotation: append a key to the file; from the next start the last one signs and all verify and are published. Remove
-//! the old one once it has been out of use for longer than [`LIFETIME`].
+//! Rotation: append a key to the file; from the next start the last one signs, and all verify and are published, so that
+//! tokens from before stay good.
 
 use std::time::Duration;
 

@@ -6,10 +6,7 @@ use super::{Script, TaskKind};
 pub fn started(script: &Script, image: &str) -> Vec<String> {
     match script {
         Script::Server(server) => match server.app {
-            "n8n" => vec![
-                "Initializing n8n process".into(),
-                "n8n ready on ::, port 5678".into(),
-            ],
+            "n8n" => vec!["Initializing n8n process".into(), "n8n ready on ::, port 5678".into()],
             "ghost" => vec![
                 "INFO Ghost is running in production...".into(),
                 "INFO Listening on: 0.0.0.0:2368".into(),

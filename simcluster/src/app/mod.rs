@@ -78,12 +78,9 @@ pub fn script(pod: &Value, image: &str, role: Role, env: &BTreeMap<String, Strin
         return Script::Task(task);
     }
     let repository = repository(image);
-    let tag_is_cli = image
-        .rsplit_once(':')
-        .is_some_and(|(_, tag)| tag.starts_with("cli"));
+    let tag_is_cli = image.rsplit_once(':').is_some_and(|(_, tag)| tag.starts_with("cli"));
     if repository.contains("wordpress") && tag_is_cli && role != Role::Sidecar {
-        let owner =
-            email(env, &["ADMIN", "OWNER", "USER", ""]).unwrap_or_else(|| "admin".to_owned());
+        let owner = email(env, &["ADMIN", "OWNER", "USER", ""]).unwrap_or_else(|| "admin".to_owned());
         return Script::Job(Job {
             needs_database: true,
             owner: Some(owner),
@@ -111,9 +108,7 @@ fn server(repository: &str, env: &BTreeMap<String, String>) -> Server {
         let managed = env
             .get("N8N_INSTANCE_OWNER_MANAGED_BY_ENV")
             .is_some_and(|v| v.eq_ignore_ascii_case("true"));
-        let complete = env
-            .keys()
-            .any(|k| k.starts_with("N8N_INSTANCE_OWNER_PASSWORD"));
+        let complete = env.keys().any(|k| k.starts_with("N8N_INSTANCE_OWNER_PASSWORD"));
         let owner = email(env, &["N8N_INSTANCE_OWNER"]).filter(|_| managed && complete);
         Server {
             app: "n8n",
@@ -143,9 +138,7 @@ fn server(repository: &str, env: &BTreeMap<String, String>) -> Server {
             ..Server::default()
         }
     } else if has("vaultwarden") {
-        let owner = env
-            .contains_key("ADMIN_TOKEN")
-            .then(|| "admin token".to_owned());
+        let owner = env.contains_key("ADMIN_TOKEN").then(|| "admin token".to_owned());
         Server {
             app: "vaultwarden",
             owner,
@@ -178,9 +171,11 @@ fn value(env: &BTreeMap<String, String>, name: &str) -> Option<String> {
 fn email(env: &BTreeMap<String, String>, subjects: &[&str]) -> Option<String> {
     subjects.iter().find_map(|subject| {
         let named = |name: &str| name.contains("EMAIL") && name.contains(subject);
-        env.iter()
-            .find(|(name, v)| named(&name.to_uppercase()) && !v.is_empty())
-            .map(|(_, v)| v.clone())
+        let mut found = env
+            .iter()
+            .filter(|(name, v)| named(&name.to_uppercase()) && !v.is_empty());
+        // Templates hand some of them over as JSON, quotes and all.
+        found.next().map(|(_, v)| v.trim_matches('"').to_owned())
     })
 }
 
@@ -214,10 +209,7 @@ mod tests {
     use super::*;
 
     fn env(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-        pairs
-            .iter()
-            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-            .collect()
+        pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
     }
 
     #[test]
@@ -262,9 +254,7 @@ mod tests {
             script(&pod, "wordpress:cli-php8.3", Role::Init, &vars),
             Script::Job(expected)
         );
-        assert!(
-            matches!(script(&pod, "wordpress:6", Role::Main, &vars), Script::Server(s) if s.needs_database)
-        );
+        assert!(matches!(script(&pod, "wordpress:6", Role::Main, &vars), Script::Server(s) if s.needs_database));
     }
 
     #[test]
@@ -274,9 +264,6 @@ mod tests {
             exit_code: 7,
             ..Job::default()
         });
-        assert_eq!(
-            script(&pod, "nginx", Role::Main, &BTreeMap::new()),
-            expected
-        );
+        assert_eq!(script(&pod, "nginx", Role::Main, &BTreeMap::new()), expected);
     }
 }

@@ -106,16 +106,9 @@ mod tests {
     fn targets_are_read_as_service_and_namespace() {
         let own = "shop";
         let pair = |ns: &str, name: &str| Some((ns.to_owned(), name.to_owned()));
+        assert_eq!(task(TaskKind::Setup, "blog").service(own), pair("shop", "blog"));
         assert_eq!(
-            task(TaskKind::Setup, "blog").service(own),
-            pair("shop", "blog")
-        );
-        assert_eq!(
-            task(
-                TaskKind::Setup,
-                "http://blog.c1.svc.cluster.local:2368/ghost"
-            )
-            .service(own),
+            task(TaskKind::Setup, "http://blog.c1.svc.cluster.local:2368/ghost").service(own),
             pair("c1", "blog")
         );
         assert_eq!(task(TaskKind::Setup, "").service(own), None);
@@ -124,12 +117,7 @@ mod tests {
     #[test]
     fn verify_fails_until_setup_has_run_and_setup_is_idempotent() {
         let mut volumes = Volumes::default();
-        assert_eq!(
-            task(TaskKind::Verify, "blog")
-                .run(&mut volumes, "v")
-                .exit_code,
-            1
-        );
+        assert_eq!(task(TaskKind::Verify, "blog").run(&mut volumes, "v").exit_code, 1);
         assert_eq!(
             task(TaskKind::Setup, "blog").run(&mut volumes, "v").message,
             "first administrator created"
@@ -138,11 +126,6 @@ mod tests {
             task(TaskKind::Setup, "blog").run(&mut volumes, "v").message,
             "already set up"
         );
-        assert_eq!(
-            task(TaskKind::Verify, "blog")
-                .run(&mut volumes, "v")
-                .exit_code,
-            0
-        );
+        assert_eq!(task(TaskKind::Verify, "blog").run(&mut volumes, "v").exit_code, 0);
     }
 }

@@ -22,8 +22,7 @@ use crate::{
 const WHO: &str = "attachdetach-controller";
 /// How long a volume stays attached to a node that does not answer: seconds.
 const FORCED_AFTER: u64 = 360;
-const MULTI_ATTACH: &str =
-    "Volume is already exclusively attached to one node and can't be attached to another";
+const MULTI_ATTACH: &str = "Volume is already exclusively attached to one node and can't be attached to another";
 
 /// The one name that an attachment of a volume to a node has.
 pub(crate) fn attachment_name(volume: &str, node: &str) -> String {
@@ -40,16 +39,10 @@ pub(super) struct Attachments {
 impl Controller for Attachments {
     fn observe(&mut self, seen: &Seen<'_>, view: &View, queue: &mut Queue) {
         if seen.is(&resource::POD) {
-            if seen
-                .new
-                .or(seen.old)
-                .is_some_and(|pod| node_of(pod).is_some())
-            {
+            if seen.new.or(seen.old).is_some_and(|pod| node_of(pod).is_some()) {
                 for claim in claim_names(seen.latest()) {
                     let claim = view.get(&resource::PERSISTENT_VOLUME_CLAIM, &seen.key.0, &claim);
-                    if let Some(volume) =
-                        claim.and_then(|claim| claim["spec"]["volumeName"].as_str())
-                    {
+                    if let Some(volume) = claim.and_then(|claim| claim["spec"]["volumeName"].as_str()) {
                         queue.add((String::new(), volume.to_owned()));
                     }
                 }
@@ -69,7 +62,7 @@ impl Controller for Attachments {
                 .all(&ATTACHMENT)
                 .filter(|(_, a)| a["spec"]["nodeName"] == seen.key.1);
             here.for_each(|(_, attachment)| {
-                queue.add((String::new(), volume_of(attachment).to_owned()))
+                queue.add((String::new(), volume_of(attachment).to_owned()));
             });
         }
     }
@@ -77,9 +70,7 @@ impl Controller for Attachments {
     fn sync(&mut self, key: &Key, ctx: &Ctx<'_>, queue: &mut Queue) {
         let volume = ctx.view.get(&resource::PERSISTENT_VOLUME, "", &key.1);
         let movable = volume.filter(|volume| volume["spec"]["csi"].is_object());
-        let users = movable
-            .map(|volume| users(ctx.view, volume))
-            .unwrap_or_default();
+        let users = movable.map(|volume| users(ctx.view, volume)).unwrap_or_default();
         let nodes: BTreeSet<&str> = users.iter().filter_map(|pod| node_of(pod)).collect();
         let mut attached_elsewhere = false;
         let attachments: Vec<&Value> = ctx
@@ -116,15 +107,10 @@ impl Controller for Attachments {
 
 /// The pods that keep a volume attached to their node.
 fn users<'a>(view: &'a View, volume: &Value) -> Vec<&'a Value> {
-    let text = |field: &str| {
-        volume["spec"]["claimRef"][field]
-            .as_str()
-            .unwrap_or_default()
-    };
+    let text = |field: &str| volume["spec"]["claimRef"][field].as_str().unwrap_or_default();
     let (ns, claim) = (text("namespace"), text("name"));
     let pods = view.pods_using_claim(ns, claim).map(|(_, pod)| &**pod);
-    pods.filter(|pod| node_of(pod).is_some() && !is_terminal(pod))
-        .collect()
+    pods.filter(|pod| node_of(pod).is_some() && !is_terminal(pod)).collect()
 }
 
 fn volume_of(attachment: &Value) -> &str {
@@ -141,11 +127,7 @@ fn attach(ctx: &Ctx<'_>, volume: &Value, node: &str, name: &str, pod: &Value) {
         "spec": {"attacher": driver, "source": {"persistentVolumeName": volume_name}, "nodeName": node},
         "status": {"attached": false},
     });
-    if ctx
-        .cluster
-        .create(&ATTACHMENT, "", attachment, WHO)
-        .is_err()
-    {
+    if ctx.cluster.create(&ATTACHMENT, "", attachment, WHO).is_err() {
         return;
     }
     let kind = driver.split('.').nth(1).unwrap_or(driver);
@@ -156,24 +138,15 @@ fn attach(ctx: &Ctx<'_>, volume: &Value, node: &str, name: &str, pod: &Value) {
         .cluster
         .update_status(&ATTACHMENT, "", name, driver, |a| a["status"] = attached);
     let message = format!("AttachVolume.Attach succeeded for volume \"{volume_name}\" ");
-    ctx.events(WHO)
-        .normal(pod, "SuccessfulAttachVolume", &message);
+    ctx.events(WHO).normal(pod, "SuccessfulAttachVolume", &message);
 }
 
 impl Attachments {
     /// Takes an unused attachment away if that is safe, or overdue; `false` while it has to stay.
-    fn detach(
-        &mut self,
-        ctx: &Ctx<'_>,
-        attachment: &Value,
-        node: &str,
-        key: &Key,
-        queue: &mut Queue,
-    ) -> bool {
+    fn detach(&mut self, ctx: &Ctx<'_>, attachment: &Value, node: &str, key: &Key, queue: &mut Queue) -> bool {
         let name = attachment["metadata"]["name"].as_str().unwrap_or_default();
         let object = ctx.view.get(&resource::NODE, "", node);
-        let safe =
-            object.is_none_or(|node| condition_is_true(node, "Ready") || is_out_of_service(node));
+        let safe = object.is_none_or(|node| condition_is_true(node, "Ready") || is_out_of_service(node));
         let since = *self.unused_since.entry(name.to_owned()).or_insert(ctx.now);
         let overdue_at = since + wait(ctx);
         if !safe && overdue_at > ctx.now {

@@ -17,12 +17,13 @@ use super::{
     view::{claim_names, is_deleting, is_terminal, list, uid},
 };
 use crate::{
-    resource::{self, PERSISTENT_VOLUME as VOLUME, PERSISTENT_VOLUME_CLAIM as CLAIM},
+    resource::{self, Kind, PERSISTENT_VOLUME as VOLUME, PERSISTENT_VOLUME_CLAIM as CLAIM},
     store::{DeleteOptions, Key},
 };
 
 const WHO: &str = "persistentvolume-controller";
-const PROTECTION: &str = "kubernetes.io/pvc-protection";
+const CLAIM_PROTECTION: &str = "kubernetes.io/pvc-protection";
+const VOLUME_PROTECTION: &str = "kubernetes.io/pv-protection";
 
 #[derive(Default)]
 pub(super) struct Claims {
@@ -75,15 +76,12 @@ impl Controller for Claims {
 
 impl Claims {
     fn provision(&mut self, ctx: &Ctx<'_>, claim: &Value, key: &Key, queue: &mut Queue) {
-        let class_name = claim["spec"]["storageClassName"]
-            .as_str()
-            .unwrap_or_default();
+        let class_name = claim["spec"]["storageClassName"].as_str().unwrap_or_default();
         let Some(class) = ctx.view.get(&resource::STORAGE_CLASS, "", class_name) else {
             let (reason, message) = if class_name.is_empty() {
                 (
                     "FailedBinding",
-                    "no persistent volumes available for this claim and no storage class is set"
-                        .to_owned(),
+                    "no persistent volumes available for this claim and no storage class is set".to_owned(),
                 )
             } else {
                 (
@@ -102,18 +100,14 @@ impl Claims {
         if class["volumeBindingMode"] == "WaitForFirstConsumer" && node.is_none() {
             let message = "waiting for first consumer to be created before binding";
             if ctx.view.pods_using_claim(&key.0, &key.1).next().is_none() {
-                ctx.events(WHO)
-                    .normal(claim, "WaitForFirstConsumer", message);
+                ctx.events(WHO).normal(claim, "WaitForFirstConsumer", message);
             }
             return;
         }
-        let ready_at = *self
-            .being_made
-            .entry(uid(claim).to_owned())
-            .or_insert_with(|| {
-                announce(ctx, claim, class);
-                ctx.now + ctx.delays.provision
-            });
+        let ready_at = *self.being_made.entry(uid(claim).to_owned()).or_insert_with(|| {
+            announce(ctx, claim, class);
+            ctx.now + ctx.delays.provision
+        });
         if ready_at > ctx.now {
             queue.add_at(key.clone(), ready_at);
             return;
@@ -129,24 +123,19 @@ impl Claims {
 /// Says on the claim who makes its volume.
 fn announce(ctx: &Ctx<'_>, claim: &Value, class: &Value) {
     let provisioner = class["provisioner"].as_str().unwrap_or_default();
-    let _ = ctx.cluster.update(
-        &CLAIM,
-        text(claim, "namespace"),
-        text(claim, "name"),
-        WHO,
-        |claim| {
+    let _ = ctx
+        .cluster
+        .update(&CLAIM, text(claim, "namespace"), text(claim, "name"), WHO, |claim| {
             let annotations = &mut claim["metadata"]["annotations"];
             annotations["volume.beta.kubernetes.io/storage-provisioner"] = json!(provisioner);
             annotations["volume.kubernetes.io/storage-provisioner"] = json!(provisioner);
-        },
-    );
+        });
     let message = format!(
         "Waiting for a volume to be created either by the external provisioner '{provisioner}' or manually by the \
          system administrator. If volume creation is delayed, please verify that the provisioner is running and \
          correctly registered."
     );
-    ctx.events(WHO)
-        .normal(claim, "ExternalProvisioning", &message);
+    ctx.events(WHO).normal(claim, "ExternalProvisioning", &message);
 }
 
 /// Makes the volume and points the claim at it; `false` if the store refused.
@@ -173,8 +162,7 @@ fn make_volume(ctx: &Ctx<'_>, claim: &Value, class: &Value, node: Option<&str>) 
             .or(node);
         spec["hostPath"] = json!({"path": format!("/var/lib/rancher/k3s/storage/{name}"), "type": "DirectoryOrCreate"});
         let here = json!({"key": "kubernetes.io/hostname", "operator": "In", "values": [host]});
-        spec["nodeAffinity"] =
-            json!({"required": {"nodeSelectorTerms": [{"matchExpressions": [here]}]}});
+        spec["nodeAffinity"] = json!({"required": {"nodeSelectorTerms": [{"matchExpressions": [here]}]}});
     } else {
         spec["csi"] = json!({"driver": provisioner, "volumeHandle": name, "fsType": "ext4"});
     }
@@ -186,24 +174,19 @@ fn make_volume(ctx: &Ctx<'_>, claim: &Value, class: &Value, node: Option<&str>) 
     if made.is_err_and(|status| status.reason != "AlreadyExists") {
         return false;
     }
-    let _ = ctx
-        .cluster
-        .update_status(&VOLUME, "", &name, WHO, |volume| {
-            volume["status"]["phase"] = json!("Bound")
-        });
+    let _ = ctx.cluster.update_status(&VOLUME, "", &name, WHO, |volume| {
+        volume["status"]["phase"] = json!("Bound");
+    });
     let (ns, claim_name) = (text(claim, "namespace"), text(claim, "name"));
     let message = format!("Successfully provisioned volume {name}");
-    ctx.events(provisioner)
-        .normal(claim, "ProvisioningSucceeded", &message);
+    ctx.events(provisioner).normal(claim, "ProvisioningSucceeded", &message);
     let point = |claim: &mut Value| {
         claim["spec"]["volumeName"] = json!(name);
         let annotations = &mut claim["metadata"]["annotations"];
         annotations["pv.kubernetes.io/bind-completed"] = json!("yes");
         annotations["pv.kubernetes.io/bound-by-controller"] = json!("yes");
     };
-    ctx.cluster
-        .update(&CLAIM, ns, claim_name, WHO, point)
-        .is_ok()
+    ctx.cluster.update(&CLAIM, ns, claim_name, WHO, point).is_ok()
 }
 
 /// Completes the binding of a claim that names its volume.
@@ -211,11 +194,10 @@ fn bind(ctx: &Ctx<'_>, claim: &Value) {
     if claim["status"]["phase"] == "Bound" {
         return;
     }
-    let Some(volume) = ctx.view.get(
-        &VOLUME,
-        "",
-        claim["spec"]["volumeName"].as_str().unwrap_or_default(),
-    ) else {
+    let Some(volume) = ctx
+        .view
+        .get(&VOLUME, "", claim["spec"]["volumeName"].as_str().unwrap_or_default())
+    else {
         return;
     };
     let (ns, name) = (text(claim, "namespace"), text(claim, "name"));
@@ -226,7 +208,7 @@ fn bind(ctx: &Ctx<'_>, claim: &Value) {
         let volume = text(volume, "name");
         let _ = ctx.cluster.update(&VOLUME, "", volume, WHO, take);
         let _ = ctx.cluster.update_status(&VOLUME, "", volume, WHO, |v| {
-            v["status"]["phase"] = json!("Bound")
+            v["status"]["phase"] = json!("Bound");
         });
     } else if taken_by["uid"] != uid(claim) {
         let message = format!(
@@ -252,26 +234,20 @@ fn grow(ctx: &Ctx<'_>, claim: &Value) {
     if !bound || quantity(wanted) <= quantity(&claim["status"]["capacity"]["storage"]) {
         return;
     }
-    let class = claim["spec"]["storageClassName"]
-        .as_str()
-        .unwrap_or_default();
+    let class = claim["spec"]["storageClassName"].as_str().unwrap_or_default();
     let class = ctx.view.get(&resource::STORAGE_CLASS, "", class);
     if class.is_none_or(|class| class["allowVolumeExpansion"] != true) {
         return;
     }
     let volume = claim["spec"]["volumeName"].as_str().unwrap_or_default();
     let _ = ctx.cluster.update(&VOLUME, "", volume, WHO, |v| {
-        v["spec"]["capacity"]["storage"] = wanted.clone()
+        v["spec"]["capacity"]["storage"] = wanted.clone();
     });
-    let _ = ctx.cluster.update_status(
-        &CLAIM,
-        text(claim, "namespace"),
-        text(claim, "name"),
-        WHO,
-        |claim| {
+    let _ = ctx
+        .cluster
+        .update_status(&CLAIM, text(claim, "namespace"), text(claim, "name"), WHO, |claim| {
             claim["status"]["capacity"]["storage"] = wanted.clone();
-        },
-    );
+        });
     ctx.events("volume_expand")
         .normal(claim, "VolumeResizeSuccessful", "Resize volume succeeded");
 }
@@ -279,40 +255,41 @@ fn grow(ctx: &Ctx<'_>, claim: &Value) {
 /// Lets a claim that is being deleted go once no pod uses it.
 fn unprotect(ctx: &Ctx<'_>, claim: &Value) {
     let (ns, name) = (text(claim, "namespace"), text(claim, "name"));
-    let used = ctx
-        .view
-        .pods_using_claim(ns, name)
-        .any(|(_, pod)| !is_terminal(pod));
-    if used
-        || !list(&claim["metadata"]["finalizers"])
-            .iter()
-            .any(|f| f == PROTECTION)
-    {
+    if !ctx.view.pods_using_claim(ns, name).any(|(_, pod)| !is_terminal(pod)) {
+        drop_finalizer(ctx, &CLAIM, claim, CLAIM_PROTECTION);
+    }
+}
+
+fn drop_finalizer(ctx: &Ctx<'_>, kind: &'static Kind, object: &Value, finalizer: &str) {
+    let has = |object: &Value| list(&object["metadata"]["finalizers"]).iter().any(|f| f == finalizer);
+    if !has(object) {
         return;
     }
-    let _ = ctx.cluster.update(&CLAIM, ns, name, WHO, |claim| {
-        if let Some(finalizers) = claim["metadata"]["finalizers"].as_array_mut() {
-            finalizers.retain(|f| f != PROTECTION);
-        }
-    });
+    let _ = ctx
+        .cluster
+        .update(kind, text(object, "namespace"), text(object, "name"), WHO, |object| {
+            if let Some(finalizers) = object["metadata"]["finalizers"].as_array_mut() {
+                finalizers.retain(|f| f != finalizer);
+            }
+        });
 }
 
 /// Deletes or releases a volume whose claim is gone.
 fn reclaim(ctx: &Ctx<'_>, volume: &Value) {
     let claim = &volume["spec"]["claimRef"];
     let text_of = |field: &str| claim[field].as_str().unwrap_or_default();
-    if !claim["uid"].is_string() {
-        return;
-    }
     let holder = ctx.view.get(&CLAIM, text_of("namespace"), text_of("name"));
-    if holder.is_some_and(|holder| uid(holder) == text_of("uid")) {
+    let was_claimed = claim["uid"].is_string();
+    if was_claimed && holder.is_some_and(|holder| uid(holder) == text_of("uid")) {
         return;
     }
     let name = text(volume, "name");
-    if volume["spec"]["persistentVolumeReclaimPolicy"] == "Delete" {
-        let _ = ctx
-            .cluster
-            .delete(&VOLUME, "", name, &DeleteOptions::default());
+    if is_deleting(volume) {
+        drop_finalizer(ctx, &VOLUME, volume, VOLUME_PROTECTION);
+    } else if !was_claimed {
+        // Nobody's yet: it waits for a claim that names it.
+    } else if volume["spec"]["persistentVolumeReclaimPolicy"] == "Delete" {
+        let _ = ctx.cluster.delete(&VOLUME, "", name, &DeleteOptions::default());
     } else if volume["status"]["phase"] != "Released" {
         let release = |volume: &mut Value| volume["status"]["phase"] = json!("Released");
         let _ = ctx.cluster.update_status(&VOLUME, "", name, WHO, release);

@@ -10,8 +10,7 @@ use crate::{
 
 const ACCOUNT: &str = "default";
 const ROOT_CA: &str = "kube-root-ca.crt";
-const ABOUT_ROOT_CA: &str =
-    "Contains a CA bundle for the cluster's internal API addresses. This cluster is simulated.";
+const ABOUT_ROOT_CA: &str = "Contains a CA bundle for the cluster's internal API addresses. This cluster is simulated.";
 
 /// Keys are namespaces.
 pub(super) struct Defaults;
@@ -39,15 +38,10 @@ impl Controller for Defaults {
             let name = object["metadata"]["name"].as_str().unwrap_or_default();
             if ctx.cluster.get(kind, &key.1, name).is_none() {
                 // Refused only when the namespace goes away, and then nobody needs it.
-                let _ = ctx
-                    .cluster
-                    .create(kind, &key.1, object, "kube-controller-manager");
+                let _ = ctx.cluster.create(kind, &key.1, object, "kube-controller-manager");
             }
         };
-        ensure(
-            &resource::SERVICE_ACCOUNT,
-            json!({"metadata": {"name": ACCOUNT}}),
-        );
+        ensure(&resource::SERVICE_ACCOUNT, json!({"metadata": {"name": ACCOUNT}}));
         ensure(
             &resource::CONFIG_MAP,
             json!({

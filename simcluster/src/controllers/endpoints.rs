@@ -24,10 +24,7 @@ impl Controller for Endpoints {
         } else if seen.is(&resource::POD) {
             let shown = |pod: Option<&std::sync::Arc<Value>>| {
                 pod.map(|pod| {
-                    let (labels, ip) = (
-                        pod["metadata"]["labels"].clone(),
-                        pod["status"]["podIP"].clone(),
-                    );
+                    let (labels, ip) = (pod["metadata"]["labels"].clone(), pod["status"]["podIP"].clone());
                     (
                         labels,
                         ip,
@@ -56,12 +53,9 @@ impl Controller for Endpoints {
     fn sync(&mut self, key: &Key, ctx: &Ctx<'_>, _queue: &mut Queue) {
         let name = format!("{}-{:05x}", key.1, fnv1a(&[&key.0, &key.1]) & 0xf_ffff);
         let service = ctx.view.get(&resource::SERVICE, &key.0, &key.1);
-        let Some(service) = service.filter(|service| service["spec"]["selector"].is_object())
-        else {
+        let Some(service) = service.filter(|service| service["spec"]["selector"].is_object()) else {
             if ctx.cluster.get(&SLICE, &key.0, &name).is_some() {
-                let _ = ctx
-                    .cluster
-                    .delete(&SLICE, &key.0, &name, &DeleteOptions::default());
+                let _ = ctx.cluster.delete(&SLICE, &key.0, &name, &DeleteOptions::default());
             }
             return;
         };
@@ -104,9 +98,7 @@ fn selects(service: &Value, pod: &Value) -> bool {
 
 fn endpoints(view: &View, ns: &str, service: &Value) -> Value {
     let pods = view.in_namespace(&resource::POD, ns).map(|(_, pod)| pod);
-    let serving = pods.filter(|pod| {
-        selects(service, pod) && !is_terminal(pod) && pod["status"]["podIP"].is_string()
-    });
+    let serving = pods.filter(|pod| selects(service, pod) && !is_terminal(pod) && pod["status"]["podIP"].is_string());
     let endpoint = |pod: &std::sync::Arc<Value>| {
         let (serving, terminating) = (condition_is_true(pod, "Ready"), is_deleting(pod));
         json!({

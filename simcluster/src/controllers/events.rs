@@ -49,10 +49,7 @@ impl<'a> Recorder<'a> {
             reason,
             message,
         ]);
-        let name = format!(
-            "{}.{digest:016x}",
-            metadata["name"].as_str().unwrap_or_default()
-        );
+        let name = format!("{}.{digest:016x}", metadata["name"].as_str().unwrap_or_default());
         let now = clock::seconds(self.ctx.now);
         let by_scheduler = self.component == "default-scheduler";
         if self.ctx.cluster.get(&resource::EVENT, ns, &name).is_some() {
@@ -89,11 +86,7 @@ impl<'a> Recorder<'a> {
             event["lastTimestamp"] = Value::Null;
             event["eventTime"] = json!(clock::micros(self.ctx.now));
             event["reportingInstance"] = json!("default-scheduler-simcluster");
-            event["action"] = json!(if reason == "Scheduled" {
-                "Binding"
-            } else {
-                "Scheduling"
-            });
+            event["action"] = json!(if reason == "Scheduled" { "Binding" } else { "Scheduling" });
         } else {
             event["source"] = json!({"component": self.component});
             if let Some(host) = self.host {
@@ -105,10 +98,7 @@ impl<'a> Recorder<'a> {
             event["eventTime"] = Value::Null;
         }
         // A namespace that is being deleted takes no new events; that must not stop the component.
-        let _ = self
-            .ctx
-            .cluster
-            .create(&resource::EVENT, ns, event, self.component);
+        let _ = self.ctx.cluster.create(&resource::EVENT, ns, event, self.component);
     }
 }
 

@@ -27,15 +27,9 @@ impl Refusal {
     }
 }
 
-pub(super) fn fits(
-    pod: &Value,
-    requests: &Requests,
-    node: &Value,
-    view: &View,
-) -> Result<(), Refusal> {
+pub(super) fn fits(pod: &Value, requests: &Requests, node: &Value, view: &View) -> Result<(), Refusal> {
     let tolerations = list(&pod["spec"]["tolerations"]);
-    let cordon =
-        serde_json::json!({"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"});
+    let cordon = serde_json::json!({"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"});
     if node["spec"]["unschedulable"] == true && !tolerations.iter().any(|t| tolerates(t, &cordon)) {
         return Refusal::one("node(s) were unschedulable");
     }
@@ -69,12 +63,7 @@ fn has_room(wanted: &Requests, node: &Value, view: &View) -> Result<(), Refusal>
     for (name, wanted, used, all) in [
         ("Too many pods", wanted.pods, used.pods, allocatable.pods),
         ("Insufficient cpu", wanted.cpu, used.cpu, allocatable.cpu),
-        (
-            "Insufficient memory",
-            wanted.memory,
-            used.memory,
-            allocatable.memory,
-        ),
+        ("Insufficient memory", wanted.memory, used.memory, allocatable.memory),
         (
             "Insufficient ephemeral-storage",
             wanted.storage,
@@ -98,13 +87,7 @@ fn has_room(wanted: &Requests, node: &Value, view: &View) -> Result<(), Refusal>
 }
 
 /// How much a node is liked, more is better: first the pod's preferences, then the emptier node.
-pub(super) fn compare(
-    pod: &Value,
-    requests: &Requests,
-    view: &View,
-    a: &Arc<Value>,
-    b: &Arc<Value>,
-) -> Ordering {
+pub(super) fn compare(pod: &Value, requests: &Requests, view: &View, a: &Arc<Value>, b: &Arc<Value>) -> Ordering {
     let liked = |node: &Value| {
         let node_affinity = &pod["spec"]["affinity"]["nodeAffinity"];
         list(&node_affinity["preferredDuringSchedulingIgnoredDuringExecution"])
@@ -116,23 +99,16 @@ pub(super) fn compare(
     let free_ppm = |node: &Value| {
         let all = Requests::of_list(&node["status"]["allocatable"]);
         let used = view.used_on(node["metadata"]["name"].as_str().unwrap_or_default());
-        let share =
-            |all: i128, used: i128, wanted: i128| (all - used - wanted) * 1_000_000 / all.max(1);
+        let share = |all: i128, used: i128, wanted: i128| (all - used - wanted) * 1_000_000 / all.max(1);
         share(all.cpu, used.cpu, requests.cpu) + share(all.memory, used.memory, requests.memory)
     };
-    liked(a)
-        .cmp(&liked(b))
-        .then_with(|| free_ppm(a).cmp(&free_ppm(b)))
+    liked(a).cmp(&liked(b)).then_with(|| free_ppm(a).cmp(&free_ppm(b)))
 }
 
 /// The bound volume of a claim.
 pub(super) fn volume_of<'a>(view: &'a View, ns: &str, claim: &str) -> Option<&'a Arc<Value>> {
     let claim = view.get(&resource::PERSISTENT_VOLUME_CLAIM, ns, claim)?;
-    view.get(
-        &resource::PERSISTENT_VOLUME,
-        "",
-        claim["spec"]["volumeName"].as_str()?,
-    )
+    view.get(&resource::PERSISTENT_VOLUME, "", claim["spec"]["volumeName"].as_str()?)
 }
 
 fn volume_reaches(volume: &Value, node: &Value) -> bool {
@@ -144,12 +120,8 @@ fn volume_reaches(volume: &Value, node: &Value) -> bool {
 fn matches_affinity(spec: &Value, node: &Value) -> bool {
     let labels = &node["metadata"]["labels"];
     let selector = spec["nodeSelector"].as_object();
-    let required =
-        &spec["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"];
-    selector
-        .into_iter()
-        .flatten()
-        .all(|(key, value)| labels[key] == *value)
+    let required = &spec["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"];
+    selector.into_iter().flatten().all(|(key, value)| labels[key] == *value)
         && (required.is_null() || matches_terms(required, node))
 }
 
@@ -226,9 +198,7 @@ mod tests {
     fn node_selector_terms_are_alternatives_of_conjunctions() {
         let node = json!({"metadata": {"name": "n1", "labels": {"disk": "ssd", "cores": "8"}}});
         let term = |expressions: Value| json!({"matchExpressions": expressions});
-        let one = |op: &str, key: &str, values: Value| {
-            term(json!([{"key": key, "operator": op, "values": values}]))
-        };
+        let one = |op: &str, key: &str, values: Value| term(json!([{"key": key, "operator": op, "values": values}]));
         for (expected, term) in [
             (true, one("In", "disk", json!(["ssd", "nvme"]))),
             (false, one("NotIn", "disk", json!(["ssd"]))),
@@ -263,10 +233,7 @@ mod tests {
             ),
             (true, json!({"key": "k", "value": "v"})),
             (false, json!({"key": "k", "value": "w"})),
-            (
-                false,
-                json!({"key": "k", "operator": "Exists", "effect": "NoSchedule"}),
-            ),
+            (false, json!({"key": "k", "operator": "Exists", "effect": "NoSchedule"})),
             (false, json!({"key": "other", "operator": "Exists"})),
         ] {
             assert_eq!(tolerates(&toleration, &taint), expected, "{toleration}");

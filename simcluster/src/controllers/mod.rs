@@ -11,9 +11,12 @@ mod defaults;
 mod endpoints;
 mod events;
 mod fit;
+mod gc;
+mod namespace;
 mod node_lifecycle;
 mod pod_gc;
 mod queue;
+mod quota;
 mod requests;
 mod revisions;
 mod scheduler;
@@ -30,9 +33,7 @@ pub(crate) use self::{
     events::{Recorder, fnv1a},
     queue::Queue,
     scheduler::set_condition,
-    view::{
-        Seen, View, claim_names, condition_is_true, is_deleting, is_terminal, list, node_of, uid,
-    },
+    view::{Seen, View, claim_names, condition_is_true, is_deleting, is_terminal, list, node_of, uid},
 };
 use crate::{
     delays::Delays,
@@ -80,12 +81,7 @@ pub struct Engine {
 }
 
 /// Starts the engine on the current tokio runtime; it ends when `cancel` is cancelled.
-pub fn spawn(
-    cluster: Cluster,
-    delays: Delays,
-    faults: Faults,
-    cancel: CancellationToken,
-) -> Engine {
+pub fn spawn(cluster: Cluster, delays: Delays, faults: Faults, cancel: CancellationToken) -> Engine {
     let (waiters, inbox) = mpsc::unbounded_channel();
     let stopped = CancellationToken::new();
     let guard = stopped.clone().drop_guard();
@@ -134,11 +130,11 @@ impl Running {
             Box::<taints::TaintEviction>::default(),
             Box::<pod_gc::PodGc>::default(),
             Box::new(endpoints::Endpoints),
+            Box::new(quota::Quotas),
+            Box::<gc::GarbageCollector>::default(),
+            Box::new(namespace::Namespaces),
         ];
-        let controllers = controllers
-            .into_iter()
-            .map(|c| (c, Queue::default()))
-            .collect();
+        let controllers = controllers.into_iter().map(|c| (c, Queue::default())).collect();
         Self {
             cluster,
             delays,
@@ -148,11 +144,7 @@ impl Running {
         }
     }
 
-    async fn run(
-        mut self,
-        mut inbox: mpsc::UnboundedReceiver<oneshot::Sender<()>>,
-        cancel: CancellationToken,
-    ) {
+    async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<oneshot::Sender<()>>, cancel: CancellationToken) {
         let (mut changed, mut faults) = (self.cluster.changed(), self.faults.changed());
         let mut waiting: Vec<oneshot::Sender<()>> = Vec::new();
         loop {
@@ -160,6 +152,9 @@ impl Running {
             self.catch_up();
             if faults.has_changed().unwrap_or(false) {
                 faults.mark_unchanged();
+                if self.faults.take_expired_history() {
+                    self.cluster.compact();
+                }
                 for (controller, queue) in &mut self.controllers {
                     controller.observe_faults(&self.view, queue);
                 }
@@ -170,19 +165,12 @@ impl Running {
             for waiter in waiting.drain(..) {
                 let _ = waiter.send(());
             }
-            let next = self
-                .controllers
-                .iter()
-                .filter_map(|(_, queue)| queue.next())
-                .min();
+            let next = self.controllers.iter().filter_map(|(_, queue)| queue.next()).min();
             let timer = async {
                 match next {
                     Some(at) => {
                         let span = at.duration_since(self.cluster.now());
-                        self.cluster
-                            .clock()
-                            .sleep(span.try_into().unwrap_or_default())
-                            .await;
+                        self.cluster.clock().sleep(span.try_into().unwrap_or_default()).await;
                     }
                     None => std::future::pending().await,
                 }
@@ -231,8 +219,7 @@ impl Running {
         let Some(key) = queue.pop(now) else {
             return false;
         };
-        let (cluster, view, delays, faults) =
-            (&self.cluster, &self.view, &self.delays, &self.faults);
+        let (cluster, view, delays, faults) = (&self.cluster, &self.view, &self.delays, &self.faults);
         controller.sync(
             &key,
             &Ctx {

@@ -34,8 +34,7 @@ impl Controller for NodeLifecycle {
             if seen.old.is_some_and(ready) == seen.new.is_some_and(ready) {
                 queue.add(seen.key.clone());
             } else {
-                view.all(&resource::NODE)
-                    .for_each(|(key, _)| queue.add(key.clone()));
+                view.all(&resource::NODE).for_each(|(key, _)| queue.add(key.clone()));
             }
         } else if seen.is(&resource::LEASE) && seen.key.0 == "kube-node-lease" {
             queue.add((String::new(), seen.key.1.clone()));
@@ -67,11 +66,7 @@ impl Controller for NodeLifecycle {
 fn last_heartbeat(ctx: &Ctx<'_>, node: &Value) -> Timestamp {
     let name = node["metadata"]["name"].as_str().unwrap_or_default();
     let lease = ctx.view.get(&resource::LEASE, "kube-node-lease", name);
-    let time = |value: &Value| {
-        value
-            .as_str()
-            .and_then(|text| text.parse::<Timestamp>().ok())
-    };
+    let time = |value: &Value| value.as_str().and_then(|text| text.parse::<Timestamp>().ok());
     let renewed = lease.and_then(|lease| time(&lease["spec"]["renewTime"]));
     renewed
         .or_else(|| time(&node["metadata"]["creationTimestamp"]))
@@ -91,7 +86,10 @@ fn declare_unknown(ctx: &Ctx<'_>, node: &Value) {
     let _ = ctx.cluster.update_status(&resource::NODE, "", name, WHO, |node| {
         for kind in KUBELET_CONDITIONS {
             let conditions = list(&node["status"]["conditions"]);
-            let beat = conditions.iter().find(|c| c["type"] == kind).map(|c| c["lastHeartbeatTime"].clone());
+            let beat = conditions
+                .iter()
+                .find(|c| c["type"] == kind)
+                .map(|c| c["lastHeartbeatTime"].clone());
             let condition = json!({
                 "type": kind, "status": "Unknown", "lastHeartbeatTime": beat.unwrap_or_else(|| json!(now)),
                 "lastTransitionTime": now, "reason": "NodeStatusUnknown",
@@ -117,13 +115,10 @@ fn mark_pods(ctx: &Ctx<'_>, node: &str) {
             "type": "Ready", "observedGeneration": pod["metadata"]["generation"], "status": "False",
             "lastProbeTime": null, "lastTransitionTime": clock::seconds(ctx.now),
         });
-        let _ = ctx
-            .cluster
-            .update_status(&resource::POD, &key.0, &key.1, WHO, |pod| {
-                set_condition(pod, condition)
-            });
-        ctx.events(WHO)
-            .warning(pod, "NodeNotReady", "Node is not ready");
+        let _ = ctx.cluster.update_status(&resource::POD, &key.0, &key.1, WHO, |pod| {
+            set_condition(pod, condition);
+        });
+        ctx.events(WHO).warning(pod, "NodeNotReady", "Node is not ready");
     }
 }
 
@@ -137,23 +132,14 @@ fn set_taints(ctx: &Ctx<'_>, node: &Value) {
     let unknown = status == "Unknown";
     let not_ready = status == "False" || status.is_empty();
     let wanted = [
-        (
-            UNSCHEDULABLE,
-            "NoSchedule",
-            node["spec"]["unschedulable"] == true,
-        ),
+        (UNSCHEDULABLE, "NoSchedule", node["spec"]["unschedulable"] == true),
         (UNREACHABLE, "NoSchedule", unknown),
         (UNREACHABLE, "NoExecute", unknown && somebody_answers),
         (NOT_READY, "NoSchedule", not_ready),
         (NOT_READY, "NoExecute", not_ready && somebody_answers),
     ];
-    let is =
-        |taint: &Value, key: &str, effect: &str| taint["key"] == key && taint["effect"] == effect;
-    let has = |key: &str, effect: &str| {
-        list(&node["spec"]["taints"])
-            .iter()
-            .any(|taint| is(taint, key, effect))
-    };
+    let is = |taint: &Value, key: &str, effect: &str| taint["key"] == key && taint["effect"] == effect;
+    let has = |key: &str, effect: &str| list(&node["spec"]["taints"]).iter().any(|taint| is(taint, key, effect));
     for (key, effect, wanted) in wanted {
         if has(key, effect) == wanted {
             continue;

@@ -35,9 +35,7 @@ impl Controller for PodGc {
                 queue.add(seen.key.clone());
             }
         } else if seen.is(&resource::NODE) {
-            let garbage = view
-                .pods_on(&seen.key.1)
-                .filter(|(_, pod)| is_garbage(view, pod));
+            let garbage = view.pods_on(&seen.key.1).filter(|(_, pod)| is_garbage(view, pod));
             garbage.for_each(|(key, _)| queue.add(key.clone()));
         }
     }
@@ -61,13 +59,9 @@ impl Controller for PodGc {
         }
         if !is_terminal(pod) {
             let fail = |pod: &mut Value| pod["status"]["phase"] = json!("Failed");
-            let _ = ctx.cluster.update_status(
-                &resource::POD,
-                &key.0,
-                &key.1,
-                "pod-garbage-collector",
-                fail,
-            );
+            let _ = ctx
+                .cluster
+                .update_status(&resource::POD, &key.0, &key.1, "pod-garbage-collector", fail);
         }
         let options = DeleteOptions {
             grace: Some(0),

@@ -46,10 +46,7 @@ impl Controller for Scheduler {
         let created = pod["metadata"]["creationTimestamp"]
             .as_str()
             .and_then(|at| at.parse::<jiff::Timestamp>().ok());
-        if let Some(at) = created
-            .map(|at| at + ctx.delays.schedule)
-            .filter(|at| *at > ctx.now)
-        {
+        if let Some(at) = created.map(|at| at + ctx.delays.schedule).filter(|at| *at > ctx.now) {
             queue.add_at(key.clone(), at);
             return;
         }
@@ -62,10 +59,7 @@ impl Controller for Scheduler {
 }
 
 fn is_pending(pod: &Value) -> bool {
-    node_of(pod).is_none()
-        && !is_deleting(pod)
-        && !is_terminal(pod)
-        && list(&pod["spec"]["schedulingGates"]).is_empty()
+    node_of(pod).is_none() && !is_deleting(pod) && !is_terminal(pod) && list(&pod["spec"]["schedulingGates"]).is_empty()
 }
 
 /// Whether a change could let a pending pod fit that did not before. Heartbeats could not.
@@ -89,11 +83,7 @@ fn may_make_room(seen: &Seen<'_>) -> bool {
 
 /// The node for a pod; `None` while its volumes are being made for the chosen node.
 fn choose(ctx: &Ctx<'_>, pod: &Value) -> Result<Option<String>, String> {
-    let nodes: Vec<&Arc<Value>> = ctx
-        .view
-        .all(&resource::NODE)
-        .map(|(_, node)| node)
-        .collect();
+    let nodes: Vec<&Arc<Value>> = ctx.view.all(&resource::NODE).map(|(_, node)| node).collect();
     if nodes.is_empty() {
         return Err("no nodes available to schedule pods".to_owned());
     }
@@ -113,14 +103,10 @@ fn choose(ctx: &Ctx<'_>, pod: &Value) -> Result<Option<String>, String> {
     let Some(node) = fitting.into_iter().rev().max_by(better) else {
         return Err(explain(nodes.len(), &refusals));
     };
-    let node = node["metadata"]["name"]
-        .as_str()
-        .unwrap_or_default()
-        .to_owned();
+    let node = node["metadata"]["name"].as_str().unwrap_or_default().to_owned();
     let ns = pod["metadata"]["namespace"].as_str().unwrap_or_default();
     for claim in &waiting {
-        let select =
-            |claim: &mut Value| claim["metadata"]["annotations"][SELECTED_NODE] = json!(node);
+        let select = |claim: &mut Value| claim["metadata"]["annotations"][SELECTED_NODE] = json!(node);
         let _ = ctx
             .cluster
             .update(&resource::PERSISTENT_VOLUME_CLAIM, ns, claim, WHO, select);
@@ -143,9 +129,7 @@ fn waiting_claims(view: &View, pod: &Value) -> Result<Vec<String>, String> {
         if claim["status"]["phase"] == "Bound" || claim["spec"]["volumeName"].is_string() {
             continue;
         }
-        let class = claim["spec"]["storageClassName"]
-            .as_str()
-            .unwrap_or_default();
+        let class = claim["spec"]["storageClassName"].as_str().unwrap_or_default();
         let class = view.get(&resource::STORAGE_CLASS, "", class);
         if class.is_some_and(|class| class["volumeBindingMode"] == "WaitForFirstConsumer") {
             waiting.push(name);
@@ -168,11 +152,7 @@ fn explain(nodes: usize, refusals: &[Refusal]) -> String {
         lines.sort();
         lines.join(", ")
     };
-    let reasons = histogram(
-        &mut refusals
-            .iter()
-            .flat_map(|r| r.reasons.iter().map(String::as_str)),
-    );
+    let reasons = histogram(&mut refusals.iter().flat_map(|r| r.reasons.iter().map(String::as_str)));
     let preemption = histogram(&mut refusals.iter().map(|refusal| {
         if refusal.others_in_the_way {
             "No preemption victims found for incoming pod"
@@ -196,21 +176,18 @@ fn bind(ctx: &Ctx<'_>, pod: &Value, node: &str) {
         .get(&resource::NODE, "", node)
         .map(|n| n["metadata"]["labels"]["topology.kubernetes.io/zone"].clone());
     let key = (ns.to_owned(), name.to_owned());
-    let bound = ctx.cluster.transact(|state| {
-        state.update(
-            &resource::POD,
-            &key,
-            &Writer::update(WHO).on("binding"),
-            |pod| {
-                pod["spec"]["nodeName"] = json!(node);
-                if let Some(zone) = zone.filter(Value::is_string) {
-                    pod["metadata"]["labels"]["topology.kubernetes.io/zone"] = zone;
-                }
-                set_condition(pod, condition);
-                Ok(())
-            },
-        )
-    });
+    let place = |pod: &mut Value| {
+        pod["spec"]["nodeName"] = json!(node);
+        if let Some(zone) = zone.filter(Value::is_string) {
+            pod["metadata"]["labels"]["topology.kubernetes.io/zone"] = zone;
+        }
+        set_condition(pod, condition);
+        Ok(())
+    };
+    let writer = Writer::update(WHO).on("binding");
+    let bound = ctx
+        .cluster
+        .transact(|state| state.update(&resource::POD, &key, &writer, place));
     if bound.is_ok() {
         ctx.events(WHO).normal(
             pod,
@@ -234,11 +211,9 @@ fn refuse(ctx: &Ctx<'_>, pod: &Value, message: &str) {
         "message": message,
     });
     let (ns, name) = (text(pod, "namespace"), text(pod, "name"));
-    let _ = ctx
-        .cluster
-        .update_status(&resource::POD, ns, name, WHO, |pod| {
-            set_condition(pod, condition)
-        });
+    let _ = ctx.cluster.update_status(&resource::POD, ns, name, WHO, |pod| {
+        set_condition(pod, condition);
+    });
     ctx.events(WHO).warning(pod, "FailedScheduling", message);
 }
 
@@ -250,10 +225,7 @@ pub(crate) fn set_condition(object: &mut Value, mut condition: Value) {
     let Some(conditions) = object["status"]["conditions"].as_array_mut() else {
         return;
     };
-    match conditions
-        .iter_mut()
-        .find(|c| c["type"] == condition["type"])
-    {
+    match conditions.iter_mut().find(|c| c["type"] == condition["type"]) {
         Some(old) => {
             if old["status"] == condition["status"] && old["lastTransitionTime"].is_string() {
                 condition["lastTransitionTime"] = old["lastTransitionTime"].clone();

@@ -70,9 +70,7 @@ impl Controller for StatefulSets {
             }
         } else {
             let failures = self.failures.entry(key.clone()).or_default();
-            let wait = RETRY_FIRST
-                .saturating_mul(1 << (*failures).min(20))
-                .min(RETRY_MOST);
+            let wait = RETRY_FIRST.saturating_mul(1 << (*failures).min(20)).min(RETRY_MOST);
             *failures += 1;
             queue.add_at(key.clone(), ctx.now + wait);
         }
@@ -94,8 +92,7 @@ struct Sync<'a> {
 impl<'a> Sync<'a> {
     fn new(ctx: &'a Ctx<'a>, set: &'a Arc<Value>) -> Self {
         let name = set["metadata"]["name"].as_str().unwrap_or_default();
-        let ordinal =
-            |pod: &Value| ordinal(name, pod["metadata"]["name"].as_str().unwrap_or_default());
+        let ordinal = |pod: &Value| ordinal(name, pod["metadata"]["name"].as_str().unwrap_or_default());
         let owned = ctx.view.pods_owned_by(uid(set));
         Self {
             ctx,
@@ -113,11 +110,7 @@ impl<'a> Sync<'a> {
 
     /// The status is written even when a creation is refused, as the real controller does.
     fn run(&self) -> Result<Option<Timestamp>, Status> {
-        let live: Vec<String> = self
-            .pods
-            .values()
-            .map(|pod| revision(pod).to_owned())
-            .collect();
+        let live: Vec<String> = self.pods.values().map(|pod| revision(pod).to_owned()).collect();
         let revisions = revisions::of_set(self.ctx, self.set, &live)?;
         let outcome = self.manage(&revisions);
         let wait = self.write_status(&revisions)?;
@@ -157,8 +150,7 @@ impl<'a> Sync<'a> {
 
     /// Removes the pods beyond the wanted number, the highest ordinal first.
     fn scale_down(&self) -> Result<(), Status> {
-        let condemned =
-            |ordinal: &&u64| !(self.first..self.first + self.replicas).contains(*ordinal);
+        let condemned = |ordinal: &&u64| !(self.first..self.first + self.replicas).contains(*ordinal);
         for ordinal in self.pods.keys().rev().filter(condemned) {
             let pod = &self.pods[ordinal];
             if is_deleting(pod) {
@@ -200,13 +192,9 @@ impl<'a> Sync<'a> {
             uid: Some(uid(pod).to_owned()),
             ..DeleteOptions::default()
         };
-        self.ctx
-            .cluster
-            .delete(&resource::POD, self.ns, name, &options)?;
+        self.ctx.cluster.delete(&resource::POD, self.ns, name, &options)?;
         let message = format!("Delete Pod {name} in StatefulSet {} successful", self.name);
-        self.ctx
-            .events(WHO)
-            .normal(self.set, "SuccessfulDelete", &message);
+        self.ctx.events(WHO).normal(self.set, "SuccessfulDelete", &message);
         Ok(())
     }
 
@@ -214,33 +202,21 @@ impl<'a> Sync<'a> {
         let partition = self.set["spec"]["updateStrategy"]["rollingUpdate"]["partition"]
             .as_u64()
             .unwrap_or(0);
-        let old = self.set["spec"]["updateStrategy"]["type"] != "OnDelete"
-            && ordinal < self.first + partition;
-        let (revision, template) = if old {
-            &revisions.current
-        } else {
-            &revisions.update
-        };
+        let old = self.set["spec"]["updateStrategy"]["type"] != "OnDelete" && ordinal < self.first + partition;
+        let (revision, template) = if old { &revisions.current } else { &revisions.update };
         let name = format!("{}-{ordinal}", self.name);
         self.create_claims(&name)?;
         let pod = self.pod(&name, ordinal, revision, template);
         match self.ctx.cluster.create(&resource::POD, self.ns, pod, WHO) {
             Ok(_) => {
                 let message = format!("Create Pod {name} in StatefulSet {} successful", self.name);
-                self.ctx
-                    .events(WHO)
-                    .normal(self.set, "SuccessfulCreate", &message);
+                self.ctx.events(WHO).normal(self.set, "SuccessfulCreate", &message);
                 Ok(())
             }
             Err(status) => {
                 let why = &status.message;
-                let message = format!(
-                    "Create Pod {name} in StatefulSet {} failed error: {why}",
-                    self.name
-                );
-                self.ctx
-                    .events(WHO)
-                    .warning(self.set, "FailedCreate", &message);
+                let message = format!("Create Pod {name} in StatefulSet {} failed error: {why}", self.name);
+                self.ctx.events(WHO).warning(self.set, "FailedCreate", &message);
                 Err(status)
             }
         }
@@ -260,31 +236,22 @@ impl<'a> Sync<'a> {
             let mut claim = json!({"metadata": {"name": name}, "spec": template["spec"]});
             claim["metadata"]["labels"] = self.set["spec"]["selector"]["matchLabels"].clone();
             for field in ["labels", "annotations"] {
-                for (key, value) in template["metadata"][field]
-                    .as_object()
-                    .into_iter()
-                    .flatten()
-                {
+                for (key, value) in template["metadata"][field].as_object().into_iter().flatten() {
                     claim["metadata"][field][key] = value.clone();
                 }
             }
-            let made =
-                self.ctx
-                    .cluster
-                    .create(&resource::PERSISTENT_VOLUME_CLAIM, self.ns, claim, WHO);
+            let made = self
+                .ctx
+                .cluster
+                .create(&resource::PERSISTENT_VOLUME_CLAIM, self.ns, claim, WHO);
             let events = self.ctx.events(WHO);
             if let Err(status) = made {
                 let (set, why) = (self.name, &status.message);
-                let message = format!(
-                    "Create Claim {name} for Pod {pod} in StatefulSet {set} failed error: {why}"
-                );
+                let message = format!("Create Claim {name} for Pod {pod} in StatefulSet {set} failed error: {why}");
                 events.warning(self.set, "FailedCreate", &message);
                 return Err(status);
             }
-            let message = format!(
-                "Create Claim {name} Pod {pod} in StatefulSet {} success",
-                self.name
-            );
+            let message = format!("Create Claim {name} Pod {pod} in StatefulSet {} success", self.name);
             events.normal(self.set, "SuccessfulCreate", &message);
         }
         Ok(())
@@ -305,10 +272,7 @@ impl<'a> Sync<'a> {
         metadata["labels"]["apps.kubernetes.io/pod-index"] = json!(ordinal.to_string());
         let mut spec = template["spec"].clone();
         spec["hostname"] = json!(name);
-        if let Some(service) = self.set["spec"]["serviceName"]
-            .as_str()
-            .filter(|s| !s.is_empty())
-        {
+        if let Some(service) = self.set["spec"]["serviceName"].as_str().filter(|s| !s.is_empty()) {
             spec["subdomain"] = json!(service);
         }
         let templates = list(&self.set["spec"]["volumeClaimTemplates"]);
@@ -317,11 +281,7 @@ impl<'a> Sync<'a> {
                 let claim = claim_name(template, name);
                 json!({"name": template["metadata"]["name"], "persistentVolumeClaim": {"claimName": claim}})
             });
-            let replaced = |volume: &&Value| {
-                templates
-                    .iter()
-                    .any(|t| t["metadata"]["name"] == volume["name"])
-            };
+            let replaced = |volume: &&Value| templates.iter().any(|t| t["metadata"]["name"] == volume["name"]);
             let others = list(&spec["volumes"])
                 .iter()
                 .filter(|volume| !replaced(volume))
@@ -356,9 +316,8 @@ impl<'a> Sync<'a> {
         let (replicas, ready) = (pods.len(), count(&|pod| is_healthy(pod)));
         let (available, wait) = self.available(&pods);
         let updated = of_revision(&revisions.update.0);
-        let rolled = self.set["spec"]["updateStrategy"]["type"] != "OnDelete"
-            && updated == replicas
-            && ready == replicas;
+        let rolled =
+            self.set["spec"]["updateStrategy"]["type"] != "OnDelete" && updated == replicas && ready == replicas;
         let current = if rolled {
             &revisions.update.0
         } else {
@@ -378,13 +337,11 @@ impl<'a> Sync<'a> {
                 status[field] = json!(value);
             }
         }
-        self.ctx.cluster.update_status(
-            &resource::STATEFUL_SET,
-            self.ns,
-            self.name,
-            WHO,
-            |set| set["status"] = status,
-        )?;
+        self.ctx
+            .cluster
+            .update_status(&resource::STATEFUL_SET, self.ns, self.name, WHO, |set| {
+                set["status"] = status
+            })?;
         Ok(wait)
     }
 
@@ -397,10 +354,7 @@ impl<'a> Sync<'a> {
         let since = |pod: &Value| {
             let conditions = list(&pod["status"]["conditions"]).iter();
             let ready = conditions.into_iter().find(|c| c["type"] == "Ready")?;
-            ready["lastTransitionTime"]
-                .as_str()?
-                .parse::<Timestamp>()
-                .ok()
+            ready["lastTransitionTime"].as_str()?.parse::<Timestamp>().ok()
         };
         let due: Vec<Timestamp> = pods
             .iter()
@@ -423,10 +377,7 @@ fn name_of(object: &Value) -> &str {
 }
 
 fn claim_name(template: &Value, pod: &str) -> String {
-    format!(
-        "{}-{pod}",
-        template["metadata"]["name"].as_str().unwrap_or_default()
-    )
+    format!("{}-{pod}", template["metadata"]["name"].as_str().unwrap_or_default())
 }
 
 fn ordinal(set: &str, pod: &str) -> Option<u64> {
@@ -434,9 +385,7 @@ fn ordinal(set: &str, pod: &str) -> Option<u64> {
 }
 
 fn revision(pod: &Value) -> &str {
-    pod["metadata"]["labels"][REVISION]
-        .as_str()
-        .unwrap_or_default()
+    pod["metadata"]["labels"][REVISION].as_str().unwrap_or_default()
 }
 
 fn is_healthy(pod: &Value) -> bool {

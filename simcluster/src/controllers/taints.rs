@@ -39,12 +39,9 @@ pub(super) struct TaintEviction {
 impl Controller for TaintEviction {
     fn observe(&mut self, seen: &Seen<'_>, view: &View, queue: &mut Queue) {
         if seen.is(&resource::NODE) {
-            let taints = |node: Option<&std::sync::Arc<Value>>| {
-                node.map(|node| node["spec"]["taints"].clone())
-            };
+            let taints = |node: Option<&std::sync::Arc<Value>>| node.map(|node| node["spec"]["taints"].clone());
             if taints(seen.old).unwrap_or_default() != taints(seen.new).unwrap_or_default() {
-                view.pods_on(&seen.key.1)
-                    .for_each(|(key, _)| queue.add(key.clone()));
+                view.pods_on(&seen.key.1).for_each(|(key, _)| queue.add(key.clone()));
             }
         } else if seen.is(&resource::POD) {
             match seen.new {
@@ -59,8 +56,7 @@ impl Controller for TaintEviction {
         let Some(pod) = ctx.view.get(&resource::POD, &key.0, &key.1) else {
             return;
         };
-        let Some(node) = node_of(pod).and_then(|node| ctx.view.get(&resource::NODE, "", node))
-        else {
+        let Some(node) = node_of(pod).and_then(|node| ctx.view.get(&resource::NODE, "", node)) else {
             return;
         };
         let taints: Vec<&Value> = list(&node["spec"]["taints"])
@@ -73,15 +69,11 @@ impl Controller for TaintEviction {
         let Some(patience) = shortest_patience(pod, &taints) else {
             if self.tainted_since.remove(uid(pod)).is_some() {
                 let message = format!("Cancelling deletion of Pod {}/{}", key.0, key.1);
-                ctx.events(WHO)
-                    .normal(pod, "TaintManagerEviction", &message);
+                ctx.events(WHO).normal(pod, "TaintManagerEviction", &message);
             }
             return;
         };
-        let since = *self
-            .tainted_since
-            .entry(uid(pod).to_owned())
-            .or_insert(ctx.now);
+        let since = *self.tainted_since.entry(uid(pod).to_owned()).or_insert(ctx.now);
         let at = since + ctx.delays.seconds(patience);
         if at > ctx.now {
             queue.add_at(key.clone(), at);
@@ -118,11 +110,9 @@ fn evict(ctx: &Ctx<'_>, pod: &Value) {
         "lastProbeTime": null, "lastTransitionTime": clock::seconds(ctx.now), "reason": "DeletionByTaintManager",
         "message": "Taint manager: deleting due to NoExecute taint",
     });
-    let _ = ctx
-        .cluster
-        .update_status(&resource::POD, ns, name, WHO, |pod| {
-            set_condition(pod, condition)
-        });
+    let _ = ctx.cluster.update_status(&resource::POD, ns, name, WHO, |pod| {
+        set_condition(pod, condition);
+    });
     let options = DeleteOptions {
         uid: Some(uid(pod).to_owned()),
         ..DeleteOptions::default()

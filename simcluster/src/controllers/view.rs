@@ -99,8 +99,7 @@ impl View {
     fn relist(&mut self, at: usize, cluster: &Cluster, tell: &mut impl FnMut(&Seen<'_>, &Self)) {
         let (newest, objects) = cluster.snapshot(self.tables[at].kind, None);
         self.tables[at].seen = newest;
-        let objects: BTreeMap<Key, Arc<Value>> =
-            objects.into_iter().map(|o| (key_of(&o), o)).collect();
+        let objects: BTreeMap<Key, Arc<Value>> = objects.into_iter().map(|o| (key_of(&o), o)).collect();
         let gone = self.tables[at]
             .objects
             .keys()
@@ -116,21 +115,13 @@ impl View {
                 self.apply(at, key.clone(), None, tell);
             }
             let known = self.tables[at].objects.get(&key);
-            if known.is_none_or(|old| {
-                old["metadata"]["resourceVersion"] != object["metadata"]["resourceVersion"]
-            }) {
+            if known.is_none_or(|old| old["metadata"]["resourceVersion"] != object["metadata"]["resourceVersion"]) {
                 self.apply(at, key, Some(object), tell);
             }
         }
     }
 
-    fn apply(
-        &mut self,
-        at: usize,
-        key: Key,
-        new: Option<Arc<Value>>,
-        tell: &mut impl FnMut(&Seen<'_>, &Self),
-    ) {
+    fn apply(&mut self, at: usize, key: Key, new: Option<Arc<Value>>, tell: &mut impl FnMut(&Seen<'_>, &Self)) {
         let kind = self.tables[at].kind;
         let objects = &mut self.tables[at].objects;
         let old = match &new {
@@ -165,8 +156,7 @@ impl View {
             if !is_terminal(pod) {
                 let requests = Requests::of_pod(pod);
                 self.used.entry(node.to_owned()).or_default().add(&requests);
-                self.counted
-                    .insert(key.clone(), (node.to_owned(), requests));
+                self.counted.insert(key.clone(), (node.to_owned(), requests));
             }
         } else {
             self.unscheduled.insert(key.clone());
@@ -227,11 +217,7 @@ impl View {
         self.table(kind).into_iter().flatten()
     }
 
-    pub fn in_namespace<'a>(
-        &'a self,
-        kind: &Kind,
-        ns: &'a str,
-    ) -> impl Iterator<Item = (&'a Key, &'a Arc<Value>)> {
+    pub fn in_namespace<'a>(&'a self, kind: &Kind, ns: &'a str) -> impl Iterator<Item = (&'a Key, &'a Arc<Value>)> {
         let from = (ns.to_owned(), String::new());
         self.table(kind)
             .into_iter()
@@ -239,10 +225,7 @@ impl View {
             .take_while(move |(key, _)| key.0 == ns)
     }
 
-    fn pods<'a>(
-        &'a self,
-        keys: Option<&'a BTreeSet<Key>>,
-    ) -> impl Iterator<Item = (&'a Key, &'a Arc<Value>)> {
+    fn pods<'a>(&'a self, keys: Option<&'a BTreeSet<Key>>) -> impl Iterator<Item = (&'a Key, &'a Arc<Value>)> {
         let table = self.table(&resource::POD);
         keys.into_iter()
             .flatten()
@@ -262,11 +245,7 @@ impl View {
         self.pods(self.pods_by_owner.get(uid))
     }
 
-    pub fn pods_using_claim(
-        &self,
-        ns: &str,
-        claim: &str,
-    ) -> impl Iterator<Item = (&Key, &Arc<Value>)> {
+    pub fn pods_using_claim(&self, ns: &str, claim: &str) -> impl Iterator<Item = (&Key, &Arc<Value>)> {
         self.pods(self.pods_by_claim.get(&(ns.to_owned(), claim.to_owned())))
     }
 
@@ -277,27 +256,17 @@ impl View {
 }
 
 fn key_of(object: &Value) -> Key {
-    let text = |field: &str| {
-        object["metadata"][field]
-            .as_str()
-            .unwrap_or_default()
-            .to_owned()
-    };
+    let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default().to_owned();
     (text("namespace"), text("name"))
 }
 
 pub(crate) fn node_of(pod: &Value) -> Option<&str> {
-    pod["spec"]["nodeName"]
-        .as_str()
-        .filter(|name| !name.is_empty())
+    pod["spec"]["nodeName"].as_str().filter(|name| !name.is_empty())
 }
 
 /// Whether all containers have ended for good.
 pub(crate) fn is_terminal(pod: &Value) -> bool {
-    matches!(
-        pod["status"]["phase"].as_str(),
-        Some("Succeeded" | "Failed")
-    )
+    matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"))
 }
 
 pub(crate) fn is_deleting(object: &Value) -> bool {
@@ -328,9 +297,7 @@ fn owner_uids(pod: &Value) -> impl Iterator<Item = &str> {
 
 /// The names of the claims that a pod mounts, in the order of its volumes.
 pub(crate) fn claim_names(pod: &Value) -> impl Iterator<Item = String> {
-    list(&pod["spec"]["volumes"]).iter().filter_map(|volume| {
-        volume["persistentVolumeClaim"]["claimName"]
-            .as_str()
-            .map(str::to_owned)
-    })
+    list(&pod["spec"]["volumes"])
+        .iter()
+        .filter_map(|volume| volume["persistentVolumeClaim"]["claimName"].as_str().map(str::to_owned))
 }

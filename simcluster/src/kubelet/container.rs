@@ -109,12 +109,7 @@ impl Container {
     }
 
     /// Moves on as far as possible now; the answer is when to look again, if only time can move it.
-    pub fn advance(
-        &mut self,
-        spec: &Value,
-        scene: &mut Scene<'_>,
-        database_up: bool,
-    ) -> Option<Timestamp> {
+    pub fn advance(&mut self, spec: &Value, scene: &mut Scene<'_>, database_up: bool) -> Option<Timestamp> {
         let now = scene.ctx.now;
         // Each pass ends a state; a crash loop ends in a back-off, so the bound is never reached.
         for _ in 0..16 {
@@ -154,8 +149,7 @@ impl Container {
                 State::Pulling { until } | State::Starting { until } | State::BackOff { until } => {
                     return Some(*until);
                 }
-                State::Running(process) => match process.tick(spec, &self.name, scene, database_up)
-                {
+                State::Running(process) => match process.tick(spec, &self.name, scene, database_up) {
                     Ok(next) => return next,
                     Err(exit) => {
                         let ended = process.ended(exit, now);
@@ -179,10 +173,7 @@ impl Container {
         if scene.images.contains(&here) && spec["imagePullPolicy"] != "Always" {
             scene.normal(
                 "Pulled",
-                &format!(
-                    "Container image \"{}\" already present on machine",
-                    self.image
-                ),
+                &format!("Container image \"{}\" already present on machine", self.image),
             );
             return self.start(scene);
         }
@@ -210,13 +201,8 @@ impl Container {
             return;
         }
         self.failed_pulls = 0;
-        scene
-            .images
-            .insert((scene.node.to_owned(), self.image.clone()));
-        scene.normal(
-            "Pulled",
-            &format!("Successfully pulled image \"{}\"", self.image),
-        );
+        scene.images.insert((scene.node.to_owned(), self.image.clone()));
+        scene.normal("Pulled", &format!("Successfully pulled image \"{}\"", self.image));
         self.start(scene);
     }
 
@@ -243,12 +229,7 @@ impl Container {
             Script::Task(_) => Duration::ZERO,
         };
         let id = scene.container_id(&self.name, self.restarts);
-        self.state = State::Running(Process::new(
-            id,
-            scene.ctx.now,
-            scene.after(up_after),
-            script,
-        ));
+        self.state = State::Running(Process::new(id, scene.ctx.now, scene.after(up_after), script));
     }
 
     /// A run has ended: by itself, by a probe, by a fault, or told to.
@@ -263,14 +244,7 @@ impl Container {
     /// The first restart is immediate, the next ones wait longer and longer.
     fn restart_after(&mut self, ended: Ended, scene: &mut Scene<'_>) {
         let ran = ended.finished_at.duration_since(ended.started_at);
-        if ran
-            >= scene
-                .ctx
-                .delays
-                .seconds(BACK_OFF_RESET)
-                .try_into()
-                .unwrap_or_default()
-        {
+        if ran >= scene.ctx.delays.seconds(BACK_OFF_RESET).try_into().unwrap_or_default() {
             self.back_offs = 0;
         }
         self.last = Some(ended);

@@ -21,10 +21,7 @@ pub(super) fn resolve(container: &Value, scene: &Scene<'_>) -> Result<Environmen
             (&source["secretRef"], true)
         };
         if let Some(data) = data_of(reference, is_secret, scene)? {
-            env.extend(
-                data.into_iter()
-                    .map(|(key, value)| (format!("{prefix}{key}"), value)),
-            );
+            env.extend(data.into_iter().map(|(key, value)| (format!("{prefix}{key}"), value)));
         }
     }
     for variable in list(&container["env"]) {
@@ -39,9 +36,7 @@ pub(super) fn resolve(container: &Value, scene: &Scene<'_>) -> Result<Environmen
         } else if !from["configMapKeyRef"].is_null() {
             key_of(&from["configMapKeyRef"], false, scene)?
         } else {
-            from["fieldRef"]["fieldPath"]
-                .as_str()
-                .map(|path| field(path, scene))
+            from["fieldRef"]["fieldPath"].as_str().map(|path| field(path, scene))
         };
         env.insert(name.to_owned(), value.unwrap_or_default());
     }
@@ -49,11 +44,7 @@ pub(super) fn resolve(container: &Value, scene: &Scene<'_>) -> Result<Environmen
 }
 
 /// The data of a Secret or ConfigMap; `None` if it is missing and may be.
-fn data_of(
-    reference: &Value,
-    is_secret: bool,
-    scene: &Scene<'_>,
-) -> Result<Option<Environment>, String> {
+fn data_of(reference: &Value, is_secret: bool, scene: &Scene<'_>) -> Result<Option<Environment>, String> {
     let name = reference["name"].as_str().unwrap_or_default();
     let (kind, word) = if is_secret {
         (&resource::SECRET, "secret")
@@ -68,27 +59,20 @@ fn data_of(
             Err(missing)
         };
     };
-    let decoded = object["data"]
-        .as_object()
-        .into_iter()
-        .flatten()
-        .map(|(key, value)| {
-            let text = value.as_str().unwrap_or_default();
-            let bytes = if is_secret {
-                STANDARD.decode(text).unwrap_or_default()
-            } else {
-                text.as_bytes().to_vec()
-            };
-            (key.clone(), String::from_utf8_lossy(&bytes).into_owned())
-        });
+    let decoded = object["data"].as_object().into_iter().flatten().map(|(key, value)| {
+        let text = value.as_str().unwrap_or_default();
+        let bytes = if is_secret {
+            STANDARD.decode(text).unwrap_or_default()
+        } else {
+            text.as_bytes().to_vec()
+        };
+        (key.clone(), String::from_utf8_lossy(&bytes).into_owned())
+    });
     Ok(Some(decoded.collect()))
 }
 
 fn key_of(reference: &Value, is_secret: bool, scene: &Scene<'_>) -> Result<Option<String>, String> {
-    let (name, key) = (
-        &reference["name"],
-        reference["key"].as_str().unwrap_or_default(),
-    );
+    let (name, key) = (&reference["name"], reference["key"].as_str().unwrap_or_default());
     let Some(mut data) = data_of(reference, is_secret, scene)? else {
         return Ok(None);
     };
@@ -104,9 +88,7 @@ fn key_of(reference: &Value, is_secret: bool, scene: &Scene<'_>) -> Result<Optio
 
 fn field(path: &str, scene: &Scene<'_>) -> String {
     let value = match path.split_once('[') {
-        Some((parent, key)) => {
-            &step(scene.pod, parent)[key.trim_end_matches(']').trim_matches(['\'', '"'])]
-        }
+        Some((parent, key)) => &step(scene.pod, parent)[key.trim_end_matches(']').trim_matches(['\'', '"'])],
         None => step(scene.pod, path),
     };
     value.as_str().unwrap_or_default().to_owned()

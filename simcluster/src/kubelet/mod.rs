@@ -29,10 +29,7 @@ use self::{
 };
 use crate::{
     app::Volumes,
-    controllers::{
-        Controller, Ctx, Queue, Seen, View, condition_is_true, is_deleting, is_terminal, node_of,
-        uid,
-    },
+    controllers::{Controller, Ctx, Queue, Seen, View, condition_is_true, is_deleting, is_terminal, node_of, uid},
     resource,
     store::{DeleteOptions, Key},
 };
@@ -67,9 +64,7 @@ impl Controller for Kubelets {
             self.observe_pod(seen);
             let ready = |pod: &Arc<Value>| condition_is_true(pod, "Ready");
             if seen.new.is_some_and(ready) && !seen.old.is_some_and(ready) {
-                self.waits_for_target
-                    .iter()
-                    .for_each(|key| queue.add(key.clone()));
+                self.waits_for_target.iter().for_each(|key| queue.add(key.clone()));
             }
             seen.new
                 .filter(|pod| node_of(pod).is_some())
@@ -84,9 +79,7 @@ impl Controller for Kubelets {
                 .filter(|key| key.0 == seen.key.0)
                 .cloned()
                 .collect()
-        } else if seen.is(&resource::VOLUME_ATTACHMENT)
-            || seen.is(&resource::PERSISTENT_VOLUME_CLAIM)
-        {
+        } else if seen.is(&resource::VOLUME_ATTACHMENT) || seen.is(&resource::PERSISTENT_VOLUME_CLAIM) {
             if seen.new.is_none() && seen.is(&resource::PERSISTENT_VOLUME_CLAIM) {
                 self.volumes.forget(uid(seen.latest()));
             }
@@ -96,21 +89,14 @@ impl Controller for Kubelets {
         } else {
             Vec::new()
         };
-        let exists =
-            |key: &Key| key.0.is_empty() || view.get(&resource::POD, &key.0, &key.1).is_some();
-        woken
-            .into_iter()
-            .filter(exists)
-            .for_each(|key| queue.add(key));
+        let exists = |key: &Key| key.0.is_empty() || view.get(&resource::POD, &key.0, &key.1).is_some();
+        woken.into_iter().filter(exists).for_each(|key| queue.add(key));
     }
 
     /// Any fault may concern any pod; this is rare, and a look at an unconcerned pod changes nothing.
     fn observe_faults(&mut self, view: &View, queue: &mut Queue) {
-        view.all(&resource::NODE)
-            .for_each(|(key, _)| queue.add(key.clone()));
-        let bound = view
-            .all(&resource::POD)
-            .filter(|(_, pod)| node_of(pod).is_some());
+        view.all(&resource::NODE).for_each(|(key, _)| queue.add(key.clone()));
+        let bound = view.all(&resource::POD).filter(|(_, pod)| node_of(pod).is_some());
         bound.for_each(|(key, _)| queue.add(key.clone()));
     }
 
@@ -194,10 +180,7 @@ impl Kubelets {
             }
             return;
         }
-        let mut running = self
-            .pods
-            .remove(id)
-            .unwrap_or_else(|| Pod::new(object, ctx.now));
+        let mut running = self.pods.remove(id).unwrap_or_else(|| Pod::new(object, ctx.now));
         let volume = volume_key(object, ctx.view);
         let mut scene = Scene {
             ctx,

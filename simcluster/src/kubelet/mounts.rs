@@ -44,13 +44,8 @@ fn look(volume: &Value, scene: &Scene<'_>) -> Mount {
             continue;
         };
         if reference["optional"] != true && view.get(kind, ns, name).is_none() {
-            let (volume, word) = (
-                volume["name"].as_str().unwrap_or_default(),
-                source.to_lowercase(),
-            );
-            let why = format!(
-                "MountVolume.SetUp failed for volume \"{volume}\" : {word} \"{name}\" not found"
-            );
+            let (volume, word) = (volume["name"].as_str().unwrap_or_default(), source.to_lowercase());
+            let why = format!("MountVolume.SetUp failed for volume \"{volume}\" : {word} \"{name}\" not found");
             return Mount::Missing(why);
         }
     }
@@ -71,10 +66,9 @@ fn look_at_claim(claim: &str, scene: &Scene<'_>) -> Mount {
 }
 
 fn is_attached(volume: &str, scene: &Scene<'_>) -> bool {
-    let attachment = scene.ctx.view.get(
-        &resource::VOLUME_ATTACHMENT,
-        "",
-        &attachment_name(volume, scene.node),
-    );
+    let attachment = scene
+        .ctx
+        .view
+        .get(&resource::VOLUME_ATTACHMENT, "", &attachment_name(volume, scene.node));
     attachment.is_some_and(|attachment| attachment["status"]["attached"] == true)
 }

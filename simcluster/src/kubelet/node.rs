@@ -31,12 +31,7 @@ const HEALTHY: [(&str, &str, &str, &str); 4] = [
         "KubeletHasSufficientPID",
         "kubelet has sufficient PID available",
     ),
-    (
-        "Ready",
-        "True",
-        "KubeletReady",
-        "kubelet is posting ready status",
-    ),
+    ("Ready", "True", "KubeletReady", "kubelet is posting ready status"),
 ];
 
 /// Renews the lease.
@@ -45,17 +40,13 @@ pub(super) fn renew(ctx: &Ctx<'_>, node: &Value) {
     let spec = json!({
         "holderIdentity": name, "leaseDurationSeconds": 40, "renewTime": clock::micros(ctx.now),
     });
-    let renewed = ctx
-        .cluster
-        .update(&resource::LEASE, LEASES, name, "kubelet", |lease| {
-            lease["spec"]["renewTime"] = spec["renewTime"].clone();
-        });
+    let renewed = ctx.cluster.update(&resource::LEASE, LEASES, name, "kubelet", |lease| {
+        lease["spec"]["renewTime"] = spec["renewTime"].clone();
+    });
     if renewed.is_err() {
         let owner = json!({"apiVersion": "v1", "kind": "Node", "name": name, "uid": uid(node)});
         let lease = json!({"metadata": {"name": name, "ownerReferences": [owner]}, "spec": spec});
-        let _ = ctx
-            .cluster
-            .create(&resource::LEASE, LEASES, lease, "kubelet");
+        let _ = ctx.cluster.create(&resource::LEASE, LEASES, lease, "kubelet");
     }
 }
 
@@ -64,18 +55,14 @@ pub(super) fn report(ctx: &Ctx<'_>, node: &Value, address: &str) {
     let name = node["metadata"]["name"].as_str().unwrap_or_default();
     let conditions = list(&node["status"]["conditions"]);
     let stands = |(kind, status, ..): &(&str, &str, &str, &str)| {
-        conditions
-            .iter()
-            .any(|c| c["type"] == *kind && c["status"] == *status)
+        conditions.iter().any(|c| c["type"] == *kind && c["status"] == *status)
     };
     if HEALTHY.iter().all(stands) && node["status"]["nodeInfo"].is_object() {
         return;
     }
-    let _ = ctx
-        .cluster
-        .update_status(&resource::NODE, "", name, "kubelet", |node| {
-            fill(node, name, address, ctx.now);
-        });
+    let _ = ctx.cluster.update_status(&resource::NODE, "", name, "kubelet", |node| {
+        fill(node, name, address, ctx.now);
+    });
 }
 
 fn fill(node: &mut Value, name: &str, address: &str, now: Timestamp) {

@@ -126,14 +126,8 @@ impl Pod {
 
     /// Whether a database container beside this one has come up.
     fn database_up(&self, except: usize) -> bool {
-        let mut others = self
-            .containers
-            .iter()
-            .enumerate()
-            .filter(|(at, _)| *at != except);
-        others.any(|(_, other)| {
-            app::is_database(&other.image) && other.process().is_some_and(Process::is_up)
-        })
+        let mut others = self.containers.iter().enumerate().filter(|(at, _)| *at != except);
+        others.any(|(_, other)| app::is_database(&other.image) && other.process().is_some_and(Process::is_up))
     }
 
     /// Ends the pod when its main containers, or an init container, have ended for good.
@@ -148,11 +142,7 @@ impl Pod {
             self.outcome = Some(Outcome::Failed);
         } else if main().all(|c| c.is_final(&policy)) {
             let succeeded = main().all(Container::has_succeeded);
-            self.outcome = Some(if succeeded {
-                Outcome::Succeeded
-            } else {
-                Outcome::Failed
-            });
+            self.outcome = Some(if succeeded { Outcome::Succeeded } else { Outcome::Failed });
         }
         if self.outcome.is_some() {
             self.end_all(scene, true);
@@ -168,10 +158,7 @@ impl Pod {
             .unwrap_or(0);
         let killed_at = since + scene.ctx.delays.seconds(grace);
         let takes = scene.ctx.delays.stop.saturating_mul(scene.slow);
-        for (roles, rounds) in [
-            ([Role::Main, Role::Init], 1),
-            ([Role::Sidecar, Role::Sidecar], 2),
-        ] {
+        for (roles, rounds) in [([Role::Main, Role::Init], 1), ([Role::Sidecar, Role::Sidecar], 2)] {
             let exits_at = since + takes.saturating_mul(rounds);
             let at = exits_at.min(killed_at);
             let mut concerned = self
@@ -189,11 +176,7 @@ impl Pod {
             State::Ended(ended) => ended.exit_code == 0,
             _ => c.last.as_ref().is_none_or(|last| last.exit_code == 0),
         });
-        self.outcome = Some(if clean {
-            Outcome::Succeeded
-        } else {
-            Outcome::Failed
-        });
+        self.outcome = Some(if clean { Outcome::Succeeded } else { Outcome::Failed });
         None
     }
 
@@ -207,12 +190,11 @@ impl Pod {
                 continue;
             };
             let ended = process.ended(Exit::stopped(in_time), scene.ctx.now);
-            scene.ctx.cluster.logs().append(
-                scene.uid,
-                &container.name,
-                scene.ctx.now,
-                app::stopped(),
-            );
+            scene
+                .ctx
+                .cluster
+                .logs()
+                .append(scene.uid, &container.name, scene.ctx.now, app::stopped());
             scene.normal("Killing", &format!("Stopping container {}", container.name));
             container.end(ended, scene);
         }

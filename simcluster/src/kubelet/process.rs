@@ -88,11 +88,7 @@ impl Process {
         database_up: bool,
     ) -> Result<Option<Timestamp>, Exit> {
         if let Some(crash) = scene.ctx.faults.take_crash(scene.pod, name) {
-            let reason = if crash.out_of_memory {
-                "OOMKilled"
-            } else {
-                "Error"
-            };
+            let reason = if crash.out_of_memory { "OOMKilled" } else { "Error" };
             return Err(Exit {
                 code: crash.exit_code,
                 reason,
@@ -132,10 +128,7 @@ impl Process {
         let now = scene.ctx.now;
         if !self.up && now >= self.up_at {
             if server.exits_without_database && !database_up {
-                return Err(Exit::with(
-                    1,
-                    "connect ECONNREFUSED: the database cannot be reached",
-                ));
+                return Err(Exit::with(1, "connect ECONNREFUSED: the database cannot be reached"));
             }
             self.up = true;
             scene.volumes.count_start(scene.volume);
@@ -196,10 +189,7 @@ impl Process {
             return Err(Exit::with(result.exit_code, &result.message));
         }
         if scene.ctx.now >= gives_up_at {
-            return Err(Exit::with(
-                1,
-                &format!("service {service}.{ns} does not answer"),
-            ));
+            return Err(Exit::with(1, &format!("service {service}.{ns} does not answer")));
         }
         scene.waits_for_target = true;
         Ok(Some(gives_up_at))
@@ -209,7 +199,6 @@ impl Process {
 /// How long a probe may fail before the container is killed.
 fn patience(probe: &Value, scene: &Scene<'_>) -> Duration {
     let number = |field: &str, default: u64| probe[field].as_u64().unwrap_or(default);
-    let seconds = number("initialDelaySeconds", 0)
-        + number("failureThreshold", 3) * number("periodSeconds", 10);
+    let seconds = number("initialDelaySeconds", 0) + number("failureThreshold", 3) * number("periodSeconds", 10);
     scene.ctx.delays.seconds(seconds)
 }

@@ -33,9 +33,7 @@ pub(super) struct Scene<'a> {
 
 impl Scene<'_> {
     pub fn namespace(&self) -> &str {
-        self.pod["metadata"]["namespace"]
-            .as_str()
-            .unwrap_or_default()
+        self.pod["metadata"]["namespace"].as_str().unwrap_or_default()
     }
 
     /// `name_namespace(uid)`, as kubelet messages name pods.
@@ -45,9 +43,7 @@ impl Scene<'_> {
     }
 
     pub fn restart_policy(&self) -> &str {
-        self.pod["spec"]["restartPolicy"]
-            .as_str()
-            .unwrap_or("Always")
+        self.pod["spec"]["restartPolicy"].as_str().unwrap_or("Always")
     }
 
     /// When work that takes this long at full speed will be done on this node.
@@ -117,7 +113,6 @@ pub(super) fn host_ip(index: usize) -> String {
 /// The uid of the pod's first claim, or its own: what its applications' data lives and dies with.
 pub(super) fn volume_key(pod: &Value, view: &View) -> String {
     let ns = pod["metadata"]["namespace"].as_str().unwrap_or_default();
-    let claim =
-        claim_names(pod).find_map(|name| view.get(&resource::PERSISTENT_VOLUME_CLAIM, ns, &name));
+    let claim = claim_names(pod).find_map(|name| view.get(&resource::PERSISTENT_VOLUME_CLAIM, ns, &name));
     uid(claim.map_or(pod, |claim| claim)).to_owned()
 }

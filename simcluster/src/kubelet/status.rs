@@ -56,14 +56,7 @@ fn phase(pod: &Pod) -> &'static str {
     match pod.outcome {
         Some(Outcome::Succeeded) => "Succeeded",
         Some(Outcome::Failed | Outcome::DeadlineExceeded) => "Failed",
-        None if pod.initialized
-            && pod
-                .containers
-                .iter()
-                .any(|c| c.role == Role::Main && c.has_run) =>
-        {
-            "Running"
-        }
+        None if pod.initialized && pod.containers.iter().any(|c| c.role == Role::Main && c.has_run) => "Running",
         None => "Pending",
     }
 }
@@ -95,16 +88,11 @@ fn conditions(pod: &Pod, now: Timestamp, generation: &Value) -> Vec<Value> {
         Role::Sidecar => !c.is_started(),
         Role::Main => false,
     });
-    let unready =
-        names(&|c| c.role != Role::Init && !c.process().is_some_and(|process| process.ready));
+    let unready = names(&|c| c.role != Role::Init && !c.process().is_some_and(|process| process.ready));
     let initialized = pod.initialized || incomplete.is_empty();
     if let Some(outcome) = pod.outcome {
         let completed = outcome == Outcome::Succeeded;
-        let reason = if completed {
-            "PodCompleted"
-        } else {
-            "PodFailed"
-        };
+        let reason = if completed { "PodCompleted" } else { "PodFailed" };
         return vec![
             condition("PodReadyToStartContainers", false, None, None),
             condition(
@@ -132,12 +120,7 @@ fn conditions(pod: &Pod, now: Timestamp, generation: &Value) -> Vec<Value> {
             Some("ContainersNotInitialized").filter(|_| !initialized),
             Some(not_initialized).filter(|_| !initialized),
         ),
-        condition(
-            "ContainersReady",
-            unready.is_empty(),
-            reason,
-            message.clone(),
-        ),
+        condition("ContainersReady", unready.is_empty(), reason, message.clone()),
         condition("Ready", unready.is_empty(), reason, message),
     ]
 }
@@ -153,10 +136,7 @@ fn order_conditions(conditions: &mut Value) {
             "Ready",
             "PodScheduled",
         ];
-        order
-            .iter()
-            .position(|name| *name == kind)
-            .unwrap_or(order.len())
+        order.iter().position(|name| *name == kind).unwrap_or(order.len())
     };
     if let Some(conditions) = conditions.as_array_mut() {
         conditions.sort_by_key(rank);
@@ -183,17 +163,9 @@ fn container_status(pod: &Pod, container: &Container, spec: &Value, scene: &Scen
         status["containerID"] = json!(match (&container.state, process) {
             (State::Ended(ended), _) => ended.id.clone(),
             (_, Some(process)) => process.id.clone(),
-            _ => container
-                .last
-                .as_ref()
-                .map(|last| last.id.clone())
-                .unwrap_or_default(),
+            _ => container.last.as_ref().map(|last| last.id.clone()).unwrap_or_default(),
         });
-        status["resources"] = spec["resources"]
-            .as_object()
-            .cloned()
-            .unwrap_or_default()
-            .into();
+        status["resources"] = spec["resources"].as_object().cloned().unwrap_or_default().into();
         if !spec["resources"]["requests"].is_null() {
             status["allocatedResources"] = spec["resources"]["requests"].clone();
         }
@@ -224,14 +196,10 @@ fn state(pod: &Pod, container: &Container, scene: &Scene<'_>) -> Value {
         }
         State::Misconfigured(why) => waiting("CreateContainerConfigError", Some(why.clone())),
         State::PullFailed {
-            shown_as_error_until,
-            ..
-        } if *shown_as_error_until > scene.ctx.now => {
-            waiting("ErrImagePull", Some(format!("{image}: not found")))
-        }
+            shown_as_error_until, ..
+        } if *shown_as_error_until > scene.ctx.now => waiting("ErrImagePull", Some(format!("{image}: not found"))),
         State::PullFailed { .. } => {
-            let message =
-                format!("Back-off pulling image \"{image}\": ErrImagePull: {image}: not found");
+            let message = format!("Back-off pulling image \"{image}\": ErrImagePull: {image}: not found");
             waiting("ImagePullBackOff", Some(message))
         }
         State::Running(process) => json!({"running": {"startedAt": clock::seconds(process.since)}}),

@@ -10,7 +10,7 @@
 mod delete;
 mod write;
 
-pub use delete::{DeleteOptions, Deleted, Propagation};
+pub use delete::{DeleteOptions, Deleted, FOREGROUND, ORPHAN, Propagation};
 pub(crate) use write::Writer;
 
 use std::{
@@ -73,8 +73,11 @@ pub(crate) struct State {
     compacted: u64,
     history: usize,
     rng: StdRng,
-    /// Set while a write is made, announced when the lock is given back.
     clock: Clock,
+    /// Uids of pods that went in this transaction, whose logs go with them.
+    forgotten: Vec<String>,
+    /// How many addresses have been given to services.
+    addresses: u32,
 }
 
 struct Inner {
@@ -98,6 +101,8 @@ impl Cluster {
             history,
             rng: StdRng::seed_from_u64(seed),
             clock: clock.clone(),
+            forgotten: Vec::new(),
+            addresses: 0,
         };
         let inner = Inner { state: Mutex::new(state), changed: watch::Sender::new(1), clock, logs: Logs::default() };
         Self(Arc::new(inner))
@@ -151,6 +156,25 @@ impl Cluster {
         self.lock().since(kind, revision)
     }
 
+    /// The list as it was at a revision.
+    pub(crate) fn list_at(&self, kind: &'static Kind, ns: Option<&str>, revision: u64) -> Result<Vec<Arc<Value>>, Compacted> {
+        let state = self.lock();
+        let (_, changes) = state.since(kind, revision)?;
+        let mut objects: BTreeMap<Key, Arc<Value>> = state.table(kind).objects.clone();
+        drop(state);
+        // Undone from the newest to the oldest.
+        for change in changes.into_iter().rev() {
+            let part = |field: &str| change.object["metadata"][field].as_str().unwrap_or_default();
+            let key = key(kind, part("namespace"), part("name"));
+            match change.previous {
+                Some(previous) => objects.insert(key, previous),
+                None => objects.remove(&key),
+            };
+        }
+        let mine = |key: &Key| !kind.namespaced || ns.is_none_or(|ns| key.0 == ns);
+        Ok(objects.into_iter().filter(|(key, _)| mine(key)).map(|(_, object)| object).collect())
+    }
+
     /// Forgets all past changes: watches from older revisions, and pages of older lists, are answered 410.
     pub fn compact(&self) {
         let mut state = self.lock();
@@ -166,7 +190,9 @@ impl Cluster {
         let before = state.revision;
         let result = work(&mut state);
         let after = state.revision;
+        let forgotten = std::mem::take(&mut state.forgotten);
         drop(state);
+        forgotten.iter().for_each(|uid| self.0.logs.forget(uid));
         if after != before {
             self.0.changed.send_if_modified(|seen| {
                 let newer = after > *seen;
@@ -175,6 +201,11 @@ impl Cluster {
             });
         }
         result
+    }
+
+    /// Removes a namespace whose contents are gone.
+    pub(crate) fn finalize_namespace(&self, name: &str) {
+        self.transact(|state| state.remove(&resource::NAMESPACE, &(String::new(), name.to_owned())));
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -300,6 +331,14 @@ impl State {
         {
             self.compacted = self.compacted.max(oldest.revision);
         }
+    }
+
+    /// The next free address for a service, in the range that K3s uses. Addresses are not used again.
+    pub(crate) fn service_address(&mut self) -> String {
+        self.addresses += 1;
+        // 10.43.0.1 and 10.43.0.10 are the API's and the DNS server's.
+        let host = self.addresses + 10;
+        format!("10.43.{}.{}", host / 256 % 256, host % 256)
     }
 
     /// Five characters of the alphabet that `generateName` draws from.

@@ -2,5 +2,10 @@
 
 mod support;
 
+mod apps;
+mod nodes;
 mod pods;
+mod quotas;
+mod scheduling;
 mod statefulsets;
+mod volumes;

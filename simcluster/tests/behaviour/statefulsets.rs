@@ -16,20 +16,14 @@ async fn a_set_gets_its_claim_its_pod_and_its_status() {
     assert_eq!(claim["status"]["capacity"]["storage"], "1Gi");
     assert_eq!(
         claim["spec"]["volumeName"],
-        format!(
-            "pvc-{}",
-            claim["metadata"]["uid"].as_str().unwrap_or_default()
-        )
+        format!("pvc-{}", claim["metadata"]["uid"].as_str().unwrap_or_default())
     );
 
     let pod = pod(&sim, "db-0");
     assert!(is_ready(&pod), "{pod:#}");
     assert_eq!(pod["status"]["phase"], "Running");
     assert_eq!(pod["spec"]["hostname"], "db-0");
-    assert_eq!(
-        pod["metadata"]["labels"]["apps.kubernetes.io/pod-index"],
-        "0"
-    );
+    assert_eq!(pod["metadata"]["labels"]["apps.kubernetes.io/pod-index"], "0");
 
     let set = get(&sim, &resource::STATEFUL_SET, "db");
     let status = &set["status"];
@@ -111,16 +105,8 @@ async fn on_delete_a_pod_keeps_its_revision_until_it_is_deleted() {
         new["metadata"]["labels"]["controller-revision-hash"],
         status["updateRevision"]
     );
-    assert_eq!(
-        get(&sim, &resource::STATEFUL_SET, "db")["status"]["updatedReplicas"],
-        1
-    );
-    assert_eq!(
-        sim.cluster()
-            .list(&resource::CONTROLLER_REVISION, Some(NS))
-            .len(),
-        2
-    );
+    assert_eq!(get(&sim, &resource::STATEFUL_SET, "db")["status"]["updatedReplicas"], 1);
+    assert_eq!(sim.cluster().list(&resource::CONTROLLER_REVISION, Some(NS)).len(), 2);
 }
 
 #[tokio::test]
@@ -128,14 +114,10 @@ async fn a_rolling_update_replaces_pods_from_the_highest_ordinal() {
     let sim = cluster().await;
     let mut three = set("web", "nginx:1");
     three["spec"]["replicas"] = json!(3);
-    three["spec"]["updateStrategy"] =
-        json!({"type": "RollingUpdate", "rollingUpdate": {"partition": 1}});
+    three["spec"]["updateStrategy"] = json!({"type": "RollingUpdate", "rollingUpdate": {"partition": 1}});
     create(&sim, &resource::STATEFUL_SET, three);
     sim.settle().await;
-    assert_eq!(
-        get(&sim, &resource::STATEFUL_SET, "web")["status"]["readyReplicas"],
-        3
-    );
+    assert_eq!(get(&sim, &resource::STATEFUL_SET, "web")["status"]["readyReplicas"], 3);
     let change = |set: &mut serde_json::Value| {
         set["spec"]["template"]["spec"]["containers"][0]["image"] = json!("nginx:2");
     };
@@ -143,13 +125,9 @@ async fn a_rolling_update_replaces_pods_from_the_highest_ordinal() {
         .update(&resource::STATEFUL_SET, NS, "web", "test", change)
         .expect("changed");
     sim.settle().await;
-    let images = ["web-0", "web-1", "web-2"]
-        .map(|name| pod(&sim, name)["spec"]["containers"][0]["image"].clone());
+    let images = ["web-0", "web-1", "web-2"].map(|name| pod(&sim, name)["spec"]["containers"][0]["image"].clone());
     assert_eq!(images, ["nginx:1", "nginx:2", "nginx:2"]);
-    assert_eq!(
-        get(&sim, &resource::STATEFUL_SET, "web")["status"]["readyReplicas"],
-        3
-    );
+    assert_eq!(get(&sim, &resource::STATEFUL_SET, "web")["status"]["readyReplicas"], 3);
 }
 
 #[tokio::test]
@@ -158,9 +136,7 @@ async fn an_unhealthy_pod_is_not_replaced_and_holds_up_the_next() {
     let mut two = set("web", "nginx:1");
     two["spec"]["replicas"] = json!(2);
     sim.faults()
-        .never_ready(lumbung_simcluster::faults::ContainerSelector::label(
-            "app", "web",
-        ));
+        .never_ready(lumbung_simcluster::faults::ContainerSelector::label("app", "web"));
     create(&sim, &resource::STATEFUL_SET, two);
     sim.settle().await;
     let first = pod(&sim, "web-0");
@@ -169,9 +145,6 @@ async fn an_unhealthy_pod_is_not_replaced_and_holds_up_the_next() {
 
     sim.faults().cure();
     sim.settle().await;
-    assert_eq!(
-        pod(&sim, "web-0")["metadata"]["uid"],
-        first["metadata"]["uid"]
-    );
+    assert_eq!(pod(&sim, "web-0")["metadata"]["uid"], first["metadata"]["uid"]);
     assert!(is_ready(&pod(&sim, "web-1")));
 }

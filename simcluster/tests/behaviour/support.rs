@@ -13,9 +13,7 @@ pub async fn cluster() -> SimCluster {
 }
 
 pub async fn cluster_with(delays: Delays) -> SimCluster {
-    let nodes = ["n1", "n2", "n3"]
-        .map(|name| NodeSpec::new(name, 4000, 8192))
-        .to_vec();
+    let nodes = ["n1", "n2", "n3"].map(|name| NodeSpec::new(name, 4000, 8192)).to_vec();
     let sim = SimCluster::start(Options {
         nodes,
         delays,
@@ -23,11 +21,7 @@ pub async fn cluster_with(delays: Delays) -> SimCluster {
     })
     .await
     .expect("the cluster starts");
-    create(
-        &sim,
-        &resource::NAMESPACE,
-        json!({"metadata": {"name": NS}}),
-    );
+    create(&sim, &resource::NAMESPACE, json!({"metadata": {"name": NS}}));
     sim.settle().await;
     sim
 }
@@ -57,23 +51,15 @@ pub async fn until(sim: &SimCluster, what: &str, holds: impl Fn(&SimCluster) -> 
         }
     };
     assert!(
-        tokio::time::timeout(Duration::from_secs(10), wait)
-            .await
-            .is_ok(),
+        tokio::time::timeout(Duration::from_secs(10), wait).await.is_ok(),
         "in vain: {what}"
     );
 }
 
 /// Status of a condition, and its reason.
 pub fn condition(object: &Value, kind: &str) -> (String, String) {
-    let conditions = object["status"]["conditions"]
-        .as_array()
-        .cloned()
-        .unwrap_or_default();
-    let found = conditions
-        .into_iter()
-        .find(|c| c["type"] == kind)
-        .unwrap_or_default();
+    let conditions = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
+    let found = conditions.into_iter().find(|c| c["type"] == kind).unwrap_or_default();
     let text = |field: &str| found[field].as_str().unwrap_or_default().to_owned();
     (text("status"), text("reason"))
 }
@@ -92,8 +78,7 @@ pub fn runs(sim: &SimCluster, name: &str) -> bool {
 /// The messages of the events about an object with this reason.
 pub fn events(sim: &SimCluster, name: &str, reason: &str) -> Vec<String> {
     let all = sim.cluster().list(&resource::EVENT, Some(NS));
-    let about =
-        |event: &&Arc<Value>| event["involvedObject"]["name"] == name && event["reason"] == reason;
+    let about = |event: &&Arc<Value>| event["involvedObject"]["name"] == name && event["reason"] == reason;
     all.iter()
         .filter(about)
         .map(|event| event["message"].as_str().unwrap_or_default().to_owned())

@@ -84,6 +84,8 @@ fn every_rule_refuses_its_bad_example() {
         ("ghost", |t| t["plans"][0]["mem_limit_mib"] = json!(768), "plans[0].mem_limit_mib: 768 is less than the service's minimum of 1024 MiB"),
         ("ghost", |t| t["plans"][0]["cpu_limit_milli"] = json!(400), "plans[0].cpu_limit_milli: 400 is less than the service's minimum of 500 milli-CPU"),
         ("ghost", |t| t["plans"][0]["cpu_request_milli"] = json!(20), "plans[0]: leaves component mysql with 8 milli-CPU and 256 MiB; it needs 10 and 16"),
+        ("ghost", |t| t["plans"][0]["disk_mib"] = json!(0), "plans[0].disk_mib: must be between 1 and 1073741824, is 0"),
+        ("ghost", |t| t["plans"][0]["mem_limit_mib"] = json!(4_000_000_000_u32), "plans[0].mem_limit_mib: must be between 1 and 16777216, is 4000000000"),
         ("ghost", |t| t["first_admin"]["setup_pod"]["verify"]["env"] = json!({}), "first_admin.setup_pod.verify.env: must hold LUMBUNG_TARGET as an expr, the address to talk to"),
         ("ghost", |t| t["first_admin"]["setup_pod"]["setup"]["run_as_user"] = json!(0), "first_admin.setup_pod.setup.run_as_user: must be greater than 0: tasks never run as root"),
         ("ghost", |t| t["first_admin"]["setup_pod"]["account"]["password"] = json!("database_password"), "first_admin.setup_pod.account.password: must be a secret with shown_to_customer"),

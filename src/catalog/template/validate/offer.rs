@@ -6,6 +6,10 @@ use crate::catalog::template::{Plan, Role, plan::WHOLE_PPM};
 /// Below these a container does not start on any kernel and runtime that we know.
 const LEAST_CPU_MILLI: u32 = 10;
 const LEAST_MEM_MIB: u32 = 16;
+/// Beyond any single machine: 1000 cores, 16 TiB of memory, 1 PiB of disk. A slip of the keyboard is caught here.
+const MOST_CPU_MILLI: u32 = 1_000_000;
+const MOST_MEM_MIB: u32 = 16 * 1024 * 1024;
+const MOST_DISK_MIB: u32 = 1024 * 1024 * 1024;
 
 impl Checker<'_> {
     pub(super) fn identity(&mut self) {
@@ -78,7 +82,14 @@ impl Checker<'_> {
             format!("{at}/mem_request_mib"),
             "must not exceed mem_limit_mib",
         );
-        self.require(plan.disk_mib > 0, format!("{at}/disk_mib"), "must not be 0");
+        self.within(plan.disk_mib, 1, MOST_DISK_MIB, &format!("{at}/disk_mib"));
+        self.within(
+            plan.cpu_limit_milli,
+            1,
+            MOST_CPU_MILLI,
+            &format!("{at}/cpu_limit_milli"),
+        );
+        self.within(plan.mem_limit_mib, 1, MOST_MEM_MIB, &format!("{at}/mem_limit_mib"));
         if plan.mem_limit_mib < minimum.mem_mib {
             let message = format!(
                 "{} is less than the service's minimum of {} MiB",

@@ -1,0 +1,122 @@
+//! Request bodies: JSON or YAML, of the kind that the URL names, with strict or lenient field validation.
+
+use http::header;
+use serde_json::Value;
+
+use super::Ask;
+use crate::{normal, resource::Kind, status::Status, typed};
+
+/// How unknown fields are met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Validation {
+    Ignore,
+    Warn,
+    Strict,
+}
+
+impl Ask<'_> {
+    pub(super) fn validation(&self) -> Result<Validation, Status> {
+        match self.query.get("fieldValidation") {
+            None | Some("Warn") => Ok(Validation::Warn),
+            Some("Strict") => Ok(Validation::Strict),
+            Some("Ignore") => Ok(Validation::Ignore),
+            Some(other) => {
+                let known = ["Ignore", "Warn", "Strict"];
+                let cause = crate::status::Cause::unsupported("fieldValidation", &other.into(), &known);
+                Err(super::query::invalid_options("CreateOptions", &[cause]))
+            }
+        }
+    }
+
+    /// The media type of the body, without parameters.
+    pub(super) fn media_type(&self) -> &str {
+        let value = self.headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("application/json");
+        value.split(';').next().unwrap_or(value).trim()
+    }
+
+    /// The body of a create or update, and the warnings about its unknown fields.
+    pub(super) fn object(&self) -> Result<(Value, Vec<String>), Status> {
+        let mut object = match self.media_type() {
+            "application/json" => json(&self.body, "object provided is unrecognized")?,
+            "application/yaml" => yaml(&self.body)?,
+            other => {
+                let message = format!(
+                    "the body of the request was in an unknown format - accepted media types include: \
+                     application/json, application/yaml (got {other})"
+                );
+                return Err(Status::unsupported_media_type(message));
+            }
+        };
+        if !object.is_object() {
+            return Err(Status::bad_request("the body of the request is not an object"));
+        }
+        of_kind(self.at.kind, &object)?;
+        normal::tidy(&mut object);
+        let unknown = match typed::unknown_fields(self.at.kind, &object) {
+            Ok(unknown) => unknown,
+            Err(why) => return Err(undecodable(self.at.kind, &why)),
+        };
+        let warnings: Vec<String> = unknown.iter().map(|path| format!("unknown field \"{path}\"")).collect();
+        normal::drop_paths(&mut object, &unknown);
+        match self.validation()? {
+            Validation::Strict if !warnings.is_empty() => {
+                let kind = self.at.kind;
+                let why = format!("strict decoding error: {}", warnings.join(", "));
+                Err(undecodable(kind, &why))
+            }
+            Validation::Ignore => Ok((object, Vec::new())),
+            Validation::Strict | Validation::Warn => Ok((object, warnings)),
+        }
+    }
+}
+
+pub(super) fn undecodable(kind: &Kind, why: &str) -> Status {
+    let message = format!(
+        "{} in version \"{}\" cannot be handled as a {}: {why}",
+        kind.kind, kind.version, kind.kind
+    );
+    Status::bad_request(message)
+}
+
+pub(super) fn json(body: &[u8], what: &str) -> Result<Value, Status> {
+    serde_json::from_slice(body).map_err(|error| Status::bad_request(format!("{what}: {error}")))
+}
+
+pub(super) fn yaml(body: &[u8]) -> Result<Value, Status> {
+    let text = std::str::from_utf8(body).map_err(|_| Status::bad_request("error decoding YAML: not UTF-8"))?;
+    serde_saphyr::from_str(text).map_err(|error| Status::bad_request(format!("error decoding YAML: {error}")))
+}
+
+/// `apiVersion` and `kind` may be absent, but not those of something else.
+fn of_kind(kind: &Kind, object: &Value) -> Result<(), Status> {
+    let (version, name) = (object["apiVersion"].as_str(), object["kind"].as_str());
+    if version.is_none_or(|v| v == kind.api_version()) && name.is_none_or(|n| n == kind.kind) {
+        return Ok(());
+    }
+    let message = format!(
+        "{} in version \"{}\" cannot be handled as a {}: no kind \"{}\" is registered for version \"{}\"",
+        name.unwrap_or(kind.kind),
+        kind.version,
+        kind.kind,
+        name.unwrap_or(kind.kind),
+        version.unwrap_or_default(),
+    );
+    Err(Status::bad_request(message))
+}
+
+/// The body's own name and namespace must be those of the URL.
+pub(super) fn of_address(ask: &Ask<'_>, object: &Value) -> Result<(), Status> {
+    let part = |field: &str| object["metadata"][field].as_str().filter(|text| !text.is_empty());
+    if let Some(name) = part("name")
+        && !ask.name().is_empty()
+        && name != ask.name()
+    {
+        let message = format!("the name of the object ({name}) does not match the name on the URL ({})", ask.name());
+        return Err(Status::bad_request(message));
+    }
+    if part("namespace").is_some_and(|ns| ns != ask.ns()) {
+        let message = "the namespace of the provided object does not match the namespace sent on the request";
+        return Err(Status::bad_request(message));
+    }
+    Ok(())
+}

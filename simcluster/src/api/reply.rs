@@ -1,0 +1,147 @@
+//! How answers are written: JSON, Status, plain text, warnings, and the forms that `Accept` asks for.
+
+use std::convert::Infallible;
+
+use axum::{
+    body::{Body, Bytes},
+    response::Response,
+};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use serde::{Serialize, Serializer, ser::SerializeMap};
+use serde_json::{Map, Value, json};
+
+use crate::status::Status;
+
+pub(crate) fn status(status: &Status) -> Response {
+    let mut response = object(status.code, &status.to_value());
+    if let Some(seconds) = status.retry_after {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
+}
+
+pub(crate) fn object(code: u16, object: &Value) -> Response {
+    json_bytes(code, serde_json::to_vec(object).unwrap_or_default())
+}
+
+pub(crate) fn json_bytes(code: u16, bytes: Vec<u8>) -> Response {
+    with_type(code, "application/json", Body::from(bytes))
+}
+
+pub(crate) fn text(code: u16, text: &'static str) -> Response {
+    with_type(code, "text/plain; charset=utf-8", Body::from(text))
+}
+
+pub(crate) fn with_type(code: u16, content_type: &'static str, body: Body) -> Response {
+    let mut response = Response::new(body);
+    *response.status_mut() = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+pub(crate) fn stream(lines: impl futures::Stream<Item = Bytes> + Send + 'static) -> Response {
+    use futures::StreamExt as _;
+    with_type(200, "application/json", Body::from_stream(lines.map(Ok::<_, Infallible>)))
+}
+
+pub(crate) fn empty_stream() -> Response {
+    with_type(200, "application/json", Body::empty())
+}
+
+/// Adds `Warning: 299` headers.
+pub(crate) fn warn(mut response: Response, warnings: &[String]) -> Response {
+    for warning in warnings {
+        let text = format!("299 - \"{}\"", warning.replace('\\', "\\\\").replace('"', "\\\""));
+        if let Ok(value) = HeaderValue::from_str(&text) {
+            response.headers_mut().append(header::WARNING, value);
+        }
+    }
+    response
+}
+
+pub(crate) fn method_not_allowed() -> Status {
+    let mut status =
+        Status::new(405, "MethodNotAllowed", "the server does not allow this method on the requested resource");
+    status.details = Some(json!({}));
+    status
+}
+
+pub(crate) fn unknown_resource() -> Status {
+    let mut status = Status::new(404, "NotFound", "the server could not find the requested resource");
+    status.details = Some(json!({}));
+    status
+}
+
+/// The answer of an injected fault.
+pub(crate) fn injected(code: u16) -> Status {
+    let (reason, message) = match code {
+        409 => ("Conflict", "the object has been modified; please apply your changes to the latest version and try again"),
+        410 => ("Expired", "The resourceVersion for the provided list is too old."),
+        429 => ("TooManyRequests", "the server has received too many requests and has asked us to try again later"),
+        500 => ("InternalError", "an error on the server (injected) has prevented the request from succeeding"),
+        503 => ("ServiceUnavailable", "the server is currently unable to handle the request"),
+        504 => ("Timeout", "the server was unable to return a response in the time allotted"),
+        _ => ("", "injected"),
+    };
+    let mut status = Status::new(code, reason, message);
+    status.retry_after = (code == 429).then_some(1);
+    status
+}
+
+/// In which form the client wants objects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    Whole,
+    MetadataOnly,
+}
+
+pub(crate) fn form(headers: &HeaderMap) -> Form {
+    let accept = accept(headers);
+    let first = accept.split(',').next().unwrap_or_default();
+    if first.contains("as=PartialObjectMetadata") { Form::MetadataOnly } else { Form::Whole }
+}
+
+fn accept(headers: &HeaderMap) -> &str {
+    headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or("*/*")
+}
+
+/// Whether any of the accepted forms is one that is served: JSON, whole or metadata only. Tables are not.
+pub(crate) fn acceptable(headers: &HeaderMap) -> Result<(), Status> {
+    let served = |form: &str| {
+        let mut parts = form.split(';').map(str::trim);
+        let json = matches!(parts.next(), Some("application/json" | "*/*" | "application/*" | "text/plain" | ""));
+        json && parts.all(|parameter| !parameter.starts_with("as=Table"))
+    };
+    let forms = accept(headers);
+    if forms.split(',').any(|form| served(form.trim())) {
+        return Ok(());
+    }
+    if forms.contains("as=Table") {
+        return Err(Status::not_implemented("the Table representation"));
+    }
+    let message =
+        "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml, application/vnd.kubernetes.protobuf";
+    let mut status = Status::new(406, "NotAcceptable", message);
+    status.details = Some(json!({}));
+    Err(status)
+}
+
+/// The metadata-only form of an object.
+pub(crate) fn partial(object: &Value) -> Value {
+    json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": object["metadata"]})
+}
+
+/// An object as an item of a list: without its `kind` and `apiVersion`, which the list states.
+pub(crate) struct Item<'a>(pub &'a Value);
+
+impl Serialize for Item<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let empty = Map::new();
+        let fields = self.0.as_object().unwrap_or(&empty);
+        let mut map = serializer.serialize_map(None)?;
+        for (key, value) in fields.iter().filter(|(key, _)| *key != "kind" && *key != "apiVersion") {
+            map.serialize_entry(key, value)?;
+        }
+        map.end()
+    }
+}
