@@ -32,6 +32,23 @@ pub const POINTS: &[&str] = &[
     "instance.after_seen_commit",
     "instance.before_buried_commit",
     "instance.after_buried_commit",
+    "order.admitted",
+    "order.before_commit",
+    "order.after_commit",
+    "payment.claimed",
+    "payment.gateway_called",
+    "payment.before_commit",
+    "payment.after_commit",
+    "renew.before_commit",
+    "renew.after_commit",
+    "cancel.before_commit",
+    "cancel.after_commit",
+    "expire.before_commit",
+    "expire.after_commit",
+    "purge.before_commit",
+    "purge.after_commit",
+    "transition.before_commit",
+    "transition.after_commit",
 ];
 
 /// Aborts here when told to.

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use sqlx::PgConnection;
-use uuid::Uuid;
 
 use super::TransactionStatus;
 use super::gateway::Order;
@@ -97,17 +96,6 @@ pub async fn retry(conn: &mut PgConnection, ambient: &Ambient, attempt: &Attempt
 fn delay(attempts: i32) -> Duration {
     let doublings = u32::try_from(attempts - 1).unwrap_or_default().min(16);
     (FIRST_DELAY * 2_u32.pow(doublings)).min(LONGEST_DELAY)
-}
-
-/// The payment that an operator confirms: the one of this invoice at this gateway.
-pub async fn of_invoice(conn: &mut PgConnection, invoice_id: Uuid, gateway: &str) -> sqlx::Result<Option<Uuid>> {
-    sqlx::query_scalar!(
-        "SELECT id FROM transactions WHERE billing_id = $1 AND gateway = $2 AND kind = 'payment'",
-        invoice_id,
-        gateway
-    )
-    .fetch_optional(conn)
-    .await
 }
 
 #[cfg(test)]

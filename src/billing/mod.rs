@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use crate::clock::Time;
 
-pub use store::{credit, mark_paid, open_invoice, pay, void};
+pub use store::{begin_period, credit, credit_undelivered, mark_paid, open_invoice, pay, void};
 
 macro_rules! names {
     ($(#[$doc:meta])* $type:ident { $($(#[$vdoc:meta])* $variant:ident = $name:literal),* $(,)? }) => {

@@ -184,3 +184,13 @@ pub async fn transactions(conn: &mut PgConnection, user_id: Uuid, window: &Windo
     .await?;
     rows.into_iter().map(TryInto::try_into).collect()
 }
+
+/// Which subscription a transaction pays for.
+pub async fn subscription_of(conn: &mut PgConnection, transaction_id: Uuid) -> sqlx::Result<Option<Uuid>> {
+    sqlx::query_scalar!(
+        "SELECT b.subscription_id FROM transactions t JOIN billing b ON b.id = t.billing_id WHERE t.id = $1",
+        transaction_id
+    )
+    .fetch_optional(conn)
+    .await
+}

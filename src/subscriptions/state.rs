@@ -8,9 +8,9 @@ use crate::clock::Time;
 
 macro_rules! names {
     ($(#[$doc:meta])* $type:ident { $($(#[$vdoc:meta])* $variant:ident = $name:literal),* $(,)? }) => {
-        $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, serde::Deserialize, utoipa::ToSchema)]
         #[serde(rename_all = "snake_case")]
+        $(#[$doc])*
         pub enum $type { $($(#[$vdoc])* $variant),* }
 
         impl $type {
@@ -21,7 +21,9 @@ macro_rules! names {
     };
 }
 
-names!(Status {
+names!(
+    #[schema(as = SubscriptionStatus)]
+    Status {
     /// Ordered, not paid; its capacity is held for a while.
     Pending = "pending",
     /// Paid. The period runs, or begins when the service is seen ready.
@@ -30,7 +32,8 @@ names!(Status {
     Expired = "expired",
     /// Over for good.
     Cancelled = "cancelled",
-});
+    }
+);
 
 names!(
     /// Why a subscription was cancelled.
