@@ -74,7 +74,17 @@ impl App {
         let trusted: TrustedProxies = config.http.trusted_proxies.iter().copied().collect();
 
         let scheduler = Scheduler::from_config(&config.capacity).map_err(anyhow::Error::msg)?;
-        let keyring = Arc::new(keys.sealing.clone());
+        let keyring = Arc::new(keys.sealing);
+        let templates = instances::store::templates::Templates::default();
+        let reconciler = instances::reconcile::Reconciler {
+            pool: pool.clone(),
+            ambient: ambient.clone(),
+            signals: signals.clone(),
+            client: kube.clone(),
+            keyring: keyring.clone(),
+            settings: Arc::new(instances::Settings::from(&config.cluster)),
+            templates: templates.clone(),
+        };
         let commerce = subscriptions::Deps {
             pool: pool.clone(),
             ambient: ambient.clone(),
@@ -84,17 +94,6 @@ impl App {
             gateways: Arc::new(Gateways::new(Manual { account: config.terms.bank_account.clone() })),
             settings: Arc::new(subscriptions::Settings::from_config(&config.terms, &config.cluster)),
         };
-        let templates = instances::store::templates::Templates::default();
-        let reconciler = instances::Reconciler {
-            pool: pool.clone(),
-            ambient: ambient.clone(),
-            signals: signals.clone(),
-            client: kube.clone(),
-            keyring: keyring.clone(),
-            settings: Arc::new(instances::Settings::from(&config.cluster)),
-            templates: templates.clone(),
-        };
-
         let api = OpenApiRouter::with_openapi(openapi::base(&config.http.public_url))
             .merge(catalog::http::routes(catalog::http::Catalog {
                 pool: pool.clone(),
@@ -104,15 +103,15 @@ impl App {
             }))
             .merge(billing::http::routes(pool.clone()))
             .merge(subscriptions::http::routes(commerce.clone()))
-            .merge(identity::http::routes(identity::http::Deps { accounts, limits: limits.clone() }))
             .merge(instances::http::routes(instances::http::Api {
                 pool: pool.clone(),
                 ambient: ambient.clone(),
                 signals: signals.clone(),
-                keyring: keyring.clone(),
-                templates: templates.clone(),
+                keyring,
+                templates,
                 scheduler: Arc::new(scheduler),
             }))
+            .merge(identity::http::routes(identity::http::Deps { accounts, limits: limits.clone() }))
             .merge(operations::http::routes(pool.clone()));
         let (router, document) = api.split_for_parts();
         // From the inside: has this one asked too often, whose token is it, where does it come from.
@@ -127,10 +126,10 @@ impl App {
             let nodes = nodes.clone();
             async move { nodes::sync::run(&nodes).await }
         })];
-        tasks.extend(instances::tasks(&reconciler));
         tasks.push(identity::housekeeping::task(pool.clone(), ambient.clone()));
         tasks.push(limits.task());
         tasks.extend(subscriptions::tasks(&commerce));
+        tasks.extend(instances::tasks(&reconciler));
         tasks.push({
             let (pool, ambient) = (pool.clone(), ambient.clone());
             Task::new("operations", Duration::from_secs(5), None, move || {

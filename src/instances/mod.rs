@@ -84,6 +84,8 @@ pub enum Error {
     Busy(Box<Operation>),
     #[error("there is no room for it: {0}")]
     Refused(Box<placement::Refusal>),
+    #[error("the placements are inconsistent: {0}")]
+    Inconsistent(String),
     #[error("no region is set up")]
     NoRegion,
     #[error("secrets could not be generated: {0}")]
