@@ -3,4 +3,5 @@
 mod catalog;
 mod http;
 mod identity;
+mod instances;
 mod order;
