@@ -502,3 +502,46 @@ async fn after_shutdown_the_address_is_free() {
     .unwrap();
     again.shutdown().await;
 }
+
+#[tokio::test]
+async fn a_scoped_quota_counts_only_its_priority_class() {
+    let (cluster, client) = start().await;
+    let quota = |name: &str, operator: &str| {
+        let scope = json!({"scopeName": "PriorityClass", "operator": operator, "values": ["system-node-critical"]});
+        object::<ResourceQuota>(json!({"metadata": {"name": name}, "spec": {
+            "hard": {"pods": "1"}, "scopeSelector": {"matchExpressions": [scope]}}}))
+    };
+    let quotas = Api::<ResourceQuota>::namespaced(client.clone(), "t");
+    quotas
+        .create(&PostParams::default(), &quota("setup", "In"))
+        .await
+        .unwrap();
+    quotas
+        .create(&PostParams::default(), &quota("others", "NotIn"))
+        .await
+        .unwrap();
+    cluster.settle().await;
+    let pods = Api::<Pod>::namespaced(client, "t");
+    let make = |name: &'static str, class: Option<&'static str>| {
+        let mut pod =
+            json!({"metadata": {"name": name}, "spec": {"containers": [{"name": "app", "image": "nginx:1.29"}]}});
+        if let Some(class) = class {
+            pod["spec"]["priorityClassName"] = class.into();
+        }
+        let pods = pods.clone();
+        async move { pods.create(&PostParams::default(), &object(pod)).await }
+    };
+    make("setup", Some("system-node-critical")).await.unwrap();
+    make("plain", None).await.unwrap();
+    let (_, _, message) = refusal(make("second", None).await.unwrap_err());
+    assert!(message.contains("exceeded quota: others"), "{message}");
+    let (_, _, message) = refusal(make("third", Some("system-node-critical")).await.unwrap_err());
+    assert!(message.contains("exceeded quota: setup"), "{message}");
+    let (code, _, message) = refusal(make("fourth", Some("none-such")).await.unwrap_err());
+    assert_eq!(
+        (code, message.contains("no PriorityClass with name none-such was found")),
+        (403, true),
+        "{message}"
+    );
+    cluster.shutdown().await;
+}

@@ -63,14 +63,14 @@ pub struct Compacted {
 struct Table {
     objects: BTreeMap<Key, Arc<Value>>,
     history: VecDeque<Change>,
+    /// Changes at or before this revision are forgotten.
+    compacted: u64,
 }
 
 pub(crate) struct State {
     /// By the kind's place in `resource::ALL`.
     tables: Vec<Table>,
     revision: u64,
-    /// Changes at or before this revision are forgotten.
-    compacted: u64,
     history: usize,
     rng: StdRng,
     clock: Clock,
@@ -95,9 +95,14 @@ impl Cluster {
     /// An empty cluster. `history` is how many changes per kind are remembered for watches.
     pub fn new(clock: Clock, seed: u64, history: usize) -> Self {
         let state = State {
-            tables: resource::ALL.iter().map(|_| Table::default()).collect(),
+            tables: resource::ALL
+                .iter()
+                .map(|_| Table {
+                    compacted: 1,
+                    ..Table::default()
+                })
+                .collect(),
             revision: 1,
-            compacted: 1,
             history,
             rng: StdRng::seed_from_u64(seed),
             clock: clock.clone(),
@@ -192,8 +197,9 @@ impl Cluster {
     /// Forgets all past changes: watches from older revisions, and pages of older lists, are answered 410.
     pub fn compact(&self) {
         let mut state = self.lock();
-        state.compacted = state.revision;
+        let revision = state.revision;
         for table in &mut state.tables {
+            table.compacted = revision;
             table.history.clear();
         }
     }
@@ -312,10 +318,10 @@ impl State {
     }
 
     fn since(&self, kind: &'static Kind, revision: u64) -> Result<(u64, Vec<Change>), Compacted> {
-        if revision < self.compacted {
-            return Err(Compacted { oldest: self.compacted });
+        let Table { history, compacted, .. } = self.table(kind);
+        if revision < *compacted {
+            return Err(Compacted { oldest: *compacted });
         }
-        let history = &self.table(kind).history;
         let from = history.partition_point(|change| change.revision <= revision);
         Ok((self.revision, history.range(from..).cloned().collect()))
     }
@@ -365,12 +371,13 @@ impl State {
     }
 
     fn remember(&mut self, kind: &'static Kind, change: Change) {
-        let history = &mut self.tables[place(kind)].history;
+        let limit = self.history;
+        let Table { history, compacted, .. } = &mut self.tables[place(kind)];
         history.push_back(change);
-        if history.len() > self.history
+        if history.len() > limit
             && let Some(oldest) = history.pop_front()
         {
-            self.compacted = self.compacted.max(oldest.revision);
+            *compacted = oldest.revision;
         }
     }
 
