@@ -3,3 +3,4 @@
 mod catalog;
 mod catalogue;
 mod http;
+mod subscriptions;
