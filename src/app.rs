@@ -22,13 +22,13 @@ use crate::billing::gateway::{Gateways, Manual};
 use crate::clock::Ambient;
 use crate::config::Serve;
 use crate::db::{self, signal::Signals};
-use crate::http::limit::peer::{Network, TrustedProxies};
+use crate::http::limit::peer::TrustedProxies;
 use crate::http::limit::{self, Limits};
 use crate::http::layers;
 use crate::keys::Keys;
 use crate::scheduling::Scheduler;
 use crate::tasks::{self, Task};
-use crate::{billing, catalog, identity, nodes, operations, regions, subscriptions};
+use crate::{billing, catalog, identity, instances, nodes, operations, regions, subscriptions};
 
 /// What the app finds outside of itself.
 pub struct Outside {
@@ -38,6 +38,8 @@ pub struct Outside {
     pub keys: Keys,
     pub kube: kube::Client,
     pub config: Serve,
+    /// What a password hash costs: `Cost::STANDARD`, or next to nothing in tests.
+    pub password_cost: identity::password::Cost,
 }
 
 /// The whole server, assembled and not yet running.
@@ -59,24 +61,36 @@ pub type Forever = Box<dyn FnOnce(CancellationToken) -> BoxFuture<'static, ()> +
 impl App {
     /// Prepares the database's contents (keys' fingerprints, region, catalogue) and wires the domains.
     pub async fn build(outside: Outside) -> anyhow::Result<Self> {
-        let Outside { pool, database_url, ambient, keys, kube, config } = outside;
+        let Outside { pool, database_url, ambient, keys, kube, config, password_cost } = outside;
         prepare(&pool, &ambient, &keys, &config).await?;
         let signals = Signals::default();
         let accepted_licences: Arc<BTreeSet<String>> = Arc::new(config.terms.accept_licences.iter().cloned().collect());
 
         let issuer = identity::session::Issuer::new(&config.http.public_url, keys.signing.clone(), keys.sealing.keys())?;
-        let hasher = Arc::new(identity::password::Hasher::new(identity::password::Cost::STANDARD, &ambient.entropy)?);
+        let hasher = Arc::new(identity::password::Hasher::new(password_cost, &ambient.entropy)?);
         let accounts = identity::account::Accounts::new(pool.clone(), ambient.clone(), hasher, issuer);
         let limits = Arc::new(Limits::new(config.http.rate_limit, config.http.auth_rate_limit, &ambient.clock));
         let gate = accounts.gate.clone();
-        let trusted: TrustedProxies = config.http.trusted_proxies.iter().copied().map(Network::from).collect();
+        let trusted: TrustedProxies = config.http.trusted_proxies.iter().copied().collect();
 
+        let scheduler = Scheduler::from_config(&config.capacity).map_err(anyhow::Error::msg)?;
+        let keyring = Arc::new(keys.sealing);
+        let templates = instances::store::templates::Templates::default();
+        let reconciler = instances::reconcile::Reconciler {
+            pool: pool.clone(),
+            ambient: ambient.clone(),
+            signals: signals.clone(),
+            client: kube.clone(),
+            keyring: keyring.clone(),
+            settings: Arc::new(instances::Settings::from(&config.cluster)),
+            templates: templates.clone(),
+        };
         let commerce = subscriptions::Deps {
             pool: pool.clone(),
             ambient: ambient.clone(),
             signals: signals.clone(),
-            scheduler: Scheduler::from_config(&config.capacity).map_err(anyhow::Error::msg)?,
-            keyring: Arc::new(keys.sealing.clone()),
+            scheduler: scheduler.clone(),
+            keyring: keyring.clone(),
             gateways: Arc::new(Gateways::new(Manual { account: config.terms.bank_account.clone() })),
             settings: Arc::new(subscriptions::Settings::from_config(&config.terms, &config.cluster)),
         };
@@ -89,6 +103,14 @@ impl App {
             }))
             .merge(billing::http::routes(pool.clone()))
             .merge(subscriptions::http::routes(commerce.clone()))
+            .merge(instances::http::routes(instances::http::Api {
+                pool: pool.clone(),
+                ambient: ambient.clone(),
+                signals: signals.clone(),
+                keyring,
+                templates,
+                scheduler: Arc::new(scheduler),
+            }))
             .merge(identity::http::routes(identity::http::Deps { accounts, limits: limits.clone() }))
             .merge(operations::http::routes(pool.clone()));
         let (router, document) = api.split_for_parts();
@@ -107,6 +129,7 @@ impl App {
         tasks.push(identity::housekeeping::task(pool.clone(), ambient.clone()));
         tasks.push(limits.task());
         tasks.extend(subscriptions::tasks(&commerce));
+        tasks.extend(instances::tasks(&reconciler));
         tasks.push({
             let (pool, ambient) = (pool.clone(), ambient.clone());
             Task::new("operations", Duration::from_secs(5), None, move || {
@@ -116,9 +139,10 @@ impl App {
         });
 
         let relay = { let (signals, pool) = (signals.clone(), pool.clone()); forever(move |cancel| signals.relay(pool, database_url, cancel)) };
+        let watch = forever(move |cancel| instances::watch::run(reconciler, cancel));
         let router = router.merge(health::routes(pool.clone())).merge(openapi::routes(openapi.clone()));
         let router = layers::wrap(router, ambient.clone(), &config.http.allowed_origins);
-        Ok(Self { router, openapi, tasks, forever: vec![relay], signals, ambient, pool })
+        Ok(Self { router, openapi, tasks, forever: vec![relay, watch], signals, ambient, pool })
     }
 
     /// Serves until cancelled: then no new requests, the running ones and the tasks finish, connections close.

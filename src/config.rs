@@ -80,9 +80,9 @@ pub struct Http {
     /// Origins of the portal and the dashboard: allowed by CORS and for live connections.
     #[arg(long, env = "LUMBUNG_ALLOWED_ORIGINS", value_delimiter = ',', value_parser = url)]
     pub allowed_origins: Vec<String>,
-    /// Proxies whose X-Forwarded-For is believed, as addresses.
+    /// Proxies whose X-Forwarded-For is believed, as addresses or networks (`10.42.0.0/16`).
     #[arg(long, env = "LUMBUNG_TRUSTED_PROXIES", value_delimiter = ',')]
-    pub trusted_proxies: Vec<std::net::IpAddr>,
+    pub trusted_proxies: Vec<crate::http::limit::peer::Network>,
     /// Requests a minute that one account (or, without one, one address) may make.
     #[arg(long, env = "LUMBUNG_RATE_LIMIT", default_value_t = 600, value_parser = clap::value_parser!(u32).range(1..))]
     pub rate_limit: u32,

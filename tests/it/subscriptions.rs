@@ -7,10 +7,11 @@ mod orders;
 mod payments;
 mod races;
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use lumbung::scheduling;
-use lumbung_tests::{Answer, Client, Person, TestApp};
+use lumbung_tests::{Answer, Client, TestApp};
 use serde_json::{Value, json};
 use simcluster::NodeSpec;
 use uuid::Uuid;
@@ -25,9 +26,27 @@ const SETUP_MIB: u64 = 256;
 /// A platform with room for exactly this many mini plans on each node.
 async fn platform(places: &[u64]) -> TestApp {
     let node = |(i, places): (usize, &u64)| NodeSpec::new(format!("node-{i}"), 32_000, places * PLACE_MIB + SETUP_MIB);
-    let app = TestApp::builder().nodes(places.iter().enumerate().map(node).collect()).start().await;
+    let nodes = places.iter().enumerate().map(node).collect();
+    let app = TestApp::builder().nodes(nodes).args(&["--auth-rate-limit", "1000"]).start().await;
     app.run("nodes").await;
     app
+}
+
+fn address(role: &str) -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    format!("{role}-{}@example.org", NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+async fn customer(app: &TestApp) -> Client {
+    app.customer(&address("customer")).await
+}
+
+async fn support(app: &TestApp) -> Client {
+    app.support(&address("support")).await
+}
+
+async fn admin(app: &TestApp) -> Client {
+    app.admin(&address("admin")).await
 }
 
 fn wish() -> Value {
@@ -39,8 +58,8 @@ async fn order(client: &Client, key: &str) -> Answer {
 }
 
 /// An accepted order and, when it is free, seen ready at once.
-async fn running(app: &TestApp, person: &Person, key: &str) -> Value {
-    let accepted = order(&person.client, key).await.expect(202);
+async fn running(app: &TestApp, person: &Client, key: &str) -> Value {
+    let accepted = order(person, key).await.expect(202);
     seen_ready(app, &accepted).await;
     app.run("begin_periods").await;
     accepted
@@ -85,7 +104,7 @@ async fn seen_gone(app: &TestApp, accepted: &Value) {
 /// As a fresh admin sees it: tokens do not live for months.
 async fn show(app: &TestApp, accepted: &Value) -> Value {
     let path = format!("/api/v1/subscriptions/{}", id(accepted, "subscription_id"));
-    app.admin().await.client.get(&path).await.expect(200)
+    admin(app).await.get(&path).await.expect(200)
 }
 
 async fn renew(client: &Client, accepted: &Value, key: &str, period_no: i32) -> Answer {

@@ -8,13 +8,19 @@ use clap::Parser;
 use lumbung::app::{App, Outside};
 use lumbung::clock::{Ambient, Entropy, ManualClock, Time};
 use lumbung::config::Serve;
+use lumbung::identity::admin::create_admin;
+use lumbung::identity::password::{Cost, Hasher, Password};
 use lumbung::keys::Keys;
 use lumbung::tasks::{self, Task};
+use serde_json::json;
 use simcluster::{NodeSpec, Options, SimCluster};
 use tokio_util::sync::CancellationToken;
 
 use crate::client::Client;
 use crate::database::Database;
+
+/// Everybody's password in the tests.
+pub const PASSWORD: &str = "rice-barn-on-stilts";
 
 /// When every test begins.
 pub const START: &str = "2026-03-01T00:00:00Z";
@@ -51,7 +57,7 @@ pub struct TestApp {
 
 impl Default for Builder {
     fn default() -> Self {
-        let args = ["lumbung", "--simulate", "--reserve", "0", "--accept-licences", "n8n"];
+        let args = ["lumbung", "--simulate", "--reserve", "0", "--accept-licences", "n8n", "--rate-limit", "100000", "--auth-rate-limit", "100000"];
         Self { nodes: None, args: args.map(String::from).to_vec(), seed: 1 }
     }
 }
@@ -82,13 +88,12 @@ impl Builder {
         if let Some(nodes) = self.nodes {
             options.nodes = nodes;
         }
-        let sim = SimCluster::start(options).await.expect("a simulated cluster");
+        let (sim, kube) = lumbung::simulated::start(options).await.expect("a simulated cluster");
         let clock = Arc::new(ManualClock::at(Time::new(START.parse().expect("a time"))));
         let ambient = Ambient { clock: clock.clone(), entropy: Entropy::seeded(self.seed) };
         let config = Command::try_parse_from(&self.args).expect("valid settings").serve;
         config.validate().expect("valid settings");
         let keys = Keys::ephemeral(&ambient);
-        let kube = lumbung::kube::connect(Some(&sim.kubeconfig())).await.expect("a client");
         let mut app = TestApp {
             db,
             sim,
@@ -135,6 +140,7 @@ impl TestApp {
             keys: self.keys.clone(),
             kube: self.kube.clone(),
             config: self.config.clone(),
+            password_cost: Cost::TRIFLING,
         };
         let app = App::build(outside).await.expect("the app is built");
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -150,6 +156,39 @@ impl TestApp {
 
     pub fn client(&self) -> Client {
         Client::new(&self.url)
+    }
+
+    /// A client logged in as a new customer.
+    pub async fn customer(&self, email: &str) -> Client {
+        let credentials = json!({"email": email, "password": PASSWORD});
+        self.client().post("/api/v1/auth/register", credentials).await.expect(202);
+        self.log_in(email).await
+    }
+
+    /// A client logged in as a new admin.
+    pub async fn admin(&self, email: &str) -> Client {
+        let (pool, ambient) = (&self.db.pool, &self.ambient);
+        let hasher = Hasher::new(Cost::TRIFLING, &ambient.entropy).expect("a hasher");
+        let password = Some(Password::new(PASSWORD));
+        create_admin(pool, ambient, &hasher, email, password, false).await.expect("an admin");
+        self.log_in(email).await
+    }
+
+    /// A client logged in as a new member of support.
+    pub async fn support(&self, email: &str) -> Client {
+        self.customer(email).await;
+        sqlx::query("UPDATE users SET role = 'support', auth_version = auth_version + 1 WHERE email = $1")
+            .bind(email)
+            .execute(&self.db.pool)
+            .await
+            .expect("promoted");
+        self.log_in(email).await
+    }
+
+    pub async fn log_in(&self, email: &str) -> Client {
+        let credentials = json!({"email": email, "password": PASSWORD});
+        let body = self.client().post("/api/v1/auth/login", credentials).await.expect(200);
+        self.client().with_token(body["access_token"].as_str().expect("a token"))
     }
 
     pub fn advance(&self, by: Duration) {

@@ -8,9 +8,9 @@ use super::*;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fifty_orders_at_once_for_thirty_places() {
     let app = platform(&[14, 9, 7]).await;
-    let people = join_all((0..5).map(|_| app.customer())).await;
+    let people = join_all((0..5).map(|_| customer(&app))).await;
     let orders = (0..50).map(|i| {
-        let client = people[i % people.len()].client.clone();
+        let client = people[i % people.len()].clone();
         async move { order(&client, &format!("order-{i}")).await }
     });
     let answers = join_all(orders).await;
@@ -39,8 +39,8 @@ async fn fifty_orders_at_once_for_thirty_places() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_key_is_one_order_however_often_it_is_sent() {
     let app = platform(&[10]).await;
-    let person = app.customer().await;
-    let answers = join_all((0..12).map(|_| order(&person.client, "\"same\""))).await;
+    let person = customer(&app).await;
+    let answers = join_all((0..12).map(|_| order(&person, "\"same\""))).await;
     let mut bodies = Vec::new();
     for answer in answers {
         if answer.status == 202 {
@@ -49,7 +49,7 @@ async fn one_key_is_one_order_however_often_it_is_sent() {
             answer.problem(409, "idempotency-in-flight");
         }
     }
-    let replay = order(&person.client, "same").await;
+    let replay = order(&person, "same").await;
     let location = replay.header("location").unwrap().to_owned();
     bodies.push(replay.expect(202));
     bodies.dedup();
@@ -57,10 +57,10 @@ async fn one_key_is_one_order_however_often_it_is_sent() {
     assert_eq!(location, format!("/api/v1/operations/{}", id(&bodies[0]["operation"], "id")));
     assert_eq!(count(&app, "SELECT count(*) FROM subscriptions").await, 1);
     let other = json!({"service": "linkding", "plan": "starter"});
-    let answer = person.client.post_once("same", ORDERS, other).await;
+    let answer = person.post_once("same", ORDERS, other).await;
     answer.problem(422, "idempotency-mismatch");
-    let stranger = app.customer().await;
-    order(&stranger.client, "same").await.expect(202);
+    let stranger = customer(&app).await;
+    order(&stranger, "same").await.expect(202);
     assert_eq!(count(&app, "SELECT count(*) FROM subscriptions").await, 2, "keys are an account's own");
     sound(&app).await;
 }
@@ -68,8 +68,8 @@ async fn one_key_is_one_order_however_often_it_is_sent() {
 #[tokio::test]
 async fn what_cannot_be_ordered_is_said_and_leaves_nothing() {
     let app = platform(&[1]).await;
-    let person = app.customer().await;
-    let client = &person.client;
+    let person = customer(&app).await;
+    let client = &person;
     client.post(ORDERS, wish()).await.problem(400, "idempotency-key-missing");
     client.anonymous().post_once("k", ORDERS, wish()).await.problem(401, "unauthenticated");
     for (body, pointer) in [

@@ -13,8 +13,8 @@ async fn confirm(client: &Client, invoice: Uuid) -> Answer {
 async fn a_confirmed_transfer_grants_once() {
     let app = platform(&[1]).await;
     price(&app, 75_000).await;
-    let person = app.customer().await;
-    let accepted = order(&person.client, "o").await.expect(202);
+    let person = customer(&app).await;
+    let accepted = order(&person, "o").await.expect(202);
     assert_eq!(accepted["payment"]["status"], "created");
     assert_eq!((entitled(&app, &accepted).await, placed(&app, &accepted).await), ("suspended".into(), "hold".into()));
     assert_eq!(app.run("settle_payments").await.done, 1);
@@ -22,9 +22,9 @@ async fn a_confirmed_transfer_grants_once() {
     let invoice = id(&accepted, "invoice_id");
     let told = accepted["payment"]["instructions"].as_str().unwrap();
     assert!(told.contains("Rp 75.000") && told.contains(accepted["payment"]["reference"].as_str().unwrap()), "{told}");
-    confirm(&person.client, invoice).await.problem(403, "forbidden");
-    confirm(&app.support().await.client, invoice).await.problem(403, "forbidden");
-    let admin = app.admin().await.client;
+    confirm(&person, invoice).await.problem(403, "forbidden");
+    confirm(&support(&app).await, invoice).await.problem(403, "forbidden");
+    let admin = admin(&app).await;
     confirm(&admin, Uuid::nil()).await.problem(404, "not-found");
     for _ in 0..2 {
         let confirmed = confirm(&admin, invoice).await.expect(200);
@@ -42,10 +42,10 @@ async fn a_confirmed_transfer_grants_once() {
 async fn an_unpaid_hold_ends_and_late_money_is_credited() {
     let app = platform(&[1]).await;
     price(&app, 75_000).await;
-    let person = app.customer().await;
-    let accepted = order(&person.client, "o").await.expect(202);
+    let person = customer(&app).await;
+    let accepted = order(&person, "o").await.expect(202);
     app.run("settle_payments").await;
-    order(&app.customer().await.client, "o").await.problem(409, "insufficient-capacity");
+    order(&customer(&app).await, "o").await.problem(409, "insufficient-capacity");
     app.advance(Duration::from_mins(30));
     assert_eq!(app.run("advance_subscriptions").await.done, 1);
     let gone = show(&app, &accepted).await;
@@ -55,9 +55,9 @@ async fn an_unpaid_hold_ends_and_late_money_is_credited() {
     assert_eq!(text(&app, "SELECT status FROM transactions WHERE id = $1", transaction).await, "expired");
     let operation = id(&accepted["operation"], "id");
     assert_eq!(text(&app, "SELECT status FROM operations WHERE id = $1", operation).await, "cancelled");
-    order(&app.customer().await.client, "o").await.expect(202);
+    order(&customer(&app).await, "o").await.expect(202);
     sound(&app).await;
-    let late = confirm(&app.admin().await.client, id(&accepted, "invoice_id")).await.expect(200);
+    let late = confirm(&admin(&app).await, id(&accepted, "invoice_id")).await.expect(200);
     assert_eq!((&late["invoice"]["status"], &late["transaction"]["status"]), (&json!("credited"), &json!("paid")));
     assert_eq!(show(&app, &accepted).await["status"], "cancelled");
     assert_eq!(entitled(&app, &accepted).await, "purge");
@@ -68,9 +68,9 @@ async fn an_unpaid_hold_ends_and_late_money_is_credited() {
 async fn money_that_comes_after_the_hold_and_before_the_task_is_credited_too() {
     let app = platform(&[1]).await;
     price(&app, 75_000).await;
-    let accepted = order(&app.customer().await.client, "o").await.expect(202);
+    let accepted = order(&customer(&app).await, "o").await.expect(202);
     app.advance(Duration::from_mins(30));
-    let late = confirm(&app.admin().await.client, id(&accepted, "invoice_id")).await.expect(200);
+    let late = confirm(&admin(&app).await, id(&accepted, "invoice_id")).await.expect(200);
     assert_eq!(late["invoice"]["status"], "credited");
     assert_eq!(show(&app, &accepted).await["cancel_reason"], "unpaid");
     sound(&app).await;
@@ -79,13 +79,13 @@ async fn money_that_comes_after_the_hold_and_before_the_task_is_credited_too() {
 #[tokio::test]
 async fn a_renewal_in_grace_is_admitted_before_money_moves() {
     let app = platform(&[1]).await;
-    let accepted = running(&app, &app.customer().await, "o").await;
+    let accepted = running(&app, &customer(&app).await, "o").await;
     price(&app, 75_000).await;
     app.advance(DAY * 30);
     app.run("advance_subscriptions").await;
     seen_gone(&app, &accepted).await;
-    let other = order(&app.customer().await.client, "o").await.expect(202);
-    let admin = app.admin().await.client;
+    let other = order(&customer(&app).await, "o").await.expect(202);
+    let admin = admin(&app).await;
     renew(&admin, &accepted, "r", 2).await.problem(409, "insufficient-capacity");
     assert_eq!(count(&app, "SELECT count(*) FROM billing WHERE period_no = 2").await, 0, "nothing was charged");
     assert_eq!((placed(&app, &accepted).await, placed(&app, &other).await), ("parked".into(), "hold".into()));
@@ -93,7 +93,7 @@ async fn a_renewal_in_grace_is_admitted_before_money_moves() {
     // The other order is not paid; its room is taken by the renewal, which is not paid in time either.
     app.advance(Duration::from_mins(30));
     app.run("advance_subscriptions").await;
-    let admin = app.admin().await.client;
+    let admin = admin(&app).await;
     let unpaid = renew(&admin, &accepted, "r1", 2).await.expect(202);
     assert_eq!(placed(&app, &accepted).await, "hold");
     app.advance(Duration::from_mins(30));
@@ -102,7 +102,7 @@ async fn a_renewal_in_grace_is_admitted_before_money_moves() {
     assert_eq!(show(&app, &accepted).await["status"], "expired");
 
     // The period can be bought again; the money of the first attempt is credited when it comes.
-    let admin = app.admin().await.client;
+    let admin = admin(&app).await;
     let again = renew(&admin, &accepted, "r2", 2).await.expect(202);
     assert_ne!(again["invoice_id"], unpaid["invoice_id"]);
     assert_eq!(confirm(&admin, id(&unpaid, "invoice_id")).await.expect(200)["invoice"]["status"], "credited");
@@ -116,14 +116,14 @@ async fn a_renewal_in_grace_is_admitted_before_money_moves() {
 #[tokio::test]
 async fn an_unpaid_renewal_does_not_keep_a_subscription_active() {
     let app = platform(&[1]).await;
-    let person = app.customer().await;
+    let person = customer(&app).await;
     let accepted = running(&app, &person, "o").await;
     price(&app, 75_000).await;
-    let renewal = renew(&person.client, &accepted, "r", 2).await.expect(200);
+    let renewal = renew(&person, &accepted, "r", 2).await.expect(200);
     app.advance(DAY * 30);
     app.run("advance_subscriptions").await;
     assert_eq!(show(&app, &accepted).await["status"], "expired");
-    let late = confirm(&app.admin().await.client, id(&renewal, "invoice_id")).await.expect(200);
+    let late = confirm(&admin(&app).await, id(&renewal, "invoice_id")).await.expect(200);
     assert_eq!(late["invoice"]["status"], "credited");
     assert_eq!(entitled(&app, &accepted).await, "suspended");
     sound(&app).await;

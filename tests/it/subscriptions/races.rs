@@ -17,10 +17,10 @@ async fn every_transition_happens_once_under_several_runners() {
     const MANY: u64 = 20;
     let app = platform(&[MANY]).await;
     let other = app.replica().await;
-    let person = app.customer().await;
+    let person = customer(&app).await;
     let mut orders = Vec::new();
     for i in 0..MANY {
-        orders.push(order(&person.client, &format!("o{i}")).await.expect(202));
+        orders.push(order(&person, &format!("o{i}")).await.expect(202));
     }
     for accepted in &orders {
         seen_ready(&app, accepted).await;
@@ -42,14 +42,14 @@ async fn every_transition_happens_once_under_several_runners() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn confirmations_renewals_and_the_clock_at_once_leave_one_outcome() {
     let app = platform(&[6]).await;
-    let person = app.customer().await;
+    let person = customer(&app).await;
     let mut orders = Vec::new();
     for i in 0..6 {
         orders.push(running(&app, &person, &format!("o{i}")).await);
     }
     price(&app, 40_000).await;
     app.advance(DAY * 30);
-    let admin = app.admin().await.client;
+    let admin = admin(&app).await;
     // Each period is over at this moment: renewals, asked three times each, race with the expiry.
     let renewals = orders.iter().flat_map(|accepted| (0..3).map(move |n| (accepted, n)));
     let renewals = renewals.map(|(accepted, n)| {
