@@ -2,5 +2,5 @@
 
 mod catalog;
 mod http;
-mod subscriptions;
 mod order;
+mod subscriptions;

@@ -27,7 +27,10 @@ const SETUP_MIB: u64 = 256;
 async fn platform(places: &[u64]) -> TestApp {
     let node = |(i, places): (usize, &u64)| NodeSpec::new(format!("node-{i}"), 32_000, places * PLACE_MIB + SETUP_MIB);
     let nodes = places.iter().enumerate().map(node).collect();
-    let app = TestApp::builder().nodes(nodes).args(&["--auth-rate-limit", "1000"]).start().await;
+    let app = TestApp::builder()
+        .nodes(nodes)
+        .start()
+        .await;
     app.run("nodes").await;
     app
 }
@@ -66,7 +69,11 @@ async fn running(app: &TestApp, person: &Client, key: &str) -> Value {
 }
 
 fn id(of: &Value, field: &str) -> Uuid {
-    of[field].as_str().unwrap_or_else(|| panic!("{field} in {of:#}")).parse().unwrap()
+    of[field]
+        .as_str()
+        .unwrap_or_else(|| panic!("{field} in {of:#}"))
+        .parse()
+        .unwrap()
 }
 
 async fn price(app: &TestApp, idr: i64) {
@@ -121,7 +128,12 @@ async fn count(app: &TestApp, sql: &'static str) -> i64 {
 }
 
 async fn entitled(app: &TestApp, accepted: &Value) -> String {
-    text(app, "SELECT entitled FROM service_instances WHERE id = $1", id(accepted, "instance_id")).await
+    text(
+        app,
+        "SELECT entitled FROM service_instances WHERE id = $1",
+        id(accepted, "instance_id"),
+    )
+    .await
 }
 
 /// State of the open placement; `none` without one.
@@ -157,7 +169,7 @@ async fn sound(app: &TestApp) {
                                   count(*) FILTER (WHERE kind = 'credit' AND amount_idr = b.amount_idr) AS credited,
                                   count(*) FILTER (WHERE amount_idr <> b.amount_idr) AS wrong
                              FROM transactions t WHERE t.billing_id = b.id) t ON TRUE
-        WHERE t.wrong > 0 OR (t.paid, t.credited) <> CASE b.status WHEN 'paid' THEN (1, 0) WHEN 'credited' THEN (1, 1) ELSE (0, 0) END";
+        WHERE t.wrong > 0 OR (t.paid::int, t.credited::int) <> CASE b.status WHEN 'paid' THEN (1, 0) WHEN 'credited' THEN (1, 1) ELSE (0, 0) END";
     assert_eq!(count(app, unbalanced).await, 0, "an invoice and its money disagree");
     let overlap = "SELECT count(*) FROM billing a JOIN billing b USING (subscription_id)
                     WHERE a.id < b.id AND a.period_start < b.period_end AND b.period_start < a.period_end";

