@@ -2,6 +2,7 @@
 //!
 //! Nothing is reconciled here: that a service was seen ready, or its pod gone, is written where the reconciler would.
 
+mod cluster;
 mod life;
 mod orders;
 mod payments;
