@@ -14,7 +14,8 @@ async fn expiry_stops_renewal_restarts_and_purge_deletes() {
     app.settle().await;
     let accepted = order(&customer(&app).await, "o").await.expect(202);
     app.settle().await;
-    assert_eq!(phase(&app, &accepted).await, "running");
+    let seen = "SELECT phase || ' ' || reason || ' ' || message FROM service_instances WHERE id = $1";
+    assert_eq!(text(&app, seen, id(&accepted, "instance_id")).await, "");
     let begun = show(&app, &accepted).await;
     assert_eq!((&begun["period_no"], &begun["period_start"]), (&json!(1), &json!(app.ambient.now())));
 
