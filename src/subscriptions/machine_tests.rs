@@ -87,7 +87,14 @@ const PAID: Seen = Seen {
 };
 
 /// What it shows, the state, what is seen, the day, the trigger, and what must come of it.
-type Case = (&'static str, State, Seen, u32, Trigger, Result<(Status, Cause), Refusal>);
+type Case = (
+    &'static str,
+    State,
+    Seen,
+    u32,
+    Trigger,
+    Result<(Status, Cause), Refusal>,
+);
 
 #[test]
 fn every_trigger_in_every_state_does_what_the_design_says() {

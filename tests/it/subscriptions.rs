@@ -28,10 +28,7 @@ const SETUP_MIB: u64 = 256;
 async fn platform(places: &[u64]) -> TestApp {
     let node = |(i, places): (usize, &u64)| NodeSpec::new(format!("node-{i}"), 32_000, places * PLACE_MIB + SETUP_MIB);
     let nodes = places.iter().enumerate().map(node).collect();
-    let app = TestApp::builder()
-        .nodes(nodes)
-        .start()
-        .await;
+    let app = TestApp::builder().nodes(nodes).start().await;
     app.run("nodes").await;
     app
 }
