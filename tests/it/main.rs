@@ -5,3 +5,4 @@ mod http;
 mod identity;
 mod instances;
 mod order;
+mod subscriptions;
