@@ -28,7 +28,7 @@ use crate::http::layers;
 use crate::keys::Keys;
 use crate::scheduling::Scheduler;
 use crate::tasks::{self, Task};
-use crate::{billing, catalog, events, identity, live, nodes, operations, regions, subscriptions};
+use crate::{billing, catalog, events, identity, instances, live, nodes, operations, regions, subscriptions};
 
 /// What the app finds outside of itself.
 pub struct Outside {
@@ -73,12 +73,24 @@ impl App {
         let gate = accounts.gate.clone();
         let trusted: TrustedProxies = config.http.trusted_proxies.iter().copied().collect();
 
+        let scheduler = Scheduler::from_config(&config.capacity).map_err(anyhow::Error::msg)?;
+        let keyring = Arc::new(keys.sealing);
+        let templates = instances::store::templates::Templates::default();
+        let reconciler = instances::reconcile::Reconciler {
+            pool: pool.clone(),
+            ambient: ambient.clone(),
+            signals: signals.clone(),
+            client: kube.clone(),
+            keyring: keyring.clone(),
+            settings: Arc::new(instances::Settings::from(&config.cluster)),
+            templates: templates.clone(),
+        };
         let commerce = subscriptions::Deps {
             pool: pool.clone(),
             ambient: ambient.clone(),
             signals: signals.clone(),
-            scheduler: Scheduler::from_config(&config.capacity).map_err(anyhow::Error::msg)?,
-            keyring: Arc::new(keys.sealing.clone()),
+            scheduler: scheduler.clone(),
+            keyring: keyring.clone(),
             gateways: Arc::new(Gateways::new(Manual { account: config.terms.bank_account.clone() })),
             settings: Arc::new(subscriptions::Settings::from_config(&config.terms, &config.cluster)),
         };
@@ -92,6 +104,14 @@ impl App {
             }))
             .merge(billing::http::routes(pool.clone()))
             .merge(subscriptions::http::routes(commerce.clone()))
+            .merge(instances::http::routes(instances::http::Api {
+                pool: pool.clone(),
+                ambient: ambient.clone(),
+                signals: signals.clone(),
+                keyring,
+                templates,
+                scheduler: Arc::new(scheduler),
+            }))
             .merge(identity::http::routes(identity::http::Deps { accounts, limits: limits.clone() }))
             .merge(live::routes(live::Deps {
                 hub: hub.clone(),
@@ -117,6 +137,7 @@ impl App {
         tasks.push(limits.task());
         tasks.push(events::trim::task(pool.clone(), ambient.clone()));
         tasks.extend(subscriptions::tasks(&commerce));
+        tasks.extend(instances::tasks(&reconciler));
         tasks.push({
             let (pool, ambient) = (pool.clone(), ambient.clone());
             Task::new("operations", Duration::from_secs(5), None, move || {
@@ -126,9 +147,11 @@ impl App {
         });
 
         let relay = { let (signals, pool) = (signals.clone(), pool.clone()); forever(move |cancel| signals.relay(pool, database_url, cancel)) };
+        let watch = forever(move |cancel| instances::watch::run(reconciler, cancel));
         let router = router.merge(health::routes(pool.clone())).merge(openapi::routes(openapi.clone()));
         let router = layers::wrap(router, ambient.clone(), &config.http.allowed_origins);
-        Ok(Self { router, openapi, tasks, forever: vec![relay, forever(move |cancel| hub.run(cancel))], signals, ambient, pool })
+        let feed = forever(move |cancel| hub.run(cancel));
+        Ok(Self { router, openapi, tasks, forever: vec![relay, watch, feed], signals, ambient, pool })
     }
 
     /// Serves until cancelled: then no new requests, the running ones and the tasks finish, connections close.

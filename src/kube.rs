@@ -105,7 +105,14 @@ pub async fn delete<K>(api: &Api<K>, seen: &K) -> kube::Result<()>
 where
     K: Resource + Clone + DeserializeOwned + Debug,
 {
-    let meta = seen.meta();
+    delete_named(api, seen.meta()).await
+}
+
+/// The same for an object of which only the metadata was seen.
+pub async fn delete_named<K>(api: &Api<K>, meta: &ObjectMeta) -> kube::Result<()>
+where
+    K: Clone + DeserializeOwned + Debug,
+{
     let params = DeleteParams {
         preconditions: Some(Preconditions {
             uid: meta.uid.clone(),

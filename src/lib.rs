@@ -22,6 +22,7 @@ pub mod nodes;
 pub mod operations;
 pub mod regions;
 pub mod scheduling;
+pub mod simulated;
 pub mod subscriptions;
 pub mod tasks;
 pub mod telemetry;

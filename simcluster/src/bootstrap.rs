@@ -55,8 +55,16 @@ pub fn populate(cluster: &Cluster, options: &Options) -> Result<(), Status> {
     for class in &options.storage_classes {
         create(cluster, &resource::STORAGE_CLASS, "", storage_class(class))?;
     }
-    for (name, value) in [("system-cluster-critical", 2_000_000_000), ("system-node-critical", 2_000_001_000)] {
-        create(cluster, &resource::PRIORITY_CLASS, "", json!({"metadata": {"name": name}, "value": value}))?;
+    for (name, value) in [
+        ("system-cluster-critical", 2_000_000_000),
+        ("system-node-critical", 2_000_001_000),
+    ] {
+        create(
+            cluster,
+            &resource::PRIORITY_CLASS,
+            "",
+            json!({"metadata": {"name": name}, "value": value}),
+        )?;
     }
     for node in &options.nodes {
         add_node(cluster, node)?;
@@ -73,7 +81,12 @@ pub fn add_node(cluster: &Cluster, spec: &NodeSpec) -> Result<(), Status> {
         node["status"]["allocatable"] = resources;
     })?;
     for (name, cpu_milli, mem_mib) in &spec.foreign {
-        create(cluster, &resource::POD, "kube-system", system_pod(name, &spec.name, *cpu_milli, *mem_mib))?;
+        create(
+            cluster,
+            &resource::POD,
+            "kube-system",
+            system_pod(name, &spec.name, *cpu_milli, *mem_mib),
+        )?;
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 pub struct Delays {
     /// How long one second of a specification lasts: grace periods, tolerations, probe periods, back-offs.
     pub second: Duration,
-    /// From a pod's creation until it is given a node (in whole seconds of its creation time).
+    /// From a pod's creation until it is given a node.
     pub schedule: Duration,
     /// Pulling an image that the node does not have yet.
     pub pull: Duration,

@@ -97,7 +97,10 @@ impl SimCluster {
     /// Makes the cluster's first objects, binds the address and starts the API and the engine on this runtime.
     pub async fn start(options: Options) -> io::Result<Self> {
         let cluster = Cluster::new(options.clock.clone(), options.seed, options.history);
-        let token = options.token.clone().unwrap_or_else(|| cluster.transact(|state| state.uid()));
+        let token = options
+            .token
+            .clone()
+            .unwrap_or_else(|| cluster.transact(|state| state.uid()));
         bootstrap::populate(&cluster, &options).map_err(io::Error::other)?;
         let listener = TcpListener::bind(options.listen).await?;
         let address = listener.local_addr()?;
@@ -105,7 +108,12 @@ impl SimCluster {
         let engine = controllers::spawn(cluster.clone(), options.delays, faults.clone(), cancel.clone());
         let api = Arc::new(Api::new(cluster, faults, token, cancel));
         let serving = tokio::spawn(api::serve(Arc::clone(&api), listener));
-        Ok(Self(Arc::new(Running { address, api, engine, serving })))
+        Ok(Self(Arc::new(Running {
+            address,
+            api,
+            engine,
+            serving,
+        })))
     }
 
     pub fn url(&self) -> String {

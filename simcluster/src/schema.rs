@@ -59,9 +59,15 @@ fn list(parent: &str, name: &str) -> Shape {
     match (parent, name) {
         ("metadata", "ownerReferences") => Shape::Keyed(&["uid"]),
         ("metadata", "finalizers") | ("spec", "podCIDRs") => Shape::Set,
-        ("spec", "containers" | "initContainers" | "ephemeralContainers" | "volumes" | "imagePullSecrets" | "schedulingGates") => {
-            Shape::Keyed(&["name"])
-        }
+        (
+            "spec",
+            "containers"
+            | "initContainers"
+            | "ephemeralContainers"
+            | "volumes"
+            | "imagePullSecrets"
+            | "schedulingGates",
+        ) => Shape::Keyed(&["name"]),
         ("spec", "hostAliases") | ("status", "podIPs" | "hostIPs") => Shape::Keyed(&["ip"]),
         ("spec", "topologySpreadConstraints") => Shape::Keyed(&["topologyKey", "whenUnsatisfiable"]),
         ("spec", "ports") => Shape::Keyed(&["port", "protocol"]),

@@ -27,8 +27,8 @@ pub async fn readmit(
     let demand = demand(instance);
     let decision = match scheduling::decide(conn, scheduler, &demand).await {
         Ok(decision) => decision,
-        Err(scheduling::Error::Refused(refusal)) => return Err(Error::Refused(*refusal)),
-        Err(scheduling::Error::Inconsistent(what)) => return Err(Error::Sql(sqlx::Error::Protocol(what))),
+        Err(scheduling::Error::Refused(refusal)) => return Err(Error::Refused(refusal)),
+        Err(scheduling::Error::Inconsistent(what)) => return Err(Error::Inconsistent(what)),
         Err(scheduling::Error::Sql(error)) => return Err(Error::Sql(error)),
     };
     scheduling::assign(conn, ambient, scheduler, &demand, &decision, State::Firm, Cause::Start).await?;

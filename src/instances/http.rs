@@ -73,7 +73,7 @@ impl From<Error> for Problem {
                 tracing::info!(%refusal, "a start was refused for want of room");
                 Self::new(Kind::InsufficientCapacity)
             }
-            Error::NoRegion | Error::Secrets(_) => Self::internal(error),
+            Error::NoRegion | Error::Secrets(_) | Error::Inconsistent(_) => Self::internal(error),
             Error::Sql(error) => error.into(),
         }
     }

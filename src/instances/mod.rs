@@ -18,18 +18,25 @@ pub mod namespaces;
 pub mod phase;
 pub mod purge;
 pub mod reconcile;
+pub mod resync;
 pub mod status;
 pub mod store;
+pub mod sweep;
 pub mod view;
+pub mod watch;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use crate::db::signal::Channel;
 use crate::operations::Operation;
+use crate::tasks::Task;
 
 pub use create::{Created, New, create};
 pub use desire::set_entitlement;
 pub use manifests::ClusterSettings;
 pub use phase::{Entitled, Phase, Wanted};
+pub use reconcile::Reconciler;
 
 /// How services are put on the cluster.
 #[derive(Clone, Debug)]
@@ -76,11 +83,39 @@ pub enum Error {
     #[error("another operation ({}) is running on it", .0.kind.name())]
     Busy(Box<Operation>),
     #[error("there is no room for it: {0}")]
-    Refused(placement::Refusal),
+    Refused(Box<placement::Refusal>),
+    #[error("the placements are inconsistent: {0}")]
+    Inconsistent(String),
     #[error("no region is set up")]
     NoRegion,
     #[error("secrets could not be generated: {0}")]
     Secrets(#[from] crate::catalog::template::GenerateError),
     #[error(transparent)]
     Sql(#[from] sqlx::Error),
+}
+
+/// What runs in the background by period or bell. [`watch::run`] runs beside them for as long as the process does.
+pub fn tasks(ctx: &Reconciler) -> Vec<Task> {
+    let (reconcile, namespaces, resync, sweep) = (ctx.clone(), ctx.clone(), ctx.clone(), ctx.clone());
+    let memory = resync::Memory::default();
+    let sweeper = sweep::Sweeper::new(&ctx.ambient);
+    vec![
+        // Before the instances: what they wait for.
+        Task::new("namespaces", Duration::from_secs(1), Some(Channel::Work), move || {
+            let ctx = namespaces.clone();
+            async move { namespaces::run(&ctx).await }
+        }),
+        Task::new("reconcile", Duration::from_secs(1), Some(Channel::Work), move || {
+            let ctx = reconcile.clone();
+            async move { ctx.run().await }
+        }),
+        Task::new("resync", Duration::from_secs(30), None, move || {
+            let (ctx, memory) = (resync.clone(), memory.clone());
+            async move { resync::run(&ctx, &memory).await }
+        }),
+        Task::new("sweep", Duration::from_mins(2), None, move || {
+            let (ctx, sweeper) = (sweep.clone(), sweeper.clone());
+            async move { sweeper.run(&ctx).await }
+        }),
+    ]
 }

@@ -133,7 +133,7 @@ fn of_instance(error: instances::Error) -> Problem {
         E::Purged | E::NotEntitled | E::Held | E::NotRunning => Problem::with(Kind::Conflict, text),
         E::Busy(_) => Problem::with(Kind::OperationInProgress, text),
         E::Refused(_) => Problem::new(Kind::InsufficientCapacity),
-        E::NoRegion | E::Secrets(_) => Problem::internal(text),
+        E::NoRegion | E::Secrets(_) | E::Inconsistent(_) => Problem::internal(text),
         E::Sql(error) => error.into(),
     }
 }

@@ -88,13 +88,12 @@ impl Builder {
         if let Some(nodes) = self.nodes {
             options.nodes = nodes;
         }
-        let sim = SimCluster::start(options).await.expect("a simulated cluster");
+        let (sim, kube) = lumbung::simulated::start(options).await.expect("a simulated cluster");
         let clock = Arc::new(ManualClock::at(Time::new(START.parse().expect("a time"))));
         let ambient = Ambient { clock: clock.clone(), entropy: Entropy::seeded(self.seed) };
         let config = Command::try_parse_from(&self.args).expect("valid settings").serve;
         config.validate().expect("valid settings");
         let keys = Keys::ephemeral(&ambient);
-        let kube = lumbung::kube::connect(Some(&sim.kubeconfig())).await.expect("a client");
         let mut app = TestApp {
             db,
             sim,

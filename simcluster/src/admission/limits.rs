@@ -9,7 +9,10 @@ use crate::{quantity::Quantity, resource, status::Status, store::State};
 fn container_limits(state: &State, pod: &Value) -> Vec<Value> {
     let ns = pod["metadata"]["namespace"].as_str().unwrap_or_default();
     let ranges: Vec<Arc<Value>> = state.list(&resource::LIMIT_RANGE, Some(ns));
-    let limits = ranges.iter().filter_map(|range| range["spec"]["limits"].as_array()).flatten();
+    let limits = ranges
+        .iter()
+        .filter_map(|range| range["spec"]["limits"].as_array())
+        .flatten();
     limits.filter(|limit| limit["type"] == "Container").cloned().collect()
 }
 
@@ -36,7 +39,9 @@ pub(super) fn apply_defaults(state: &State, pod: &mut Value) {
 pub(super) fn check(state: &State, pod: &Value) -> Result<(), Status> {
     let mut broken = Vec::new();
     for limit in container_limits(state, pod) {
-        let lists = ["containers", "initContainers"].iter().filter_map(|list| pod["spec"][list].as_array());
+        let lists = ["containers", "initContainers"]
+            .iter()
+            .filter_map(|list| pod["spec"][list].as_array());
         for container in lists.flatten() {
             bound(&limit, &container["resources"], &mut broken);
         }
@@ -45,7 +50,11 @@ pub(super) fn check(state: &State, pod: &Value) -> Result<(), Status> {
         return Ok(());
     }
     let name = pod["metadata"]["name"].as_str().unwrap_or_default();
-    let why = if let [one] = broken.as_slice() { one.clone() } else { format!("[{}]", broken.join(", ")) };
+    let why = if let [one] = broken.as_slice() {
+        one.clone()
+    } else {
+        format!("[{}]", broken.join(", "))
+    };
     Err(Status::forbidden(&resource::POD, name, &why))
 }
 
@@ -55,21 +64,33 @@ fn amount(value: &Value) -> Option<Quantity> {
 
 fn bound(limit: &Value, resources: &Value, broken: &mut Vec<String>) {
     for (name, most) in limit["max"].as_object().into_iter().flatten() {
-        let (Some(bound), given) = (amount(most), amount(&resources["limits"][name])) else { continue };
+        let (Some(bound), given) = (amount(most), amount(&resources["limits"][name])) else {
+            continue;
+        };
         match given {
-            None => broken.push(format!("maximum {name} usage per Container is {bound}.  No limit is specified")),
+            None => broken.push(format!(
+                "maximum {name} usage per Container is {bound}.  No limit is specified"
+            )),
             Some(given) if given > bound => {
-                broken.push(format!("maximum {name} usage per Container is {bound}, but limit is {given}"));
+                broken.push(format!(
+                    "maximum {name} usage per Container is {bound}, but limit is {given}"
+                ));
             }
             Some(_) => {}
         }
     }
     for (name, least) in limit["min"].as_object().into_iter().flatten() {
-        let (Some(bound), given) = (amount(least), amount(&resources["requests"][name])) else { continue };
+        let (Some(bound), given) = (amount(least), amount(&resources["requests"][name])) else {
+            continue;
+        };
         match given {
-            None => broken.push(format!("minimum {name} usage per Container is {bound}.  No request is specified")),
+            None => broken.push(format!(
+                "minimum {name} usage per Container is {bound}.  No request is specified"
+            )),
             Some(given) if given < bound => {
-                broken.push(format!("minimum {name} usage per Container is {bound}, but request is {given}"));
+                broken.push(format!(
+                    "minimum {name} usage per Container is {bound}, but request is {given}"
+                ));
             }
             Some(_) => {}
         }

@@ -1,10 +1,16 @@
 //! Request bodies: JSON or YAML, of the kind that the URL names, with strict or lenient field validation.
 
 use http::header;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::Ask;
-use crate::{normal, resource::Kind, status::Status, typed};
+use crate::{
+    normal,
+    quantity::Malformed,
+    resource::Kind,
+    status::{Cause, Status},
+    typed,
+};
 
 /// How unknown fields are met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,23 +27,48 @@ impl Ask<'_> {
             Some("Strict") => Ok(Validation::Strict),
             Some("Ignore") => Ok(Validation::Ignore),
             Some(other) => {
-                let known = ["Ignore", "Warn", "Strict"];
-                let cause = crate::status::Cause::unsupported("fieldValidation", &other.into(), &known);
-                Err(super::query::invalid_options("CreateOptions", &[cause]))
+                let known = ["", "Ignore", "Strict", "Warn"];
+                let cause = Cause::unsupported("fieldValidation", &other.into(), &known);
+                Err(super::query::invalid_options(self.options(), &[cause]))
+            }
+        }
+    }
+
+    /// How the options of this kind of write are called.
+    pub(super) fn options(&self) -> &'static str {
+        match self.verb {
+            "create" => "CreateOptions",
+            "patch" => "PatchOptions",
+            "delete" | "deletecollection" => "DeleteOptions",
+            _ => "UpdateOptions",
+        }
+    }
+
+    pub(super) fn dry_run(&self) -> Result<bool, Status> {
+        match self.query.get("dryRun") {
+            None => Ok(false),
+            Some("All") => Ok(true),
+            Some(other) => {
+                let cause = Cause::unsupported("dryRun", &json!([other]), &["All"]);
+                Err(super::query::invalid_options(self.options(), &[cause]))
             }
         }
     }
 
     /// The media type of the body, without parameters.
     pub(super) fn media_type(&self) -> &str {
-        let value = self.headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("application/json");
+        let value = self
+            .headers
+            .get(header::CONTENT_TYPE)
+            .and_then(|v| v.to_str().ok())
+            .unwrap_or("application/json");
         value.split(';').next().unwrap_or(value).trim()
     }
 
     /// The body of a create or update, and the warnings about its unknown fields.
     pub(super) fn object(&self) -> Result<(Value, Vec<String>), Status> {
         let mut object = match self.media_type() {
-            "application/json" => json(&self.body, "object provided is unrecognized")?,
+            "application/json" => parse(&self.body, "object provided is unrecognized")?,
             "application/yaml" => yaml(&self.body)?,
             other => {
                 let message = format!(
@@ -56,6 +87,9 @@ impl Ask<'_> {
             Ok(unknown) => unknown,
             Err(why) => return Err(undecodable(self.at.kind, &why)),
         };
+        if normal::has_malformed_amount(&object) {
+            return Err(undecodable(self.at.kind, &Malformed.to_string()));
+        }
         let warnings: Vec<String> = unknown.iter().map(|path| format!("unknown field \"{path}\"")).collect();
         normal::drop_paths(&mut object, &unknown);
         match self.validation()? {
@@ -78,7 +112,7 @@ pub(super) fn undecodable(kind: &Kind, why: &str) -> Status {
     Status::bad_request(message)
 }
 
-pub(super) fn json(body: &[u8], what: &str) -> Result<Value, Status> {
+pub(super) fn parse(body: &[u8], what: &str) -> Result<Value, Status> {
     serde_json::from_slice(body).map_err(|error| Status::bad_request(format!("{what}: {error}")))
 }
 
@@ -93,13 +127,19 @@ fn of_kind(kind: &Kind, object: &Value) -> Result<(), Status> {
     if version.is_none_or(|v| v == kind.api_version()) && name.is_none_or(|n| n == kind.kind) {
         return Ok(());
     }
+    let own = kind.api_version();
+    let (version, name) = (version.unwrap_or(&own), name.unwrap_or(kind.kind));
+    let why = if version == own && crate::resource::find_kind(version, name).is_some() {
+        format!(
+            "converting ({version}.{name}) to (core.{}): unknown conversion",
+            kind.kind
+        )
+    } else {
+        format!("no kind \"{name}\" is registered for version \"{version}\"")
+    };
     let message = format!(
-        "{} in version \"{}\" cannot be handled as a {}: no kind \"{}\" is registered for version \"{}\"",
-        name.unwrap_or(kind.kind),
-        kind.version,
-        kind.kind,
-        name.unwrap_or(kind.kind),
-        version.unwrap_or_default(),
+        "{name} in version \"{version}\" cannot be handled as a {}: {why}",
+        kind.kind
     );
     Err(Status::bad_request(message))
 }
@@ -111,7 +151,10 @@ pub(super) fn of_address(ask: &Ask<'_>, object: &Value) -> Result<(), Status> {
         && !ask.name().is_empty()
         && name != ask.name()
     {
-        let message = format!("the name of the object ({name}) does not match the name on the URL ({})", ask.name());
+        let message = format!(
+            "the name of the object ({name}) does not match the name on the URL ({})",
+            ask.name()
+        );
         return Err(Status::bad_request(message));
     }
     if part("namespace").is_some_and(|ns| ns != ask.ns()) {

@@ -43,7 +43,11 @@ fn version() -> Value {
 }
 
 fn groups() -> Vec<&'static str> {
-    let mut groups: Vec<&str> = resource::ALL.iter().map(|k| k.group).filter(|g| !g.is_empty()).collect();
+    let mut groups: Vec<&str> = resource::ALL
+        .iter()
+        .map(|k| k.group)
+        .filter(|g| !g.is_empty())
+        .collect();
     groups.dedup();
     groups
 }
@@ -55,14 +59,21 @@ fn group(name: &str) -> Value {
 
 fn resources(group: &str, version: &str) -> Value {
     let mut resources = Vec::new();
-    for kind in resource::ALL.iter().filter(|k| k.group == group && k.version == version) {
+    for kind in resource::ALL
+        .iter()
+        .filter(|k| k.group == group && k.version == version)
+    {
         resources.push(json!({
             "name": kind.plural, "singularName": kind.singular, "namespaced": kind.namespaced, "kind": kind.kind,
             "verbs": verbs(kind), "shortNames": kind.short,
         }));
         resources.extend(kind.subresources.iter().map(|sub| subresource(kind, sub)));
     }
-    let group_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
+    let group_version = if group.is_empty() {
+        version.to_owned()
+    } else {
+        format!("{group}/{version}")
+    };
     json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": resources})
 }
 
@@ -70,7 +81,16 @@ fn verbs(kind: &Kind) -> Vec<&'static str> {
     if kind.is(&resource::SELF_SUBJECT_ACCESS_REVIEW) {
         return vec!["create"];
     }
-    let mut verbs = vec!["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+    let mut verbs = vec![
+        "create",
+        "delete",
+        "deletecollection",
+        "get",
+        "list",
+        "patch",
+        "update",
+        "watch",
+    ];
     if kind.is(&resource::NAMESPACE) {
         verbs.retain(|verb| *verb != "deletecollection");
     }
@@ -79,9 +99,7 @@ fn verbs(kind: &Kind) -> Vec<&'static str> {
 
 fn subresource(kind: &Kind, sub: &str) -> Value {
     let name = format!("{}/{sub}", kind.plural);
-    let entry = |kind: &str, verbs: &[&str]| {
-        json!({"name": name, "singularName": "", "namespaced": true, "kind": kind, "verbs": verbs})
-    };
+    let entry = |kind: &str, verbs: &[&str]| json!({"name": name, "singularName": "", "namespaced": true, "kind": kind, "verbs": verbs});
     match sub {
         "scale" => {
             let mut entry = entry("Scale", &["get", "patch", "update"]);

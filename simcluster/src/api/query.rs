@@ -57,12 +57,20 @@ impl Query {
 
     /// The value of a parameter; empty counts as absent.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
+        self.0
+            .iter()
+            .find(|(n, _)| n == name)
+            .map(|(_, value)| value.as_str())
+            .filter(|value| !value.is_empty())
     }
 
     /// A switch: present and neither `0` nor `false`.
     pub fn flag(&self, name: &str) -> bool {
-        let value = self.0.iter().find(|(n, _)| n == name).map(|(_, value)| value.to_ascii_lowercase());
+        let value = self
+            .0
+            .iter()
+            .find(|(n, _)| n == name)
+            .map(|(_, value)| value.to_ascii_lowercase());
         value.is_some_and(|value| value != "0" && value != "false")
     }
 
@@ -82,17 +90,6 @@ impl Query {
         Selector::parse(kind, self.get("labelSelector"), self.get("fieldSelector"))
     }
 
-    pub fn dry_run(&self) -> Result<bool, Status> {
-        match self.get("dryRun") {
-            None => Ok(false),
-            Some("All") => Ok(true),
-            Some(other) => {
-                let cause = Cause::unsupported("dryRun", &other.into(), &["All"]);
-                Err(invalid_options("UpdateOptions", &[cause]))
-            }
-        }
-    }
-
     pub fn propagation(&self) -> Result<Option<Propagation>, Status> {
         self.get("propagationPolicy").map(propagation).transpose()
     }
@@ -104,7 +101,7 @@ pub fn propagation(policy: &str) -> Result<Propagation, Status> {
         "Foreground" => Ok(Propagation::Foreground),
         "Orphan" => Ok(Propagation::Orphan),
         other => {
-            let known = ["Background", "Foreground", "Orphan"];
+            let known = ["Foreground", "Background", "Orphan", "nil"];
             let cause = Cause::unsupported("propagationPolicy", &other.into(), &known);
             Err(invalid_options("DeleteOptions", &[cause]))
         }

@@ -51,7 +51,10 @@ pub(super) fn open(ask: &Ask<'_>) -> Answer {
     let (kind, query, cluster) = (ask.at.kind, &ask.query, &ask.api.cluster);
     check(ask)?;
     let selector = query.selector(kind)?;
-    let timeout = query.number("timeoutSeconds")?.filter(|n| *n > 0).unwrap_or(DEFAULT_TIMEOUT);
+    let timeout = query
+        .number("timeoutSeconds")?
+        .filter(|n| *n > 0)
+        .unwrap_or(DEFAULT_TIMEOUT);
     let end = tokio_now() + Duration::from_secs(timeout.unsigned_abs());
     let from = match query.get("resourceVersion") {
         None => 0,
@@ -91,7 +94,10 @@ pub(super) fn open(ask: &Ask<'_>) -> Answer {
 }
 
 /// Time-outs of connections are real time, whatever the cluster's clock says.
-#[allow(clippy::disallowed_methods, reason = "a connection's time-out, not the cluster's time")]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "a connection's time-out, not the cluster's time"
+)]
 fn tokio_now() -> Instant {
     Instant::now()
 }
@@ -101,11 +107,16 @@ fn check(ask: &Ask<'_>) -> Result<(), Status> {
     let causes = match (query.has("sendInitialEvents"), query.get(field)) {
         (false, None) | (true, Some("NotOlderThan")) => return Ok(()),
         (false, Some(_)) => {
-            vec![Cause::forbidden(field, "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided")]
+            vec![Cause::forbidden(
+                field,
+                "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+            )]
         }
         (true, other) => {
-            let mut causes =
-                vec![Cause::forbidden(field, "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan")];
+            let mut causes = vec![Cause::forbidden(
+                field,
+                "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+            )];
             causes.extend(other.map(|other| Cause::unsupported(field, &other.into(), &["NotOlderThan"])));
             causes
         }
@@ -225,7 +236,8 @@ impl Watch {
             metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
         }
         let object = json!({"kind": kind, "apiVersion": api_version, "metadata": metadata});
-        self.ready.push_back(line_of(&json!({"type": "BOOKMARK", "object": object})));
+        self.ready
+            .push_back(line_of(&json!({"type": "BOOKMARK", "object": object})));
     }
 
     /// A minute from now, but two seconds before the end at the latest, and from then on every second.

@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use super::{Answer, Ask, body, reply};
 use crate::{
-    status::Status,
+    resource,
+    status::{Cause, Status},
     store::{Writer, key},
 };
 
@@ -15,11 +16,22 @@ pub(super) fn create(ask: &Ask<'_>) -> Answer {
     }
     let (object, warnings) = ask.object()?;
     body::of_address(ask, &object)?;
-    if !object["metadata"]["resourceVersion"].as_str().unwrap_or_default().is_empty() {
-        return Err(Status::new(500, "", "resourceVersion should not be set on objects to be created"));
+    if !object["metadata"]["resourceVersion"]
+        .as_str()
+        .unwrap_or_default()
+        .is_empty()
+    {
+        return Err(Status::new(
+            500,
+            "",
+            "resourceVersion should not be set on objects to be created",
+        ));
     }
-    let writer = Writer::update(&manager).dry_run(ask.query.dry_run()?);
-    let made = ask.api.cluster.transact(|state| state.create(kind, ask.ns(), object, &writer))?;
+    let writer = Writer::update(&manager).dry_run(ask.dry_run()?);
+    let made = ask
+        .api
+        .cluster
+        .transact(|state| state.create(kind, ask.ns(), object, &writer))?;
     Ok(reply::warn(reply::object(201, &made), &warnings))
 }
 
@@ -27,7 +39,12 @@ pub(super) fn update(ask: &Ask<'_>) -> Answer {
     let (kind, manager) = (ask.at.kind, ask.manager());
     let (object, warnings) = ask.object()?;
     body::of_address(ask, &object)?;
-    let writer = Writer::update(&manager).on(&ask.at.subresource).dry_run(ask.query.dry_run()?);
+    let version = object["metadata"]["resourceVersion"].as_str().unwrap_or_default();
+    if kind.is(&resource::LEASE) && version.is_empty() {
+        let cause = Cause::invalid("metadata.resourceVersion", &json!(0), "must be specified for an update");
+        return Err(Status::invalid_resource(kind, ask.name(), &[cause]));
+    }
+    let writer = Writer::update(&manager).on(&ask.at.subresource).dry_run(ask.dry_run()?);
     let key = key(kind, ask.ns(), ask.name());
     let written = ask.api.cluster.transact(|state| {
         state.update(kind, &key, &writer, |current| {
@@ -50,7 +67,11 @@ fn same_object(ask: &Ask<'_>, current: &Value, sent: &Value) -> Result<(), Statu
         return Err(Status::modified(kind, name));
     }
     if let Some(uid) = differs("uid") {
-        let place = if ask.ns().is_empty() { name.to_owned() } else { format!("{}/{name}", ask.ns()) };
+        let place = if ask.ns().is_empty() {
+            name.to_owned()
+        } else {
+            format!("{}/{name}", ask.ns())
+        };
         let why = format!(
             "StorageError: invalid object, Code: 4, Key: /registry/{}/{place}, ResourceVersion: 0, AdditionalErrorMsg: \
              Precondition failed: UID in precondition: {uid}, UID in object meta: {}",

@@ -4,8 +4,13 @@
 //! node uses it any more: at once on a living node or on one that is declared out of service, and otherwise only after
 //! the six minutes that Kubernetes waits before it risks a second writer.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{
@@ -33,7 +38,9 @@ pub(crate) fn attachment_name(volume: &str, node: &str) -> String {
 #[derive(Default)]
 pub(super) struct Attachments {
     /// Since when an attachment to a node that does not answer is unused.
-    unused_since: std::collections::HashMap<String, jiff::Timestamp>,
+    unused_since: HashMap<String, Timestamp>,
+    /// The nodes to which a volume is attached.
+    nodes: HashMap<String, BTreeSet<String>>,
 }
 
 impl Controller for Attachments {
@@ -54,16 +61,13 @@ impl Controller for Attachments {
                 queue.add((String::new(), volume.to_owned()));
             }
         } else if seen.is(&ATTACHMENT) {
-            if seen.new.is_none() {
-                queue.add((String::new(), volume_of(seen.latest()).to_owned()));
-            }
+            self.observe_attachment(seen, queue);
         } else if seen.is(&resource::NODE) {
-            let here = view
-                .all(&ATTACHMENT)
-                .filter(|(_, a)| a["spec"]["nodeName"] == seen.key.1);
-            here.for_each(|(_, attachment)| {
-                queue.add((String::new(), volume_of(attachment).to_owned()));
-            });
+            let answers = |node: &Arc<Value>| condition_is_true(node, "Ready") || is_out_of_service(node);
+            if seen.old.is_some_and(answers) != seen.new.is_some_and(answers) {
+                let here = self.nodes.iter().filter(|(_, nodes)| nodes.contains(&seen.key.1));
+                here.for_each(|(volume, _)| queue.add((String::new(), volume.clone())));
+            }
         }
     }
 
@@ -73,17 +77,10 @@ impl Controller for Attachments {
         let users = movable.map(|volume| users(ctx.view, volume)).unwrap_or_default();
         let nodes: BTreeSet<&str> = users.iter().filter_map(|pod| node_of(pod)).collect();
         let mut attached_elsewhere = false;
-        let attachments: Vec<&Value> = ctx
-            .view
-            .all(&ATTACHMENT)
-            .map(|(_, a)| &**a)
-            .filter(|a| volume_of(a) == key.1)
-            .collect();
-        for attachment in &attachments {
-            let node = attachment["spec"]["nodeName"].as_str().unwrap_or_default();
-            if nodes.contains(node) {
+        for node in self.nodes.get(&key.1).cloned().unwrap_or_default() {
+            if nodes.contains(node.as_str()) {
                 attached_elsewhere |= nodes.len() > 1;
-            } else if !self.detach(ctx, attachment, node, key, queue) {
+            } else if !self.detach(ctx, &node, key, queue) {
                 attached_elsewhere = true;
             }
         }
@@ -113,12 +110,6 @@ fn users<'a>(view: &'a View, volume: &Value) -> Vec<&'a Value> {
     pods.filter(|pod| node_of(pod).is_some() && !is_terminal(pod)).collect()
 }
 
-fn volume_of(attachment: &Value) -> &str {
-    attachment["spec"]["source"]["persistentVolumeName"]
-        .as_str()
-        .unwrap_or_default()
-}
-
 fn attach(ctx: &Ctx<'_>, volume: &Value, node: &str, name: &str, pod: &Value) {
     let volume_name = volume["metadata"]["name"].as_str().unwrap_or_default();
     let driver = volume["spec"]["csi"]["driver"].as_str().unwrap_or_default();
@@ -142,20 +133,37 @@ fn attach(ctx: &Ctx<'_>, volume: &Value, node: &str, name: &str, pod: &Value) {
 }
 
 impl Attachments {
+    fn observe_attachment(&mut self, seen: &Seen<'_>, queue: &mut Queue) {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let spec = &seen.latest()["spec"];
+        let (volume, node) = (text(&spec["source"]["persistentVolumeName"]), text(&spec["nodeName"]));
+        if seen.new.is_some() {
+            self.nodes.entry(volume).or_default().insert(node);
+            return;
+        }
+        if let Some(nodes) = self.nodes.get_mut(&volume) {
+            nodes.remove(&node);
+            if nodes.is_empty() {
+                self.nodes.remove(&volume);
+            }
+        }
+        queue.add((String::new(), volume));
+    }
+
     /// Takes an unused attachment away if that is safe, or overdue; `false` while it has to stay.
-    fn detach(&mut self, ctx: &Ctx<'_>, attachment: &Value, node: &str, key: &Key, queue: &mut Queue) -> bool {
-        let name = attachment["metadata"]["name"].as_str().unwrap_or_default();
+    fn detach(&mut self, ctx: &Ctx<'_>, node: &str, key: &Key, queue: &mut Queue) -> bool {
+        let name = attachment_name(&key.1, node);
         let object = ctx.view.get(&resource::NODE, "", node);
         let safe = object.is_none_or(|node| condition_is_true(node, "Ready") || is_out_of_service(node));
-        let since = *self.unused_since.entry(name.to_owned()).or_insert(ctx.now);
+        let since = *self.unused_since.entry(name.clone()).or_insert(ctx.now);
         let overdue_at = since + wait(ctx);
         if !safe && overdue_at > ctx.now {
             queue.add_at(key.clone(), overdue_at);
             return false;
         }
-        self.unused_since.remove(name);
+        self.unused_since.remove(&name);
         ctx.cluster
-            .delete(&ATTACHMENT, "", name, &DeleteOptions::default())
+            .delete(&ATTACHMENT, "", &name, &DeleteOptions::default())
             .is_ok()
     }
 }

@@ -95,6 +95,7 @@ pub fn spawn(cluster: Cluster, delays: Delays, faults: Faults, cancel: Cancellat
 
 impl Engine {
     /// Returns when the engine has nothing to do before time passes or somebody writes; at once when it has stopped.
+    /// A clock that was moved by hand is read anew, so that this also makes due what the move made due.
     pub async fn idle(&self) {
         let (done, wait) = oneshot::channel();
         if self.waiters.send(done).is_ok() {
@@ -123,7 +124,7 @@ impl Running {
             Box::new(defaults::Defaults),
             Box::<statefulset::StatefulSets>::default(),
             Box::<claims::Claims>::default(),
-            Box::new(scheduler::Scheduler),
+            Box::<scheduler::Scheduler>::default(),
             Box::<attach::Attachments>::default(),
             Box::<Kubelets>::default(),
             Box::new(node_lifecycle::NodeLifecycle),
@@ -189,12 +190,15 @@ impl Running {
     }
 
     /// Handles keys until none is due. `false` when the engine was cancelled meanwhile.
+    ///
+    /// Each pass has one time for all controllers: when the clock leaps, kubelets renew leases before anybody looks.
     async fn settle(&mut self, cancel: &CancellationToken) -> bool {
         let mut handled = 0;
         loop {
             let mut quiet = true;
+            let now = self.cluster.now();
             for at in 0..self.controllers.len() {
-                while self.handle_one(at) {
+                while self.handle_one(at, now) {
                     quiet = false;
                     handled += 1;
                     if handled % KEYS_PER_TURN == 0 {
@@ -212,25 +216,21 @@ impl Running {
     }
 
     /// Lets one controller handle its next due key; `false` if it has none.
-    fn handle_one(&mut self, at: usize) -> bool {
+    fn handle_one(&mut self, at: usize, now: Timestamp) -> bool {
         self.catch_up();
-        let now = self.cluster.now();
         let (controller, queue) = &mut self.controllers[at];
         let Some(key) = queue.pop(now) else {
             return false;
         };
         let (cluster, view, delays, faults) = (&self.cluster, &self.view, &self.delays, &self.faults);
-        controller.sync(
-            &key,
-            &Ctx {
-                cluster,
-                view,
-                delays,
-                faults,
-                now,
-            },
-            queue,
-        );
+        let ctx = Ctx {
+            cluster,
+            view,
+            delays,
+            faults,
+            now,
+        };
+        controller.sync(&key, &ctx, queue);
         true
     }
 

@@ -4,11 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{
-    Ctx,
-    events::fnv1a,
-    view::{list, uid},
-};
+use super::{Ctx, events::fnv1a, view::uid};
 use crate::{resource, status::Status, store::DeleteOptions};
 
 const WHO: &str = "kube-controller-manager";
@@ -64,17 +60,7 @@ pub(super) fn of_set(ctx: &Ctx<'_>, set: &Value, live: &[String]) -> Result<Revi
 
 /// The recorded revisions of a set, oldest first.
 fn recorded(ctx: &Ctx<'_>, set: &Value) -> Vec<Arc<Value>> {
-    let ns = set["metadata"]["namespace"].as_str().unwrap_or_default();
-    let owned = |revision: &Value| {
-        list(&revision["metadata"]["ownerReferences"])
-            .iter()
-            .any(|o| o["uid"] == uid(set))
-    };
-    let all = ctx
-        .view
-        .in_namespace(&resource::CONTROLLER_REVISION, ns)
-        .map(|(_, revision)| revision);
-    let mut owned: Vec<Arc<Value>> = all.filter(|revision| owned(revision)).cloned().collect();
+    let mut owned: Vec<Arc<Value>> = ctx.view.revisions_owned_by(uid(set)).cloned().collect();
     owned.sort_by_key(|revision| number(revision));
     owned
 }

@@ -4,15 +4,19 @@
 //! name. Nothing is preempted. A pod whose claims wait for their first consumer is bound once they are: the choice is
 //! written on the claim, and the volume's place then binds the pod.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{
     Controller, Ctx, Queue, Seen, View,
     fit::{self, Refusal},
     requests::Requests,
-    view::{claim_names, is_deleting, is_terminal, list, node_of},
+    view::{claim_names, is_deleting, is_terminal, list, node_of, uid},
 };
 use crate::{
     clock, resource,
@@ -22,16 +26,31 @@ use crate::{
 const WHO: &str = "default-scheduler";
 pub(super) const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
 
-pub(super) struct Scheduler;
+#[derive(Default)]
+pub(super) struct Scheduler {
+    /// When a pending pod (by uid) was first seen.
+    seen_at: HashMap<String, Timestamp>,
+    /// Pending pods that no node would take when they were last tried.
+    refused: BTreeSet<Key>,
+}
 
 impl Controller for Scheduler {
     fn observe(&mut self, seen: &Seen<'_>, view: &View, queue: &mut Queue) {
-        if seen.is(&resource::POD) && seen.new.is_some_and(|pod| is_pending(pod)) {
-            queue.add(seen.key.clone());
+        if seen.is(&resource::POD) {
+            if seen.new.is_some_and(|pod| is_pending(pod)) {
+                queue.add(seen.key.clone());
+            } else {
+                self.seen_at.remove(uid(seen.latest()));
+                self.refused.remove(seen.key);
+            }
         }
         if may_make_room(seen) {
-            let pending = view.unscheduled_pods().filter(|(_, pod)| is_pending(pod));
-            pending.for_each(|(key, _)| queue.add(key.clone()));
+            for key in std::mem::take(&mut self.refused) {
+                queue.add(key);
+            }
+        } else if let Some((ns, claim)) = claim_of(seen) {
+            let waiting = view.pods_using_claim(&ns, &claim).filter(|(_, pod)| is_pending(pod));
+            waiting.for_each(|(key, _)| queue.add(key.clone()));
         }
     }
 
@@ -43,17 +62,18 @@ impl Controller for Scheduler {
         else {
             return;
         };
-        let created = pod["metadata"]["creationTimestamp"]
-            .as_str()
-            .and_then(|at| at.parse::<jiff::Timestamp>().ok());
-        if let Some(at) = created.map(|at| at + ctx.delays.schedule).filter(|at| *at > ctx.now) {
-            queue.add_at(key.clone(), at);
+        let due_at = *self.seen_at.entry(uid(pod).to_owned()).or_insert(ctx.now) + ctx.delays.schedule;
+        if due_at > ctx.now {
+            queue.add_at(key.clone(), due_at);
             return;
         }
         match choose(ctx, pod) {
             Ok(Some(node)) => bind(ctx, pod, &node),
             Ok(None) => {}
-            Err(message) => refuse(ctx, pod, &message),
+            Err(message) => {
+                self.refused.insert(key.clone());
+                refuse(ctx, pod, &message);
+            }
         }
     }
 }
@@ -78,7 +98,21 @@ fn may_make_room(seen: &Seen<'_>) -> bool {
         let counts = |pod: &Arc<Value>| node_of(pod).is_some() && !is_terminal(pod);
         return seen.old.is_some_and(counts) && !seen.new.is_some_and(counts);
     }
-    seen.is(&resource::PERSISTENT_VOLUME_CLAIM) || seen.is(&resource::PERSISTENT_VOLUME)
+    false
+}
+
+/// The claim that a change is about, for those who wait for it.
+fn claim_of(seen: &Seen<'_>) -> Option<Key> {
+    if seen.is(&resource::PERSISTENT_VOLUME_CLAIM) {
+        return Some(seen.key.clone());
+    }
+    let claim = &seen.latest()["spec"]["claimRef"];
+    let text = |field: &str| claim[field].as_str().map(str::to_owned);
+    if seen.is(&resource::PERSISTENT_VOLUME) {
+        text("namespace").zip(text("name"))
+    } else {
+        None
+    }
 }
 
 /// The node for a pod; `None` while its volumes are being made for the chosen node.

@@ -340,7 +340,7 @@ impl<'a> Sync<'a> {
         self.ctx
             .cluster
             .update_status(&resource::STATEFUL_SET, self.ns, self.name, WHO, |set| {
-                set["status"] = status
+                set["status"] = status;
             })?;
         Ok(wait)
     }

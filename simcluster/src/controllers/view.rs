@@ -47,9 +47,9 @@ struct Table {
 pub(crate) struct View {
     revision: u64,
     tables: Vec<Table>,
-    unscheduled: BTreeSet<Key>,
     pods_by_node: HashMap<String, BTreeSet<Key>>,
     pods_by_owner: HashMap<String, BTreeSet<Key>>,
+    revisions_by_owner: HashMap<String, BTreeSet<Key>>,
     pods_by_claim: HashMap<Key, BTreeSet<Key>>,
     /// Requests of the pods that count against their node.
     counted: HashMap<Key, (String, Requests)>,
@@ -136,6 +136,17 @@ impl View {
                 self.index(&key, new);
             }
         }
+        if kind.is(&resource::CONTROLLER_REVISION) {
+            for owner in old.as_deref().into_iter().flat_map(owner_uids) {
+                remove(&mut self.revisions_by_owner, &owner.to_owned(), &key);
+            }
+            for owner in new.as_deref().into_iter().flat_map(owner_uids) {
+                self.revisions_by_owner
+                    .entry(owner.to_owned())
+                    .or_default()
+                    .insert(key.clone());
+            }
+        }
         tell(
             &Seen {
                 kind,
@@ -158,8 +169,6 @@ impl View {
                 self.used.entry(node.to_owned()).or_default().add(&requests);
                 self.counted.insert(key.clone(), (node.to_owned(), requests));
             }
-        } else {
-            self.unscheduled.insert(key.clone());
         }
         for owner in owner_uids(pod) {
             self.pods_by_owner
@@ -176,18 +185,8 @@ impl View {
     }
 
     fn unindex(&mut self, key: &Key, pod: &Value) {
-        fn remove<K: std::hash::Hash + Eq>(map: &mut HashMap<K, BTreeSet<Key>>, of: &K, key: &Key) {
-            if let Some(set) = map.get_mut(of) {
-                set.remove(key);
-                if set.is_empty() {
-                    map.remove(of);
-                }
-            }
-        }
         if let Some(node) = node_of(pod) {
             remove(&mut self.pods_by_node, &node.to_owned(), key);
-        } else {
-            self.unscheduled.remove(key);
         }
         if let Some((node, requests)) = self.counted.remove(key)
             && let Some(used) = self.used.get_mut(&node)
@@ -225,33 +224,51 @@ impl View {
             .take_while(move |(key, _)| key.0 == ns)
     }
 
-    fn pods<'a>(&'a self, keys: Option<&'a BTreeSet<Key>>) -> impl Iterator<Item = (&'a Key, &'a Arc<Value>)> {
-        let table = self.table(&resource::POD);
+    fn listed<'a>(
+        &'a self,
+        kind: &Kind,
+        keys: Option<&'a BTreeSet<Key>>,
+    ) -> impl Iterator<Item = (&'a Key, &'a Arc<Value>)> {
+        let table = self.table(kind);
         keys.into_iter()
             .flatten()
             .filter_map(move |key| Some((key, table?.get(key)?)))
     }
 
-    /// Pods that have no node yet.
-    pub fn unscheduled_pods(&self) -> impl Iterator<Item = (&Key, &Arc<Value>)> {
-        self.pods(Some(&self.unscheduled))
+    /// The recorded revisions of a StatefulSet.
+    pub fn revisions_owned_by(&self, uid: &str) -> impl Iterator<Item = &Arc<Value>> {
+        let keys = self.revisions_by_owner.get(uid);
+        self.listed(&resource::CONTROLLER_REVISION, keys)
+            .map(|(_, revision)| revision)
     }
 
     pub fn pods_on(&self, node: &str) -> impl Iterator<Item = (&Key, &Arc<Value>)> {
-        self.pods(self.pods_by_node.get(node))
+        self.listed(&resource::POD, self.pods_by_node.get(node))
     }
 
     pub fn pods_owned_by(&self, uid: &str) -> impl Iterator<Item = (&Key, &Arc<Value>)> {
-        self.pods(self.pods_by_owner.get(uid))
+        self.listed(&resource::POD, self.pods_by_owner.get(uid))
     }
 
     pub fn pods_using_claim(&self, ns: &str, claim: &str) -> impl Iterator<Item = (&Key, &Arc<Value>)> {
-        self.pods(self.pods_by_claim.get(&(ns.to_owned(), claim.to_owned())))
+        self.listed(
+            &resource::POD,
+            self.pods_by_claim.get(&(ns.to_owned(), claim.to_owned())),
+        )
     }
 
     /// What the pods on a node request together; pods that have ended no longer count.
     pub fn used_on(&self, node: &str) -> Requests {
         self.used.get(node).copied().unwrap_or_default()
+    }
+}
+
+fn remove<K: std::hash::Hash + Eq>(map: &mut HashMap<K, BTreeSet<Key>>, of: &K, key: &Key) {
+    if let Some(set) = map.get_mut(of) {
+        set.remove(key);
+        if set.is_empty() {
+            map.remove(of);
+        }
     }
 }
 
@@ -289,8 +306,8 @@ pub(crate) fn list(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
 }
 
-fn owner_uids(pod: &Value) -> impl Iterator<Item = &str> {
-    list(&pod["metadata"]["ownerReferences"])
+fn owner_uids(object: &Value) -> impl Iterator<Item = &str> {
+    list(&object["metadata"]["ownerReferences"])
         .iter()
         .filter_map(|owner| owner["uid"].as_str())
 }

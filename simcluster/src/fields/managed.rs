@@ -62,7 +62,10 @@ fn without_nobodys(mut set: Set) -> Set {
 
 impl Managed {
     pub fn of(object: &Value) -> Self {
-        let entries = object["metadata"]["managedFields"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let entries = object["metadata"]["managedFields"]
+            .as_array()
+            .map(Vec::as_slice)
+            .unwrap_or_default();
         let text = |entry: &Value, field: &str| entry[field].as_str().unwrap_or_default().to_owned();
         let owner = |entry: &Value| Owner {
             manager: text(entry, "manager"),
@@ -111,12 +114,17 @@ impl Managed {
         }
         let at = mine.unwrap_or_else(|| self.add(actor));
         self.0[at].fields.union(&set);
-        self.0[at].time = Some(actor.now.to_owned());
+        // Writes to /scale are recorded without a time.
+        if actor.subresource != "scale" {
+            self.0[at].time = Some(actor.now.to_owned());
+        }
     }
 
     /// What this manager applied before.
     pub fn last_applied(&self, actor: &Actor<'_>) -> Set {
-        self.place(actor).map(|at| self.0[at].fields.clone()).unwrap_or_default()
+        self.place(actor)
+            .map(|at| self.0[at].fields.clone())
+            .unwrap_or_default()
     }
 
     /// Everything that anybody owns.

@@ -45,7 +45,10 @@ fn keyed(name: &str, keys: &[&str], live: Vec<Value>, applied: &[Value]) -> Vec<
     let wanted: Vec<String> = applied.iter().map(|item| schema::item_key(keys, item)).collect();
     let present: HashSet<String> = live.iter().map(|item| schema::item_key(keys, item)).collect();
     let mut merged = Vec::new();
-    let mut waiting = live.into_iter().map(|item| (schema::item_key(keys, &item), item)).collect::<Vec<_>>();
+    let mut waiting = live
+        .into_iter()
+        .map(|item| (schema::item_key(keys, &item), item))
+        .collect::<Vec<_>>();
     for (item, key) in applied.iter().zip(&wanted) {
         if present.contains(key) {
             while waiting.first().is_some_and(|(first, _)| !wanted.contains(first)) {

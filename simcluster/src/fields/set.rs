@@ -15,7 +15,10 @@ pub struct Set {
 
 impl Set {
     pub fn leaf() -> Self {
-        Self { member: true, children: BTreeMap::new() }
+        Self {
+            member: true,
+            children: BTreeMap::new(),
+        }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -50,7 +53,10 @@ impl Set {
     }
 
     pub fn intersection(&self, other: &Self) -> Self {
-        let mut both = Self { member: self.member && other.member, children: BTreeMap::new() };
+        let mut both = Self {
+            member: self.member && other.member,
+            children: BTreeMap::new(),
+        };
         for (edge, ours) in &self.children {
             if let Some(theirs) = other.children.get(edge) {
                 both.put(edge.clone(), ours.intersection(theirs));
@@ -95,9 +101,15 @@ impl Set {
     fn node(fields: &Value) -> Self {
         let empty = Map::new();
         let fields = fields.as_object().unwrap_or(&empty);
-        let children: BTreeMap<String, Self> =
-            fields.iter().filter(|(edge, _)| *edge != ".").map(|(edge, child)| (edge.clone(), Self::node(child))).collect();
-        Self { member: fields.contains_key(".") || children.is_empty(), children }
+        let children: BTreeMap<String, Self> = fields
+            .iter()
+            .filter(|(edge, _)| *edge != ".")
+            .map(|(edge, child)| (edge.clone(), Self::node(child)))
+            .collect();
+        Self {
+            member: fields.contains_key(".") || children.is_empty(),
+            children,
+        }
     }
 
     /// The members as messages show them: `.spec.template.spec.containers[name="app"].image`.
@@ -125,8 +137,10 @@ fn shown(edge: &str) -> String {
         return format!("[={value}]");
     }
     let key: Value = serde_json::from_str(edge.trim_start_matches("k:")).unwrap_or_default();
-    let parts: Vec<String> =
-        key.as_object().map(|key| key.iter().map(|(k, v)| format!("{k}={v}")).collect()).unwrap_or_default();
+    let parts: Vec<String> = key
+        .as_object()
+        .map(|key| key.iter().map(|(k, v)| format!("{k}={v}")).collect())
+        .unwrap_or_default();
     format!("[{}]", parts.join(","))
 }
 

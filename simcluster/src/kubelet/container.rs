@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::{
     Scene,
     env::{self, Environment},
-    process::Process,
+    process::{Exit, Process},
 };
 use crate::app::{self, Role, Script};
 
@@ -111,6 +111,9 @@ impl Container {
     /// Moves on as far as possible now; the answer is when to look again, if only time can move it.
     pub fn advance(&mut self, spec: &Value, scene: &mut Scene<'_>, database_up: bool) -> Option<Timestamp> {
         let now = scene.ctx.now;
+        if spec["image"] != self.image.as_str() {
+            self.take_new_image(spec, scene);
+        }
         // Each pass ends a state; a crash loop ends in a back-off, so the bound is never reached.
         for _ in 0..16 {
             match &mut self.state {
@@ -168,6 +171,22 @@ impl Container {
         Some(now + scene.ctx.delays.seconds(1))
     }
 
+    /// The pod's image was changed in place: what runs is stopped, what waits for the old image waits no longer.
+    fn take_new_image(&mut self, spec: &Value, scene: &mut Scene<'_>) {
+        spec["image"].as_str().unwrap_or_default().clone_into(&mut self.image);
+        (self.failed_pulls, self.back_offs) = (0, 0);
+        if let State::Running(process) = &self.state {
+            let name = &self.name;
+            let why = format!("Container {name} definition changed, will be restarted");
+            scene.normal("Killing", &why);
+            self.last = Some(process.ended(Exit::stopped(true), scene.ctx.now));
+            self.restarts += 1;
+        }
+        if !matches!(self.state, State::Ended(_)) {
+            self.state = State::Idle;
+        }
+    }
+
     fn pull(&mut self, spec: &Value, scene: &mut Scene<'_>) {
         let here = (scene.node.to_owned(), self.image.clone());
         if scene.images.contains(&here) && spec["imagePullPolicy"] != "Always" {
@@ -221,8 +240,8 @@ impl Container {
         for line in app::started(&script, &self.image) {
             logs.append(scene.uid, &self.name, scene.ctx.now, line);
         }
-        scene.normal("Created", &format!("Container created: {}", self.name));
-        scene.normal("Started", &format!("Container started: {}", self.name));
+        scene.normal("Created", &format!("Created container: {}", self.name));
+        scene.normal("Started", &format!("Started container {}", self.name));
         self.has_run = true;
         let up_after = match script {
             Script::Server(_) | Script::Job(_) => scene.ctx.delays.ready,
@@ -267,7 +286,7 @@ impl Container {
     /// The machine lost its power: what ran is gone, and everything starts again.
     pub fn lose(&mut self, now: Timestamp, policy: &str) {
         if let State::Running(process) = &self.state {
-            let exit = super::process::Exit {
+            let exit = Exit {
                 code: 255,
                 reason: "Unknown",
                 message: String::new(),

@@ -143,11 +143,13 @@ impl Process {
         }
         let sickness = scene.ctx.faults.sickness(scene.pod, name);
         let answers = self.up && sickness != Some(Sickness::Hangs);
-        self.started |= spec["startupProbe"].is_null() || answers;
         let served = answers && (!server.needs_database || database_up);
+        self.started |= spec["startupProbe"].is_null() || served;
         let unprobed = spec["readinessProbe"].is_null() && sickness.is_none();
         self.ready = self.started && (unprobed || served && sickness.is_none());
-        if answers || !self.up && spec["startupProbe"].is_null() {
+        // Start-up is proved by the whole application; alive is who answers at all.
+        let healthy = if self.started { answers || !self.up } else { served };
+        if healthy {
             self.unhealthy_since = None;
         } else {
             self.unhealthy_since.get_or_insert(now);

@@ -48,6 +48,16 @@ pub(super) fn render(pod: &Pod, scene: &Scene<'_>) -> Value {
     for condition in conditions(pod, scene.ctx.now, generation) {
         set_condition(&mut object, condition);
     }
+    // A pod that was made with its node never met the scheduler.
+    if !list(&object["status"]["conditions"])
+        .iter()
+        .any(|c| c["type"] == "PodScheduled")
+    {
+        let at = clock::seconds(scene.ctx.now);
+        let scheduled =
+            json!({"type": "PodScheduled", "status": "True", "lastProbeTime": null, "lastTransitionTime": at});
+        set_condition(&mut object, scheduled);
+    }
     order_conditions(&mut object["status"]["conditions"]);
     object["status"].take()
 }

@@ -30,7 +30,10 @@ fn container(container: &mut Fields) {
     default(container, "imagePullPolicy", policy);
     items(container, "ports").for_each(|port| default(port, "protocol", "TCP"));
     for variable in items(container, "env") {
-        let field = variable.get_mut("valueFrom").and_then(|from| from.get_mut("fieldRef")).and_then(Value::as_object_mut);
+        let field = variable
+            .get_mut("valueFrom")
+            .and_then(|from| from.get_mut("fieldRef"))
+            .and_then(Value::as_object_mut);
         if let Some(field) = field {
             default(field, "apiVersion", "v1");
         }
@@ -41,7 +44,10 @@ fn container(container: &mut Fields) {
         }
     }
     for hook in ["postStart", "preStop"] {
-        let get = container.get_mut("lifecycle").and_then(|l| l.get_mut(hook)).and_then(|h| h.get_mut("httpGet"));
+        let get = container
+            .get_mut("lifecycle")
+            .and_then(|l| l.get_mut(hook))
+            .and_then(|h| h.get_mut("httpGet"));
         if let Some(get) = get.and_then(Value::as_object_mut) {
             http_get(get);
         }
@@ -98,7 +104,9 @@ pub(super) fn requests_from_limits(spec: &mut Fields) {
     for list in ["containers", "initContainers"] {
         for container in items(spec, list) {
             let resources = object(container, "resources");
-            let Some(limits) = resources.get("limits").and_then(Value::as_object).cloned() else { continue };
+            let Some(limits) = resources.get("limits").and_then(Value::as_object).cloned() else {
+                continue;
+            };
             let requests = object(resources, "requests");
             for (name, amount) in limits {
                 default(requests, &name, amount);

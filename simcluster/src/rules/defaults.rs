@@ -14,7 +14,13 @@ pub(crate) fn defaults(kind: &Kind, whole: &mut Value) {
             let metadata = object(fields, "metadata");
             object(metadata, "labels").insert("kubernetes.io/metadata.name".into(), name);
         }
-        "Pod" => workload::pod(fields),
+        "Pod" => {
+            workload::pod(fields);
+            for condition in items(object(fields, "status"), "conditions") {
+                default(condition, "lastProbeTime", Value::Null);
+            }
+        }
+        "Event" => event(fields),
         "StatefulSet" => workload::stateful_set(fields),
         "PersistentVolumeClaim" => workload::claim(fields),
         "PersistentVolume" => workload::volume(fields),
@@ -33,6 +39,17 @@ pub(crate) fn defaults(kind: &Kind, whole: &mut Value) {
             default(fields, "ports", Value::Null);
         }
         _ => {}
+    }
+}
+
+/// Times and reporters are shown even if they are not known.
+fn event(event: &mut Map<String, Value>) {
+    default(event, "source", json!({}));
+    for time in ["eventTime", "firstTimestamp", "lastTimestamp"] {
+        default(event, time, Value::Null);
+    }
+    for reporter in ["reportingComponent", "reportingInstance"] {
+        default(event, reporter, "");
     }
 }
 
@@ -68,7 +85,11 @@ fn service(service: &mut Map<String, Value>) {
 
 fn network_policy(spec: &mut Map<String, Value>) {
     // A policy with rules for egress is about egress; every policy is about ingress unless it says otherwise.
-    let types = if spec.contains_key("egress") { json!(["Ingress", "Egress"]) } else { json!(["Ingress"]) };
+    let types = if spec.contains_key("egress") {
+        json!(["Ingress", "Egress"])
+    } else {
+        json!(["Ingress"])
+    };
     default(spec, "policyTypes", types);
     for direction in ["ingress", "egress"] {
         for rule in items(spec, direction) {

@@ -21,7 +21,9 @@ use crate::{resource::Kind, status::Status};
 /// The kind's object before anything is set: against it, a new object's owned fields are told.
 pub(crate) fn bare(kind: &Kind) -> Value {
     match kind.kind {
-        "StatefulSet" => json!({"metadata": {}, "spec": {"template": {"metadata": {}, "spec": {"containers": []}}, "updateStrategy": {}}}),
+        "StatefulSet" => {
+            json!({"metadata": {}, "spec": {"template": {"metadata": {}, "spec": {"containers": []}}, "updateStrategy": {}}})
+        }
         "Pod" => json!({"metadata": {}, "spec": {"containers": []}}),
         "PersistentVolumeClaim" => json!({"metadata": {}, "spec": {"resources": {}}}),
         "NetworkPolicy" => json!({"metadata": {}, "spec": {}}),
@@ -104,5 +106,10 @@ fn object<'a>(parent: &'a mut Map<String, Value>, field: &str) -> &'a mut Map<St
 
 /// The items of a list that are objects.
 fn items<'a>(parent: &'a mut Map<String, Value>, field: &str) -> impl Iterator<Item = &'a mut Map<String, Value>> {
-    parent.get_mut(field).and_then(Value::as_array_mut).into_iter().flatten().filter_map(Value::as_object_mut)
+    parent
+        .get_mut(field)
+        .and_then(Value::as_array_mut)
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_object_mut)
 }

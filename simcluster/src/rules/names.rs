@@ -27,12 +27,17 @@ fn edges_alphanumeric(text: &str) -> bool {
 pub(super) fn is_label(text: &str) -> bool {
     text.len() <= 63
         && edges_alphanumeric(text)
-        && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+        && text
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
 }
 
 pub(super) fn is_subdomain(text: &str) -> bool {
     let part = |part: &str| {
-        edges_alphanumeric(part) && part.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+        edges_alphanumeric(part)
+            && part
+                .chars()
+                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
     };
     text.len() <= 253 && text.split('.').all(part)
 }
@@ -53,7 +58,11 @@ pub(super) fn is_qualified(text: &str) -> bool {
 }
 
 fn too_long(field: &str, text: &str, most: usize) -> Option<Cause> {
-    let cause = Cause { reason: "FieldValueTooLong", field: field.to_owned(), message: String::new() };
+    let cause = Cause {
+        reason: "FieldValueTooLong",
+        field: field.to_owned(),
+        message: String::new(),
+    };
     let message = format!("Too long: may not be more than {most} bytes");
     (text.len() > most).then_some(Cause { message, ..cause })
 }
@@ -88,9 +97,14 @@ pub(super) fn labels(field: &str, labels: &Value, causes: &mut Vec<Cause>) {
 /// The keys of a ConfigMap's or Secret's data.
 pub(super) fn config_keys(field: &str, data: &Value, causes: &mut Vec<Cause>) {
     for key in data.as_object().into_iter().flat_map(|data| data.keys()) {
-        let ok = !key.is_empty() && key.len() <= 253 && key.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
+        let ok =
+            !key.is_empty() && key.len() <= 253 && key.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
         if !ok {
-            causes.push(Cause::invalid(format!("{field}[{key}]"), &key.as_str().into(), CONFIG_KEY));
+            causes.push(Cause::invalid(
+                format!("{field}[{key}]"),
+                &key.as_str().into(),
+                CONFIG_KEY,
+            ));
         }
     }
 }

@@ -104,7 +104,12 @@ impl Cluster {
             forgotten: Vec::new(),
             addresses: 0,
         };
-        let inner = Inner { state: Mutex::new(state), changed: watch::Sender::new(1), clock, logs: Logs::default() };
+        let inner = Inner {
+            state: Mutex::new(state),
+            changed: watch::Sender::new(1),
+            clock,
+            logs: Logs::default(),
+        };
         Self(Arc::new(inner))
     }
 
@@ -157,7 +162,12 @@ impl Cluster {
     }
 
     /// The list as it was at a revision.
-    pub(crate) fn list_at(&self, kind: &'static Kind, ns: Option<&str>, revision: u64) -> Result<Vec<Arc<Value>>, Compacted> {
+    pub(crate) fn list_at(
+        &self,
+        kind: &'static Kind,
+        ns: Option<&str>,
+        revision: u64,
+    ) -> Result<Vec<Arc<Value>>, Compacted> {
         let state = self.lock();
         let (_, changes) = state.since(kind, revision)?;
         let mut objects: BTreeMap<Key, Arc<Value>> = state.table(kind).objects.clone();
@@ -172,7 +182,11 @@ impl Cluster {
             };
         }
         let mine = |key: &Key| !kind.namespaced || ns.is_none_or(|ns| key.0 == ns);
-        Ok(objects.into_iter().filter(|(key, _)| mine(key)).map(|(_, object)| object).collect())
+        Ok(objects
+            .into_iter()
+            .filter(|(key, _)| mine(key))
+            .map(|(_, object)| object)
+            .collect())
     }
 
     /// Forgets all past changes: watches from older revisions, and pages of older lists, are answered 410.
@@ -214,7 +228,7 @@ impl Cluster {
 
     /// Makes an object; the answer is as stored, with defaults. `who` is its field manager.
     pub fn create(&self, kind: &'static Kind, ns: &str, object: Value, who: &str) -> Result<Arc<Value>, Status> {
-        self.transact(|state| state.create(kind, ns, object, &Writer::update(who)))
+        self.transact(|state| state.create(kind, ns, object, &Writer::component(who)))
     }
 
     /// Changes metadata and spec; a change of `status` is dropped where the kind has a status subresource.
@@ -231,7 +245,7 @@ impl Cluster {
             change(object);
             Ok(())
         };
-        self.transact(|state| state.update(kind, &key(kind, ns, name), &Writer::update(who), write))
+        self.transact(|state| state.update(kind, &key(kind, ns, name), &Writer::component(who), write))
     }
 
     /// Changes `status` only. `change` runs under the store's lock: it must not call the cluster.
@@ -247,7 +261,7 @@ impl Cluster {
             change(object);
             Ok(())
         };
-        self.transact(|state| state.update(kind, &key(kind, ns, name), &Writer::update(who).on("status"), write))
+        self.transact(|state| state.update(kind, &key(kind, ns, name), &Writer::component(who).on("status"), write))
     }
 
     /// Deletes, or marks for deletion where finalizers or a grace period hold the object.
@@ -264,7 +278,10 @@ impl Cluster {
 
 /// The key of an object; cluster-scoped kinds have an empty namespace.
 pub fn key(kind: &Kind, ns: &str, name: &str) -> Key {
-    (if kind.namespaced { ns.to_owned() } else { String::new() }, name.to_owned())
+    (
+        if kind.namespaced { ns.to_owned() } else { String::new() },
+        name.to_owned(),
+    )
 }
 
 impl State {
@@ -308,19 +325,41 @@ impl State {
         let object = Arc::new(object);
         let table = &mut self.tables[place(kind)];
         let previous = table.objects.insert(key, Arc::clone(&object));
-        let change = if previous.is_some() { ChangeType::Modified } else { ChangeType::Added };
-        self.remember(kind, Change { revision: self.revision, change, object: Arc::clone(&object), previous });
+        let change = if previous.is_some() {
+            ChangeType::Modified
+        } else {
+            ChangeType::Added
+        };
+        self.remember(
+            kind,
+            Change {
+                revision: self.revision,
+                change,
+                object: Arc::clone(&object),
+                previous,
+            },
+        );
         object
     }
 
     /// Removes an object under a new revision.
     pub(crate) fn remove(&mut self, kind: &'static Kind, key: &Key) {
-        let Some(previous) = self.tables[place(kind)].objects.remove(key) else { return };
+        let Some(previous) = self.tables[place(kind)].objects.remove(key) else {
+            return;
+        };
         self.revision += 1;
         let mut last = Value::clone(&previous);
         last["metadata"]["resourceVersion"] = self.revision.to_string().into();
         let (revision, object) = (self.revision, Arc::new(last));
-        self.remember(kind, Change { revision, change: ChangeType::Deleted, object, previous: Some(previous) });
+        self.remember(
+            kind,
+            Change {
+                revision,
+                change: ChangeType::Deleted,
+                object,
+                previous: Some(previous),
+            },
+        );
     }
 
     fn remember(&mut self, kind: &'static Kind, change: Change) {

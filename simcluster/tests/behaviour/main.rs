@@ -3,6 +3,7 @@
 mod support;
 
 mod apps;
+mod engine;
 mod nodes;
 mod pods;
 mod quotas;

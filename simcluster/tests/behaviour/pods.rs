@@ -253,3 +253,58 @@ async fn logs_keep_the_run_before() {
     sim.settle().await;
     assert!(!text(true).is_empty());
 }
+
+#[tokio::test]
+async fn an_image_changed_in_place_restarts_the_container() {
+    let sim = cluster().await;
+    sim.faults().fail_pulls("nosuch");
+    create(&sim, &resource::POD, bare_pod("x", container("app", "nosuch:1")));
+    sim.settle().await;
+    let change = |image: &'static str| {
+        let change = move |pod: &mut Value| pod["spec"]["containers"][0]["image"] = json!(image);
+        sim.cluster()
+            .update(&resource::POD, NS, "x", "test", change)
+            .expect("changed")
+    };
+    change("nginx:1");
+    sim.settle().await;
+    assert!(runs(&sim, "x"));
+    change("nginx:2");
+    sim.settle().await;
+    let changed = pod(&sim, "x");
+    let status = &changed["status"]["containerStatuses"][0];
+    assert_eq!(
+        (&status["image"], &status["restartCount"]),
+        (&json!("nginx:2"), &json!(1))
+    );
+    assert!(runs(&sim, "x"));
+}
+
+#[tokio::test]
+async fn graceful_termination_is_seen_step_by_step() {
+    let sim = cluster().await;
+    create(&sim, &resource::POD, bare_pod("x", container("app", "nginx")));
+    sim.settle().await;
+    let revision = sim.cluster().revision();
+    delete(&sim, "x");
+    sim.settle().await;
+    let (_, changes) = sim.cluster().since(&resource::POD, revision).expect("remembered");
+    let steps: Vec<(String, String)> = changes
+        .iter()
+        .map(|change| {
+            let phase = change.object["status"]["phase"].as_str().unwrap_or_default();
+            let grace = &change.object["metadata"]["deletionGracePeriodSeconds"];
+            (format!("{:?}", change.change), format!("{phase} {grace}"))
+        })
+        .collect();
+    let expected = [
+        ("Modified", "Running 30"),
+        ("Modified", "Succeeded 30"),
+        ("Modified", "Succeeded 0"),
+        ("Deleted", "Succeeded 0"),
+    ];
+    assert_eq!(
+        steps,
+        expected.map(|(change, state)| (change.to_owned(), state.to_owned()))
+    );
+}

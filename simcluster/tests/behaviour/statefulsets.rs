@@ -148,3 +148,44 @@ async fn an_unhealthy_pod_is_not_replaced_and_holds_up_the_next() {
     assert_eq!(pod(&sim, "web-0")["metadata"]["uid"], first["metadata"]["uid"]);
     assert!(is_ready(&pod(&sim, "web-1")));
 }
+
+#[tokio::test]
+async fn a_parallel_set_makes_all_its_pods_at_once_and_replaces_those_that_ended() {
+    let sim = cluster().await;
+    sim.faults()
+        .never_ready(lumbung_simcluster::faults::ContainerSelector::label("app", "web"));
+    let mut three = set("web", "nginx:1");
+    three["spec"]["replicas"] = json!(3);
+    three["spec"]["podManagementPolicy"] = json!("Parallel");
+    create(&sim, &resource::STATEFUL_SET, three);
+    sim.settle().await;
+    let first = pod(&sim, "web-2");
+    assert_eq!(get(&sim, &resource::STATEFUL_SET, "web")["status"]["replicas"], 3);
+
+    let fail = |pod: &mut serde_json::Value| pod["status"]["phase"] = json!("Failed");
+    sim.faults()
+        .kill_node(first["spec"]["nodeName"].as_str().unwrap_or_default());
+    sim.settle().await;
+    sim.cluster()
+        .update_status(&resource::POD, NS, "web-2", "test", fail)
+        .expect("failed");
+    sim.settle().await;
+    assert_ne!(pod(&sim, "web-2")["metadata"]["uid"], first["metadata"]["uid"]);
+}
+
+#[tokio::test]
+async fn a_set_that_is_deleted_takes_its_pod_and_leaves_its_claim() {
+    let sim = cluster().await;
+    create(&sim, &resource::STATEFUL_SET, set("db", "postgres:18"));
+    sim.settle().await;
+    sim.cluster()
+        .delete(&resource::STATEFUL_SET, NS, "db", &DeleteOptions::default())
+        .expect("deleted");
+    sim.settle().await;
+    assert!(sim.cluster().list(&resource::POD, Some(NS)).is_empty());
+    assert!(sim.cluster().list(&resource::CONTROLLER_REVISION, Some(NS)).is_empty());
+    assert_eq!(
+        get(&sim, &resource::PERSISTENT_VOLUME_CLAIM, "data-db-0")["status"]["phase"],
+        "Bound"
+    );
+}

@@ -117,8 +117,8 @@ impl Member<'_> {
                 let message = explain::config_error(self.part, self.waiting_message());
                 Some(Status::new(broken(seen.previous), reason::CONFIG_ERROR, message))
             }
-            Some("CrashLoopBackOff") => self.crashed(seen, false),
-            _ if self.recently_ended(seen.now) => self.crashed(seen, self.is_running()),
+            Some("CrashLoopBackOff") => Some(self.crashed(seen, false)),
+            _ if self.recently_ended(seen.now) => Some(self.crashed(seen, self.is_running())),
             _ => None,
         }
     }
@@ -131,7 +131,7 @@ impl Member<'_> {
         })
     }
 
-    fn crashed(&self, seen: &Observed<'_>, starting: bool) -> Option<Status> {
+    fn crashed(&self, seen: &Observed<'_>, starting: bool) -> Status {
         let restarts = self.status.restart_count;
         let end = self.last_end();
         let exit_code = end.map_or(0, |end| end.exit_code);
@@ -143,7 +143,7 @@ impl Member<'_> {
             Status::new(broken(seen.previous), reason::CRASH_LOOP, message)
         };
         let next_retry = if starting { None } else { self.next_retry(seen.now) };
-        Some(Status { next_retry, ..status })
+        Status { next_retry, ..status }
     }
 
     fn memory_limit(&self) -> Option<String> {

@@ -59,6 +59,10 @@ pub struct Observed<'a> {
 
 /// What is said about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent answers to questions of different callers"
+)]
 pub struct Status {
     pub phase: Phase,
     /// One of [`reason::ALL`].

@@ -48,8 +48,8 @@ fn failure(pod: &Pod) -> Option<TaskFailure> {
     Some(match (status.reason.as_deref(), terminated) {
         (Some("DeadlineExceeded"), _) if never_ran => TaskFailure::Image,
         (Some("DeadlineExceeded"), _) => TaskFailure::TimedOut,
-        (Some(_), _) => TaskFailure::Gone,
         (None, Some(end)) => TaskFailure::Exit(end.exit_code),
-        (None, None) => TaskFailure::Gone,
+        // Evicted, shut down with its node, or gone without a word.
+        (Some(_), _) | (None, None) => TaskFailure::Gone,
     })
 }

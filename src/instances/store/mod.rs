@@ -275,3 +275,14 @@ pub async fn by_phase(conn: &mut PgConnection) -> sqlx::Result<Vec<(Phase, i64)>
         .filter_map(|row| Some((Phase::parse(&row.phase)?, row.count)))
         .collect())
 }
+
+/// Which of these instances have a row, and whether it is a tombstone.
+pub async fn buried(conn: &mut PgConnection, ids: &[Uuid]) -> sqlx::Result<Vec<(Uuid, bool)>> {
+    let rows = sqlx::query!(
+        r#"SELECT id, deleted_at IS NOT NULL AS "buried!" FROM service_instances WHERE id = ANY($1)"#,
+        ids
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.id, row.buried)).collect())
+}

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use crate::catalog;
 use crate::catalog::template::Template;
 
 #[derive(Clone, Debug, Default)]
@@ -16,13 +17,9 @@ impl Templates {
         if let Some(known) = self.map().get(&service_id) {
             return Ok(known.clone());
         }
-        let template = sqlx::query_scalar!(
-            r#"SELECT template AS "template: sqlx::types::Json<Template>" FROM services_catalog WHERE id = $1"#,
-            service_id
-        )
-        .fetch_one(conn)
-        .await?;
-        let template = Arc::new(template.0);
+        let template = catalog::store::template_by_service_id(conn, service_id)
+            .await?
+            .ok_or(sqlx::Error::RowNotFound)?;
         self.map().insert(service_id, template.clone());
         Ok(template)
     }

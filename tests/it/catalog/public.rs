@@ -1,6 +1,7 @@
 //! What anybody sees.
 
 use lumbung::catalog::template::load_embedded;
+use lumbung_tests::TestApp;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
@@ -80,4 +81,16 @@ async fn a_detail_is_revalidated_by_its_etag_and_the_operators_acceptance_change
     assert_eq!(fetch(&closed, &tag).await.0, StatusCode::NOT_MODIFIED);
     let (status, _, body) = fetch(&open, &tag).await;
     assert_eq!((status, &body["orderable"]), (StatusCode::OK, &json!(true)));
+}
+
+#[tokio::test]
+async fn the_whole_app_sells_the_shipped_services() {
+    let app = TestApp::start().await;
+    let body = app.client().get("/api/v1/services").await.expect(200);
+    let mut slugs: Vec<_> = body["items"].as_array().unwrap().iter().map(|s| s["slug"].as_str().unwrap()).collect();
+    slugs.sort_unstable();
+    assert_eq!(slugs, ["ghost", "linkding", "n8n", "vaultwarden", "wordpress"]);
+    let n8n = app.client().get("/api/v1/services/n8n").await.expect(200);
+    assert_eq!(n8n["plans"][0]["price_idr"], 0);
+    app.client().get("/api/v1/services/none").await.problem(404, "not-found");
 }

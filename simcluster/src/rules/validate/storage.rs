@@ -6,19 +6,28 @@ use super::list;
 use crate::{quantity::Quantity, status::Cause};
 
 fn storage(claim: &Value) -> Option<Quantity> {
-    claim["spec"]["resources"]["requests"]["storage"].as_str().and_then(|text| text.parse().ok())
+    claim["spec"]["resources"]["requests"]["storage"]
+        .as_str()
+        .and_then(|text| text.parse().ok())
 }
 
 pub(super) fn claim(old: Option<&Value>, new: &Value, causes: &mut Vec<Cause>) {
     let Some(old) = old else {
         if list(&new["spec"], "accessModes").is_empty() {
-            causes.push(Cause::required("spec.accessModes", "at least 1 access mode is required"));
+            causes.push(Cause::required(
+                "spec.accessModes",
+                "at least 1 access mode is required",
+            ));
         }
         match storage(new) {
             None => causes.push(Cause::required("spec.resources[storage]", "")),
             Some(size) if size.is_negative() || size.is_zero() => {
                 let size = &new["spec"]["resources"]["requests"]["storage"];
-                causes.push(Cause::invalid("spec.resources[storage]", size, "must be greater than zero"));
+                causes.push(Cause::invalid(
+                    "spec.resources[storage]",
+                    size,
+                    "must be greater than zero",
+                ));
             }
             Some(_) => {}
         }
@@ -36,11 +45,14 @@ pub(super) fn claim(old: Option<&Value>, new: &Value, causes: &mut Vec<Cause>) {
         fields.remove("volumeName");
     }
     if others != old["spec"] {
-        let why = "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims";
+        let why =
+            "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims";
         causes.push(Cause::forbidden("spec", why));
         return;
     }
-    let capacity = old["status"]["capacity"]["storage"].as_str().and_then(|text| text.parse().ok());
+    let capacity = old["status"]["capacity"]["storage"]
+        .as_str()
+        .and_then(|text| text.parse().ok());
     if storage(new) < storage(old) && storage(new) < capacity {
         let why = "field can not be less than status.capacity";
         causes.push(Cause::forbidden("spec.resources.requests.storage", why));
@@ -64,7 +76,8 @@ const COUNTED: [&str; 10] = [
 pub(super) fn quota(spec: &Value, causes: &mut Vec<Cause>) {
     for (name, value) in spec["hard"].as_object().into_iter().flatten() {
         let field = format!("spec.hard[{name}]");
-        let amount = name.starts_with("requests.") || name.starts_with("limits.") || ["cpu", "memory"].contains(&name.as_str());
+        let amount =
+            name.starts_with("requests.") || name.starts_with("limits.") || ["cpu", "memory"].contains(&name.as_str());
         let known = amount || COUNTED.contains(&name.as_str()) || name.starts_with("count/") || name.contains('/');
         match value.as_str().and_then(|text| text.parse::<Quantity>().ok()) {
             Some(quantity) if quantity.is_negative() => {
@@ -77,7 +90,11 @@ pub(super) fn quota(spec: &Value, causes: &mut Vec<Cause>) {
         }
         if !known {
             let name = json!(name);
-            causes.push(Cause::invalid(&field, &name, "must be a standard resource type or fully qualified"));
+            causes.push(Cause::invalid(
+                &field,
+                &name,
+                "must be a standard resource type or fully qualified",
+            ));
             causes.push(Cause::invalid(&field, &name, "must be a standard resource for quota"));
         }
     }

@@ -1,0 +1,112 @@
+//! The backstop of the watches: lists our objects and touches the instances whose objects changed since the last look,
+//! or that nobody has looked at for long. With it a lost watch event costs latency and nothing else.
+
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::time::Duration;
+
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use kube::api::{Api, PartialObjectMeta};
+use prometheus::IntGaugeVec;
+use uuid::Uuid;
+
+use super::phase::Phase;
+use super::reconcile::Reconciler;
+use super::store;
+use crate::db::signal::Channel;
+use crate::kube::{self as k8s, OURS};
+use crate::tasks::Report;
+use crate::telemetry;
+
+/// Nothing is believed for longer than this without having been looked at again.
+const STALE: Duration = Duration::from_mins(10);
+
+static PHASES: LazyLock<IntGaugeVec> = LazyLock::new(|| {
+    telemetry::gauge("lumbung_instances_phase_count", "Instances by observed phase.", &["phase"])
+});
+
+/// A mark that changes when any of an instance's objects changes.
+type Marks = HashMap<Uuid, u64>;
+
+/// What the last look of this process saw.
+#[derive(Clone, Debug, Default)]
+pub struct Memory(Arc<Mutex<Option<Marks>>>);
+
+pub async fn run(ctx: &Reconciler, memory: &Memory) -> anyhow::Result<Report> {
+    let mut conn = ctx.pool.acquire().await?;
+    for (phase, count) in counts(store::by_phase(&mut conn).await?) {
+        PHASES.with_label_values(&[phase.name()]).set(count);
+    }
+    drop(conn);
+    let marks = look(ctx).await?;
+    let moved = moved(&memory.0, marks);
+    let now = ctx.ambient.now();
+    let mut conn = ctx.pool.acquire().await?;
+    let mut touched = store::touch(&mut conn, now, &moved).await?;
+    touched += store::touch_stale(&mut conn, now, now.minus(STALE)).await?;
+    if touched > 0 {
+        ctx.signals.ring(Channel::Work);
+    }
+    Ok(Report::did(touched))
+}
+
+/// Every phase has a number, zero included: a gauge that stays where it was would lie.
+fn counts(found: Vec<(Phase, i64)>) -> HashMap<Phase, i64> {
+    let mut counts: HashMap<_, _> = Phase::ALL.iter().map(|phase| (*phase, 0)).collect();
+    counts.extend(found);
+    counts
+}
+
+async fn look(ctx: &Reconciler) -> kube::Result<Marks> {
+    let pods: Api<Pod> = Api::all(ctx.client.clone());
+    let sets: Api<StatefulSet> = Api::all(ctx.client.clone());
+    let claims: Api<PersistentVolumeClaim> = Api::all(ctx.client.clone());
+    let mut marks = Marks::new();
+    note(&mut marks, &k8s::list_metadata(&pods, OURS).await?);
+    note(&mut marks, &k8s::list_metadata(&sets, OURS).await?);
+    note(&mut marks, &k8s::list_metadata(&claims, OURS).await?);
+    Ok(marks)
+}
+
+fn note<K>(marks: &mut Marks, objects: &[PartialObjectMeta<K>]) {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    for object in objects {
+        let Some(id) = k8s::instance_of(&object.metadata) else { continue };
+        let mut hasher = DefaultHasher::new();
+        (&object.metadata.uid, &object.metadata.resource_version).hash(&mut hasher);
+        // A sum, so that the order of the list does not matter.
+        let mark = marks.entry(id).or_default();
+        *mark = mark.wrapping_add(hasher.finish());
+    }
+}
+
+/// Remembers the new marks and says which instances moved, appeared or lost everything. The first look of a process has
+/// nothing to compare with: it touches all, because it cannot know what happened while nobody looked.
+fn moved(memory: &Mutex<Option<Marks>>, marks: Marks) -> Vec<Uuid> {
+    let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
+    let before = memory.replace(marks).unwrap_or_default();
+    let Some(marks) = memory.as_ref() else { return Vec::new() };
+    let changed = marks.iter().filter(|(id, mark)| before.get(id) != Some(mark)).map(|(id, _)| *id);
+    let gone = before.keys().filter(|id| !marks.contains_key(id)).copied();
+    changed.chain(gone).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_moved_appeared_or_went_is_found_once() {
+        let [a, b, c] = [1, 2, 3].map(Uuid::from_u128);
+        let memory = Mutex::default();
+        let sorted = |mut ids: Vec<Uuid>| {
+            ids.sort();
+            ids
+        };
+        assert_eq!(sorted(moved(&memory, Marks::from([(a, 1), (b, 1)]))), [a, b]);
+        assert!(moved(&memory, Marks::from([(a, 1), (b, 1)])).is_empty());
+        assert_eq!(sorted(moved(&memory, Marks::from([(a, 2), (c, 1)]))), [a, b, c]);
+        assert_eq!(moved(&memory, Marks::from([(a, 2)])), [c]);
+    }
+}
