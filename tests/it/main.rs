@@ -2,4 +2,5 @@
 
 mod catalog;
 mod http;
+mod live;
 mod order;
