@@ -2,5 +2,6 @@
 
 mod catalog;
 mod http;
+mod identity;
 mod live;
 mod order;
