@@ -4,5 +4,6 @@ mod catalog;
 mod http;
 mod identity;
 mod instances;
+mod live;
 mod order;
 mod subscriptions;
