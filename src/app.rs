@@ -112,6 +112,7 @@ impl App {
                 scheduler: Arc::new(scheduler),
             }))
             .merge(identity::http::routes(identity::http::Deps { accounts, limits: limits.clone() }))
+            .merge(nodes::http::routes(nodes::http::Api { pool: pool.clone(), ambient: ambient.clone(), signals: signals.clone() }))
             .merge(operations::http::routes(pool.clone()));
         let (router, document) = api.split_for_parts();
         // From the inside: has this one asked too often, whose token is it, where does it come from.
@@ -121,11 +122,8 @@ impl App {
             .layer(from_fn_with_state(Arc::new(trusted), limit::peer::layer));
         let openapi = Arc::new(openapi::finish(document)?);
 
-        let nodes = nodes::sync::Deps { pool: pool.clone(), ambient: ambient.clone(), signals: signals.clone(), client: kube };
-        let mut tasks = vec![Task::new("nodes", Duration::from_secs(10), None, move || {
-            let nodes = nodes.clone();
-            async move { nodes::sync::run(&nodes).await }
-        })];
+        let nodes = nodes::Deps { pool: pool.clone(), ambient: ambient.clone(), signals: signals.clone(), client: kube };
+        let mut tasks = nodes::tasks(&nodes);
         tasks.push(identity::housekeeping::task(pool.clone(), ambient.clone()));
         tasks.push(limits.task());
         tasks.extend(subscriptions::tasks(&commerce));
@@ -140,9 +138,10 @@ impl App {
 
         let relay = { let (signals, pool) = (signals.clone(), pool.clone()); forever(move |cancel| signals.relay(pool, database_url, cancel)) };
         let watch = forever(move |cancel| instances::watch::run(reconciler, cancel));
+        let watch_nodes = forever(move |cancel| nodes::watch::run(nodes, cancel));
         let router = router.merge(health::routes(pool.clone())).merge(openapi::routes(openapi.clone()));
         let router = layers::wrap(router, ambient.clone(), &config.http.allowed_origins);
-        Ok(Self { router, openapi, tasks, forever: vec![relay, watch], signals, ambient, pool })
+        Ok(Self { router, openapi, tasks, forever: vec![relay, watch, watch_nodes], signals, ambient, pool })
     }
 
     /// Serves until cancelled: then no new requests, the running ones and the tasks finish, connections close.
