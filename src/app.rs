@@ -26,7 +26,7 @@ use crate::http::limit::peer::TrustedProxies;
 use crate::http::limit::{self, Limits};
 use crate::http::layers;
 use crate::keys::Keys;
-use crate::scheduling::Scheduler;
+use crate::scheduling::{self, Scheduler};
 use crate::tasks::{self, Task};
 use crate::{billing, catalog, identity, instances, nodes, operations, regions, subscriptions};
 
@@ -109,10 +109,11 @@ impl App {
                 signals: signals.clone(),
                 keyring,
                 templates,
-                scheduler: Arc::new(scheduler),
+                scheduler: Arc::new(scheduler.clone()),
             }))
             .merge(identity::http::routes(identity::http::Deps { accounts, limits: limits.clone() }))
             .merge(nodes::http::routes(nodes::http::Api { pool: pool.clone(), ambient: ambient.clone(), signals: signals.clone() }))
+            .merge(scheduling::http::routes(scheduling::http::Api { pool: pool.clone(), ambient: ambient.clone(), scheduler: scheduler.clone() }))
             .merge(operations::http::routes(pool.clone()));
         let (router, document) = api.split_for_parts();
         // From the inside: has this one asked too often, whose token is it, where does it come from.
@@ -124,6 +125,7 @@ impl App {
 
         let nodes = nodes::Deps { pool: pool.clone(), ambient: ambient.clone(), signals: signals.clone(), client: kube };
         let mut tasks = nodes::tasks(&nodes);
+        tasks.extend(scheduling::tasks(&pool, &scheduler));
         tasks.push(identity::housekeeping::task(pool.clone(), ambient.clone()));
         tasks.push(limits.task());
         tasks.extend(subscriptions::tasks(&commerce));

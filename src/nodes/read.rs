@@ -12,9 +12,8 @@ use super::{Admission, Availability};
 use crate::clock::Time;
 use crate::http::page::Window;
 
-/// Milli-CPU, MiB of memory, MiB of the node's own disk, pods. What is free is negative where a node is over.
+/// Milli-CPU, MiB of memory, MiB of a node's own disk, pods. What is free is negative where a node is over.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
-#[schema(as = NodeAmounts)]
 pub struct Amounts {
     pub cpu_milli: i64,
     pub mem_mib: i64,
