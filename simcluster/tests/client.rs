@@ -238,9 +238,16 @@ async fn a_watch_tells_every_change_after_its_revision() {
 
 #[tokio::test]
 async fn a_watcher_survives_dropped_watches_and_forgotten_history() {
+    for streaming in [true, false] {
+        survives(streaming).await;
+    }
+}
+
+async fn survives(streaming: bool) {
     let (cluster, client) = start().await;
     let maps = Api::<ConfigMap>::namespaced(client, "t");
-    let config = watcher::Config::default().labels("w=1").streaming_lists();
+    let config = watcher::Config::default().labels("w=1");
+    let config = if streaming { config.streaming_lists() } else { config };
     let mut seen = watcher(maps.clone(), config)
         .default_backoff()
         .touched_objects()
@@ -472,4 +479,26 @@ async fn a_privileged_pod_is_refused_where_baseline_is_enforced() {
     );
     pods.create(&PostParams::default(), &pod(json!({}))).await.unwrap();
     cluster.shutdown().await;
+}
+
+#[tokio::test]
+async fn after_shutdown_the_address_is_free() {
+    let (cluster, client) = start().await;
+    let watch = Api::<Pod>::all(client.clone());
+    let mut open = watch.watch(&WatchParams::default(), "0").await.unwrap().boxed();
+    cluster.shutdown().await;
+    assert!(
+        tokio::time::timeout(Duration::from_secs(10), async { while open.next().await.is_some() {} })
+            .await
+            .is_ok(),
+        "open watches end"
+    );
+    let address = cluster.url().trim_start_matches("http://").parse().unwrap();
+    let again = SimCluster::start(Options {
+        listen: address,
+        ..Options::default()
+    })
+    .await
+    .unwrap();
+    again.shutdown().await;
 }

@@ -2,4 +2,5 @@
 
 mod catalog;
 mod http;
+mod identity;
 mod order;

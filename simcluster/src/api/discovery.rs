@@ -21,7 +21,7 @@ pub(super) fn answer(target: &Target, method: &Method) -> Response {
         Target::Version => version(),
         Target::CoreVersions => json!({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []}),
         Target::Groups => {
-            let groups: Vec<Value> = groups().into_iter().map(|name| group(name)).collect();
+            let groups: Vec<Value> = groups().into_iter().map(group).collect();
             json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
         }
         Target::Group(name) => {

@@ -201,22 +201,21 @@ async fn with_faults(ask: &Ask<'_>) -> Result<Response, Status> {
         at.namespace.as_deref(),
         at.name.as_deref(),
     ) {
-        None => dispatch(ask).await,
         Some(ApiFault::Latency(span)) => {
             ask.api.cluster.clock().sleep(span).await;
-            dispatch(ask).await
+            dispatch(ask)
         }
         Some(ApiFault::Status(code)) => Err(reply::injected(code)),
         Some(ApiFault::StatusAfterEffect(code)) => {
-            let _hidden = dispatch(ask).await;
+            let _hidden = dispatch(ask);
             Err(reply::injected(code))
         }
         Some(ApiFault::DropWatch) if ask.verb == "watch" => Ok(reply::empty_stream()),
-        Some(ApiFault::DropWatch) => dispatch(ask).await,
+        None | Some(ApiFault::DropWatch) => dispatch(ask),
     }
 }
 
-async fn dispatch(ask: &Ask<'_>) -> Result<Response, Status> {
+fn dispatch(ask: &Ask<'_>) -> Result<Response, Status> {
     let at = &ask.at;
     if at.kind.is(&crate::resource::SELF_SUBJECT_ACCESS_REVIEW) {
         return write::access_review(ask);

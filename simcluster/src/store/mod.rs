@@ -206,7 +206,9 @@ impl Cluster {
         let after = state.revision;
         let forgotten = std::mem::take(&mut state.forgotten);
         drop(state);
-        forgotten.iter().for_each(|uid| self.0.logs.forget(uid));
+        for uid in &forgotten {
+            self.0.logs.forget(uid);
+        }
         if after != before {
             self.0.changed.send_if_modified(|seen| {
                 let newer = after > *seen;
