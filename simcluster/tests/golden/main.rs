@@ -3,16 +3,15 @@
 //! The transcripts are in `tests/golden`; `golden.toml` lists what is not compared, each with its reason. Another folder
 //! in the same format is replayed instead when LUMBUNG_GOLDEN names it.
 
-mod replay {
-    pub mod matching;
-    pub mod player;
-    pub mod skips;
-}
+mod matching;
+mod player;
+mod skips;
 
 use std::path::{Path, PathBuf};
 
-use replay::{player, skips::Skips};
 use serde_json::Value;
+
+use crate::skips::Skips;
 
 fn folder() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
