@@ -3,4 +3,6 @@
 mod catalog;
 mod http;
 mod identity;
+mod nodes;
 mod order;
+mod scheduling;
