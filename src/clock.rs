@@ -206,10 +206,7 @@ impl Entropy {
     /// A number in `0..bound` without bias; `bound` must not be zero.
     pub fn below(&self, bound: u32) -> u32 {
         use rand::RngExt;
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .random_range(0..bound.max(1))
+        self.source().rng.random_range(0..bound.max(1))
     }
 
     /// `length` characters drawn from `alphabet` (ASCII).

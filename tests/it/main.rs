@@ -5,5 +5,7 @@ mod http;
 mod identity;
 mod instances;
 mod live;
+mod nodes;
 mod order;
+mod scheduling;
 mod subscriptions;
