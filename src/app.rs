@@ -28,7 +28,7 @@ use crate::http::layers;
 use crate::keys::Keys;
 use crate::scheduling::{self, Scheduler};
 use crate::tasks::{self, Task};
-use crate::{billing, catalog, identity, instances, nodes, operations, regions, subscriptions};
+use crate::{billing, catalog, events, identity, instances, live, nodes, operations, regions, subscriptions};
 
 /// What the app finds outside of itself.
 pub struct Outside {
@@ -94,6 +94,7 @@ impl App {
             gateways: Arc::new(Gateways::new(Manual { account: config.terms.bank_account.clone() })),
             settings: Arc::new(subscriptions::Settings::from_config(&config.terms, &config.cluster)),
         };
+        let hub = live::Hub::new(pool.clone(), ambient.clone(), signals.clone());
         let api = OpenApiRouter::with_openapi(openapi::base(&config.http.public_url))
             .merge(catalog::http::routes(catalog::http::Catalog {
                 pool: pool.clone(),
@@ -112,6 +113,12 @@ impl App {
                 scheduler: Arc::new(scheduler.clone()),
             }))
             .merge(identity::http::routes(identity::http::Deps { accounts, limits: limits.clone() }))
+            .merge(live::routes(live::Deps {
+                hub: hub.clone(),
+                ambient: ambient.clone(),
+                origins: live::Origins::new(&config.http.allowed_origins, &config.http.public_url),
+                pace: live::Pace::STANDARD,
+            }))
             .merge(nodes::http::routes(nodes::http::Api { pool: pool.clone(), ambient: ambient.clone(), signals: signals.clone() }))
             .merge(scheduling::http::routes(scheduling::http::Api { pool: pool.clone(), ambient: ambient.clone(), scheduler: scheduler.clone() }))
             .merge(operations::http::routes(pool.clone()));
@@ -128,6 +135,7 @@ impl App {
         tasks.extend(scheduling::tasks(&pool, &scheduler));
         tasks.push(identity::housekeeping::task(pool.clone(), ambient.clone()));
         tasks.push(limits.task());
+        tasks.push(events::trim::task(pool.clone(), ambient.clone()));
         tasks.extend(subscriptions::tasks(&commerce));
         tasks.extend(instances::tasks(&reconciler));
         tasks.push({
@@ -143,7 +151,8 @@ impl App {
         let watch_nodes = forever(move |cancel| nodes::watch::run(nodes, cancel));
         let router = router.merge(health::routes(pool.clone())).merge(openapi::routes(openapi.clone()));
         let router = layers::wrap(router, ambient.clone(), &config.http.allowed_origins);
-        Ok(Self { router, openapi, tasks, forever: vec![relay, watch, watch_nodes], signals, ambient, pool })
+        let feed = forever(move |cancel| hub.run(cancel));
+        Ok(Self { router, openapi, tasks, forever: vec![relay, watch, watch_nodes, feed], signals, ambient, pool })
     }
 
     /// Serves until cancelled: then no new requests, the running ones and the tasks finish, connections close.

@@ -138,12 +138,13 @@ impl SimCluster {
         &self.0.api.token
     }
 
-    /// A kubeconfig (YAML) with the one cluster, its address and its token.
+    /// A kubeconfig (YAML) with the one cluster, its address and its token. The token is in the address, too: kubectl
+    /// sends none over plain HTTP.
     pub fn kubeconfig(&self) -> String {
         let (url, token) = (self.url(), self.token());
         format!(
             "apiVersion: v1\nkind: Config\ncurrent-context: simcluster\nclusters:\n- name: simcluster\n  cluster:\n    \
-             server: {url}\nusers:\n- name: admin\n  user:\n    token: {token}\ncontexts:\n- name: simcluster\n  \
+             server: {url}/token/{token}\nusers:\n- name: admin\n  user:\n    token: {token}\ncontexts:\n- name: simcluster\n  \
              context:\n    cluster: simcluster\n    user: admin\n    namespace: default\n"
         )
     }

@@ -6,3 +6,7 @@ mod identity;
 mod nodes;
 mod order;
 mod scheduling;
+mod instances;
+mod live;
+mod order;
+mod subscriptions;
