@@ -3,10 +3,9 @@
 mod catalog;
 mod http;
 mod identity;
+mod instances;
+mod live;
 mod nodes;
 mod order;
 mod scheduling;
-mod instances;
-mod live;
-mod order;
 mod subscriptions;
