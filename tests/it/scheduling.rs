@@ -240,11 +240,13 @@ async fn staff_asks_what_would_happen_without_reserving_anything() {
         .problem(422, "validation");
     assert_eq!(bad["errors"][0]["pointer"], "?plan_id");
 
-    let plan: uuid::Uuid = sqlx::query_scalar("SELECT p.id FROM service_plans p JOIN services_catalog s ON s.id = p.service_id
-          WHERE s.slug = 'linkding' AND p.code = 'mini'")
-        .fetch_one(&app.db.pool)
-        .await
-        .unwrap();
+    let plan: uuid::Uuid = sqlx::query_scalar(
+        "SELECT p.id FROM service_plans p JOIN services_catalog s ON s.id = p.service_id
+          WHERE s.slug = 'linkding' AND p.code = 'mini'",
+    )
+    .fetch_one(&app.db.pool)
+    .await
+    .unwrap();
     let of_plan = staff
         .get(&format!("/api/v1/admin/placements/headroom?plan_id={plan}"))
         .await
