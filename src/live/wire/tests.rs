@@ -14,7 +14,14 @@ struct Socket {
 
 fn socket(room: usize) -> (Socket, mpsc::UnboundedSender<Result<Message, axum::Error>>) {
     let (peer, from_peer) = mpsc::unbounded();
-    (Socket { from_peer, to_peer: VecDeque::new(), room }, peer)
+    (
+        Socket {
+            from_peer,
+            to_peer: VecDeque::new(),
+            room,
+        },
+        peer,
+    )
 }
 
 impl Stream for Socket {
@@ -27,7 +34,11 @@ impl Stream for Socket {
 impl Sink<Message> for Socket {
     type Error = axum::Error;
     fn poll_ready(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), axum::Error>> {
-        if self.to_peer.len() < self.room { Poll::Ready(Ok(())) } else { Poll::Pending }
+        if self.to_peer.len() < self.room {
+            Poll::Ready(Ok(()))
+        } else {
+            Poll::Pending
+        }
     }
     fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<(), axum::Error> {
         self.to_peer.push_back(message);
@@ -99,7 +110,10 @@ async fn an_overflow_interrupts_a_send_that_hangs() {
     let (socket, _peer) = socket(0);
     let mut wire = Wire::new(socket, &mailbox, CALM);
     let (sent, fits) = tokio::join!(wire.send(&Outgoing::Pong), async {
-        mailbox.push(Item { place: 1, text: "x".repeat(2000).into() })
+        mailbox.push(Item {
+            place: 1,
+            text: "x".repeat(2000).into(),
+        })
     });
     assert!(!fits);
     assert_eq!(sent.unwrap_err(), End::Close(Close::SlowConsumer));
@@ -129,7 +143,11 @@ async fn a_flood_ends_it() {
 
 #[tokio::test]
 async fn the_end_of_the_peer_is_an_end() {
-    for last in [Some(Ok(Message::Close(None))), Some(Err(axum::Error::new(std::io::Error::other("reset")))), None] {
+    for last in [
+        Some(Ok(Message::Close(None))),
+        Some(Err(axum::Error::new(std::io::Error::other("reset")))),
+        None,
+    ] {
         let mailbox = Mailbox::new(1000);
         let (socket, peer) = socket(10);
         let mut wire = Wire::new(socket, &mailbox, CALM);
@@ -143,5 +161,7 @@ async fn the_end_of_the_peer_is_an_end() {
 async fn a_goodbye_to_a_peer_that_never_answers_ends() {
     let mailbox = Mailbox::new(1000);
     let (socket, _peer) = socket(0);
-    Wire::new(socket, &mailbox, QUICK).finish(End::Close(Close::Shutdown)).await;
+    Wire::new(socket, &mailbox, QUICK)
+        .finish(End::Close(Close::Shutdown))
+        .await;
 }
