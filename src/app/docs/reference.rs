@@ -9,8 +9,17 @@ use super::problems::code_of;
 use super::schema::{Field, Reader};
 
 const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
-/// What a newcomer reads first. Tags that are not here follow by name.
-const FIRST: [&str; 6] = ["auth", "account", "catalogue", "subscriptions", "billing", "instances"];
+/// In the order in which a newcomer needs them. Tags that are not here follow by name, and staff's come last.
+const FIRST: [&str; 7] = [
+    "auth",
+    "catalogue",
+    "subscriptions",
+    "billing",
+    "instances",
+    "operations",
+    "live",
+];
+const LAST: &str = "admin";
 
 #[derive(Debug, Serialize)]
 pub struct Page {
@@ -83,7 +92,8 @@ pub fn read(openapi: &Value) -> Page {
             let operation = &item[method];
             if operation.is_object() {
                 let tag = operation["tags"][0].as_str().unwrap_or("other").to_owned();
-                let rank = FIRST.iter().position(|first| *first == tag).unwrap_or(FIRST.len());
+                let first = FIRST.iter().position(|first| *first == tag);
+                let rank = first.unwrap_or(FIRST.len() + usize::from(tag == LAST));
                 tags.entry((rank, tag))
                     .or_default()
                     .push(read_operation(openapi, path, method, operation));
@@ -153,10 +163,10 @@ fn is_problem(status: &str) -> bool {
 }
 
 fn role(security: &Value) -> String {
-    let scopes = list(security)
+    let mut scopes = list(security)
         .flat_map(|one| one.as_object().into_iter().flatten())
         .flat_map(|(_, scopes)| list(scopes));
-    scopes.filter_map(Value::as_str).next().unwrap_or("public").to_owned()
+    scopes.find_map(Value::as_str).unwrap_or("public").to_owned()
 }
 
 fn read_parameter<'a>(reader: Reader<'a>, parameter: &'a Value) -> Parameter {

@@ -38,7 +38,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Follows references, and unwraps "this or null".
-    fn flat(&self, schema: &'a Value) -> Flat<'a> {
+    fn flat(self, schema: &'a Value) -> Flat<'a> {
         let mut flat = Flat {
             schema,
             name: None,
@@ -79,7 +79,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The type in words: `string (uuid)`, `array of Plan`, `one of A, B`.
-    pub fn type_of(&self, schema: &'a Value) -> String {
+    pub fn type_of(self, schema: &'a Value) -> String {
         let flat = self.flat(schema);
         let plain = |one: &'a Value| match one {
             Value::Array(types) => types.iter().find(|one| *one != "null").and_then(Value::as_str),
@@ -113,13 +113,13 @@ impl<'a> Reader<'a> {
     }
 
     /// All fields, depth first.
-    pub fn fields(&self, schema: &'a Value) -> Vec<Field> {
+    pub fn fields(self, schema: &'a Value) -> Vec<Field> {
         let mut fields = Vec::new();
         self.collect(schema, 0, &mut fields);
         fields
     }
 
-    fn collect(&self, schema: &'a Value, depth: usize, fields: &mut Vec<Field>) {
+    fn collect(self, schema: &'a Value, depth: usize, fields: &mut Vec<Field>) {
         if depth >= DEPTH {
             return;
         }
@@ -151,7 +151,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn description(&self, schema: &'a Value) -> String {
+    fn description(self, schema: &'a Value) -> String {
         let own = schema["description"].as_str();
         own.or_else(|| self.flat(schema).schema["description"].as_str())
             .unwrap_or_default()
@@ -159,7 +159,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Limits in words.
-    pub fn rules(&self, schema: &'a Value) -> Vec<String> {
+    pub fn rules(self, schema: &'a Value) -> Vec<String> {
         let flat = self.flat(schema).schema;
         let mut rules = Vec::new();
         let values: Vec<_> = Self::parts(flat, "enum")
@@ -194,11 +194,11 @@ impl<'a> Reader<'a> {
     }
 
     /// A value of this shape.
-    pub fn example(&self, schema: &'a Value) -> Value {
+    pub fn example(self, schema: &'a Value) -> Value {
         self.sample(schema, 0)
     }
 
-    fn sample(&self, schema: &'a Value, depth: usize) -> Value {
+    fn sample(self, schema: &'a Value, depth: usize) -> Value {
         for given in ["example", "const", "default"] {
             if !schema[given].is_null() {
                 return schema[given].clone();
