@@ -101,7 +101,10 @@ pub fn advance(
         return step(before);
     };
     let wanted = pod_name(instance, kind, before.attempt);
-    let present = sight.tasks.iter().find(|pod| pod.metadata.name.as_deref() == Some(&wanted));
+    let present = sight
+        .tasks
+        .iter()
+        .find(|pod| pod.metadata.name.as_deref() == Some(&wanted));
     match present.map(outcome) {
         Some(Outcome::Running) => step(before),
         Some(Outcome::Succeeded) => step(Progress::reached(match kind {
@@ -126,12 +129,7 @@ pub fn advance(
 }
 
 /// Task pods whose outcome is in the row already, or that nobody waits for.
-pub fn leftovers<'a>(
-    strategy: &FirstAdmin,
-    progress: Progress,
-    tasks: &'a [Pod],
-    instance: &str,
-) -> Vec<&'a Pod> {
+pub fn leftovers<'a>(strategy: &FirstAdmin, progress: Progress, tasks: &'a [Pod], instance: &str) -> Vec<&'a Pod> {
     let keep = awaited(strategy, progress.state).map(|kind| pod_name(instance, kind, progress.attempt));
     tasks
         .iter()
@@ -142,4 +140,138 @@ pub fn leftovers<'a>(
 /// A setup or verify pod, not the service's own.
 pub fn is_task(pod: &Pod) -> bool {
     label(&pod.metadata, LABEL_TASK).is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::template::load_embedded;
+    use AdminState::{Created, Pending, Settled, Verified};
+
+    const NAME: &str = "app";
+
+    fn strategy(slug: &str) -> FirstAdmin {
+        let all = load_embedded().unwrap();
+        all.into_iter()
+            .find(|template| template.slug == slug)
+            .unwrap()
+            .first_admin
+    }
+
+    fn at(second: i64) -> Time {
+        Time::new(jiff::Timestamp::from_second(second).unwrap())
+    }
+
+    fn task(kind: Kind, attempt: i32, phase: &str) -> Pod {
+        let pod = serde_json::json!({
+            "metadata": {"name": pod_name(NAME, kind, attempt), "labels": {LABEL_TASK: kind.name()}},
+            "status": {"phase": phase, "containerStatuses": [{
+                "name": kind.name(), "image": "i", "imageID": "i", "ready": false, "restartCount": 0,
+                "state": {"terminated": {"exitCode": i32::from(phase == "Failed")}},
+            }]},
+        });
+        serde_json::from_value(pod).unwrap()
+    }
+
+    fn progress(state: AdminState) -> Progress {
+        Progress::reached(state)
+    }
+
+    fn step(slug: &str, before: Progress, pod_ready: bool, tasks: &[Pod]) -> Step {
+        let sight = Sight {
+            now: at(100),
+            pod_ready,
+            tasks,
+        };
+        advance(&strategy(slug), before, sight, NAME, |failures| {
+            Duration::from_secs(10 * failures.unsigned_abs() as u64)
+        })
+    }
+
+    #[test]
+    fn nothing_is_asked_of_a_pod_that_is_not_ready() {
+        for slug in ["linkding", "n8n", "wordpress", "ghost"] {
+            for state in [Pending, Created] {
+                let step = step(slug, progress(state), false, &[]);
+                assert_eq!((step.launch, step.progress.state), (None, state), "{slug}");
+            }
+        }
+    }
+
+    #[test]
+    fn who_makes_the_account_decides_which_task_comes_first() {
+        for (slug, kind, state) in [
+            ("linkding", Kind::Verify, Created),
+            ("n8n", Kind::Verify, Created),
+            ("wordpress", Kind::Verify, Created),
+            ("ghost", Kind::Setup, Pending),
+        ] {
+            let step = step(slug, progress(Pending), true, &[]);
+            assert_eq!((step.launch, step.progress.state), (Some((kind, 1)), state), "{slug}");
+        }
+    }
+
+    #[test]
+    fn an_outcome_moves_on_even_when_the_pod_is_not_ready_any_more() {
+        for ready in [false, true] {
+            let setup = step("ghost", progress(Pending), ready, &[task(Kind::Setup, 1, "Succeeded")]);
+            assert_eq!((setup.progress, setup.launch), (progress(Created), None));
+            let verify = step("ghost", progress(Created), ready, &[task(Kind::Verify, 1, "Succeeded")]);
+            assert_eq!((verify.progress, verify.launch), (progress(Verified), None));
+        }
+    }
+
+    #[test]
+    fn a_failed_attempt_is_followed_by_another_number_after_a_wait() {
+        let failed = [task(Kind::Verify, 1, "Failed")];
+        let first = step("linkding", progress(Created), true, &failed);
+        assert!(first.failure.is_some());
+        assert_eq!((first.progress.attempt, first.progress.retry_at), (2, Some(at(110))));
+        // The old pod may still be there; it does not count again.
+        let waiting = step("linkding", first.progress, true, &failed);
+        assert_eq!(
+            (waiting.progress, waiting.launch, waiting.failure),
+            (first.progress, None, None)
+        );
+        let due = Progress {
+            retry_at: Some(at(100)),
+            ..first.progress
+        };
+        assert_eq!(step("linkding", due, true, &failed).launch, Some((Kind::Verify, 2)));
+        let running = [task(Kind::Verify, 2, "Running")];
+        assert_eq!(step("linkding", due, true, &running).launch, None);
+    }
+
+    #[test]
+    fn only_a_withdrawn_environment_needs_a_second_ready_pod() {
+        assert_eq!(step("n8n", progress(Verified), false, &[]).progress.state, Verified);
+        assert_eq!(step("n8n", progress(Verified), true, &[]).progress.state, Settled);
+        for slug in ["linkding", "wordpress", "ghost"] {
+            assert_eq!(
+                step(slug, progress(Verified), false, &[]).progress.state,
+                Settled,
+                "{slug}"
+            );
+        }
+        assert_eq!(step("n8n", progress(Settled), false, &[]).progress.state, Settled);
+    }
+
+    #[test]
+    fn only_the_awaited_task_is_kept() {
+        let tasks = [
+            task(Kind::Setup, 1, "Succeeded"),
+            task(Kind::Verify, 1, "Failed"),
+            task(Kind::Verify, 2, "Running"),
+        ];
+        let names = |state, attempt| -> Vec<String> {
+            let progress = Progress {
+                attempt,
+                ..progress(state)
+            };
+            let left = leftovers(&strategy("ghost"), progress, &tasks, NAME);
+            left.into_iter().filter_map(|pod| pod.metadata.name.clone()).collect()
+        };
+        assert_eq!(names(Created, 2), ["app-setup-1", "app-verify-1"]);
+        assert_eq!(names(Settled, 1).len(), 3);
+    }
 }

@@ -23,7 +23,16 @@ mod tests {
     #[test]
     fn it_doubles_up_to_the_cap_and_keeps_to_its_half() {
         let entropy = Entropy::seeded(1);
-        for (failures, seconds) in [(-1, 1), (0, 1), (1, 1), (2, 2), (3, 4), (9, 256), (10, 300), (i32::MAX, 300)] {
+        for (failures, seconds) in [
+            (-1, 1),
+            (0, 1),
+            (1, 1),
+            (2, 2),
+            (3, 4),
+            (9, 256),
+            (10, 300),
+            (i32::MAX, 300),
+        ] {
             let whole = Duration::from_secs(seconds);
             for _ in 0..50 {
                 let delay = delay(&entropy, failures);

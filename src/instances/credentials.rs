@@ -66,7 +66,10 @@ pub async fn show(State(api): State<Api>, Customer(caller): Customer, Path(id): 
         if caller.role >= Role::Support {
             record(&mut tx, &api, &caller, id, false).await?;
             tx.commit().await?;
-            return Err(Problem::with(Kind::Forbidden, "Credentials are shown to the owner only"));
+            return Err(Problem::with(
+                Kind::Forbidden,
+                "Credentials are shown to the owner only",
+            ));
         }
         return Err(Problem::not_found());
     }
@@ -81,7 +84,9 @@ pub async fn show(State(api): State<Api>, Customer(caller): Customer, Path(id): 
 }
 
 async fn gather(conn: &mut PgConnection, api: &Api, instance: &Instance, template: &Template) -> Result<Credentials> {
-    let values = store::secrets::open(conn, &api.keyring, instance.id).await.map_err(Problem::internal)?;
+    let values = store::secrets::open(conn, &api.keyring, instance.id)
+        .await
+        .map_err(Problem::internal)?;
     let inputs: Inputs = serde_json::from_value(instance.inputs.clone()).map_err(Problem::internal)?;
     let shown = template.secrets.iter().filter(|spec| spec.shown_to_customer);
     let secrets: Vec<Secret> = shown
@@ -93,12 +98,19 @@ async fn gather(conn: &mut PgConnection, api: &Api, instance: &Instance, templat
             })
         })
         .collect();
-    let visible = |key: &str| secrets.iter().find(|secret| secret.key == key).map(|secret| secret.value.clone());
+    let visible = |key: &str| {
+        secrets
+            .iter()
+            .find(|secret| secret.key == key)
+            .map(|secret| secret.value.clone())
+    };
     let account = template.first_admin.account();
-    let username = account.and_then(|account| account.username.as_ref()).and_then(|source| match source {
-        Source::Secret(key) => visible(key),
-        Source::Input(key) => inputs.get(key).map(InputValue::as_env),
-    });
+    let username = account
+        .and_then(|account| account.username.as_ref())
+        .and_then(|source| match source {
+            Source::Secret(key) => visible(key),
+            Source::Input(key) => inputs.get(key).map(InputValue::as_env),
+        });
     let login_path = account.map_or("/", |account| account.login_path.as_str());
     Ok(Credentials {
         login_url: view::url(instance).map(|url| format!("{url}{login_path}")),

@@ -1,33 +1,32 @@
 //! /api/v1/instances and /api/v1/admin/instances. Owners act on their own, staff sees everything, admins may act on
 //! everything. Deleting goes through the subscription: an instance that is paid for is not lost by one request.
 
+mod admin;
+
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde::Serialize;
 use sqlx::{PgConnection, PgPool};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
-use super::phase::Phase;
 use super::store::templates::Templates;
 use super::store::{self, Filter, Instance};
 use super::view::View;
 use super::{Error, credentials, desire};
-use crate::audit;
 use crate::clock::Ambient;
 use crate::crypto::Keyring;
 use crate::db::signal::{Channel, Signals};
-use crate::events::{self, Event, Outbox};
+use crate::events::{self, Event};
 use crate::http::extract::{Path, Query};
 use crate::http::page::{Page, PageQuery};
-use crate::http::problem::{FieldError, Kind, Problem, Result, request_id};
-use crate::identity::{Admin, Customer, Principal, Role, Staff};
+use crate::http::problem::{Kind, Problem, Result};
+use crate::identity::{Customer, Principal, Role};
 use crate::operations::{self, Operation, Subject};
 use crate::scheduling::Scheduler;
 
@@ -52,9 +51,9 @@ pub fn routes(api: Api) -> OpenApiRouter {
         .routes(routes!(list_operations))
         .routes(routes!(list_events))
         .routes(routes!(credentials::show))
-        .routes(routes!(admin_list))
-        .routes(routes!(admin_hold))
-        .routes(routes!(admin_release))
+        .routes(routes!(admin::list))
+        .routes(routes!(admin::hold))
+        .routes(routes!(admin::release))
         .with_state(api)
 }
 
@@ -82,7 +81,9 @@ impl From<Error> for Problem {
 fn sentence(error: &Error) -> String {
     let text = error.to_string();
     let mut letters = text.chars();
-    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+    letters
+        .next()
+        .map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
 /// The instance, if the caller may see it; strangers learn nothing.
@@ -255,107 +256,4 @@ async fn list_events(
     let instance = visible(&mut conn, &caller, id).await?;
     let items = events::store::about(&mut conn, instance.user_id, ("instance_id", "subject_id"), id, RECENT).await?;
     Ok(Json(InstanceEvents { items }))
-}
-
-/// What an admin's list shows.
-#[derive(Clone, Debug, Default, Deserialize, utoipa::IntoParams)]
-#[into_params(parameter_in = Query)]
-struct AdminQuery {
-    /// How many at most (1 to 200; 50 unless told).
-    #[param(minimum = 1, maximum = 200)]
-    limit: Option<i64>,
-    /// Where the previous page ended: its `next_cursor`.
-    #[param(max_length = 500)]
-    cursor: Option<String>,
-    /// Only this account's.
-    user_id: Option<Uuid>,
-    /// Only in this phase.
-    #[param(max_length = 20)]
-    phase: Option<String>,
-    /// Deleted ones too.
-    deleted: Option<bool>,
-}
-
-/// List all instances
-///
-/// Of every account, newest first.
-#[utoipa::path(
-    get, path = "/api/v1/admin/instances", tag = "admin", operation_id = "admin_list_instances",
-    params(AdminQuery), security(("bearer" = ["support"])),
-    responses((status = 200, body = Page<View>))
-)]
-async fn admin_list(
-    State(api): State<Api>,
-    Staff(_caller): Staff,
-    Query(query): Query<AdminQuery>,
-) -> Result<Json<Page<View>>> {
-    let phase = query.phase.as_deref().map(|name| {
-        let unknown = || Problem::validation(vec![FieldError::new("?phase", "is not the name of a phase")]);
-        Phase::parse(name).ok_or_else(unknown)
-    });
-    let filter = Filter {
-        user_id: query.user_id,
-        phase: phase.transpose()?,
-        deleted: query.deleted.unwrap_or(false),
-    };
-    let list = format!("admin-instances:{filter:?}");
-    let query = PageQuery {
-        limit: query.limit,
-        cursor: query.cursor,
-    };
-    page(&api, &query, &list, &filter).await
-}
-
-/// Hold an instance
-///
-/// Pauses it whatever its customer wants: the pod is stopped, the data and the place stay. Repeating it changes nothing.
-#[utoipa::path(
-    post, path = "/api/v1/admin/instances/{id}/hold", tag = "admin", operation_id = "admin_hold_instance",
-    params(("id" = Uuid, Path)), security(("bearer" = ["admin"])),
-    responses((status = 200, body = View))
-)]
-async fn admin_hold(State(api): State<Api>, Admin(caller): Admin, Path(id): Path<Uuid>) -> Result<Json<View>> {
-    let mut outbox = Outbox::default();
-    let mut tx = api.pool.begin().await?;
-    desire::hold(&mut tx, &api.ambient, &mut outbox, id).await?;
-    record(&mut tx, &api, &caller, "instance.hold", id).await?;
-    let view = store::get(&mut tx, id).await?.ok_or_else(Problem::not_found)?.into();
-    outbox.flush(&mut tx, &api.ambient).await?;
-    tx.commit().await?;
-    api.signals.ring(Channel::Work);
-    api.signals.ring(Channel::Events);
-    Ok(Json(view))
-}
-
-/// Release an instance
-///
-/// Ends the pause. Refused with `insufficient-capacity` when it is to run again and there is no room.
-#[utoipa::path(
-    post, path = "/api/v1/admin/instances/{id}/release", tag = "admin", operation_id = "admin_release_instance",
-    params(("id" = Uuid, Path)), security(("bearer" = ["admin"])),
-    responses((status = 200, body = View))
-)]
-async fn admin_release(State(api): State<Api>, Admin(caller): Admin, Path(id): Path<Uuid>) -> Result<Json<View>> {
-    let mut tx = api.pool.begin().await?;
-    desire::release(&mut tx, &api.ambient, &api.scheduler, id).await?;
-    record(&mut tx, &api, &caller, "instance.release", id).await?;
-    let view = store::get(&mut tx, id).await?.ok_or_else(Problem::not_found)?.into();
-    tx.commit().await?;
-    api.signals.ring(Channel::Work);
-    Ok(Json(view))
-}
-
-async fn record(conn: &mut PgConnection, api: &Api, caller: &Principal, action: &str, id: Uuid) -> sqlx::Result<()> {
-    let request_id = request_id();
-    let entry = audit::Entry {
-        actor: Some(caller.user_id),
-        role: caller.role.name(),
-        action,
-        subject: "instance",
-        subject_id: Some(id),
-        allowed: true,
-        request_id: request_id.as_deref(),
-        detail: json!({}),
-    };
-    audit::record(conn, &api.ambient, entry).await
 }

@@ -4,48 +4,34 @@
 //! administrator is settled), an outdated pod is deleted, the first administrator is advanced. Stopped: the StatefulSet
 //! is applied without replicas. Then what is there is looked at; only that goes into the row.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use uuid::Uuid;
 
 use super::admin::{self, Progress, Sight};
+use super::apply::{Known, act, learn, stop, with_input};
+use super::backoff;
 use super::cluster::{Place, Pods};
-use super::create::generate;
 use super::finish::Verdict;
-use super::manifests::{self, InstanceFacts, WrittenRequest, task};
+use super::manifests::task;
 use super::phase::{AdminState, Desire, Phase};
 use super::reconcile::{Ended, ON_ITS_WAY, PassError, Reconciler};
 use super::status::{self, Observed, Status, reason};
+use super::store::Instance;
 use super::store::claim::Claimed;
-use super::store::namespaces::{self, Footprint};
-use super::store::{self, Instance};
-use super::backoff;
-use crate::catalog::template::{Inputs, Template};
+use super::store::namespaces::Footprint;
 use crate::clock::Time;
 use crate::crash;
-use crate::scheduling::{self, Placed, State};
-
-/// What the database says beside the row.
-struct Known {
-    template: Arc<Template>,
-    placed: Option<Placed>,
-    secrets: BTreeMap<String, String>,
-    inputs: Inputs,
-    /// What the namespace's quota allows this instance by now.
-    allowed: Option<Footprint>,
-}
+use crate::scheduling::{Placed, State};
 
 /// What is in the cluster after the acts of this pass.
 #[derive(Default)]
-struct Seen {
-    stateful_set: Option<StatefulSet>,
-    claims: Vec<PersistentVolumeClaim>,
-    pods: Pods,
-    ingress: bool,
-    warning: Option<String>,
+pub(super) struct Seen {
+    pub stateful_set: Option<StatefulSet>,
+    pub claims: Vec<PersistentVolumeClaim>,
+    pub pods: Pods,
+    pub ingress: bool,
+    pub warning: Option<String>,
 }
 
 pub async fn pass(ctx: &Reconciler, claimed: &Claimed) -> Result<Ended, PassError> {
@@ -98,119 +84,8 @@ pub async fn pass(ctx: &Reconciler, claimed: &Claimed) -> Result<Ended, PassErro
         note_steps(&seen, &mut verdict);
     }
     verdict.lower_quota = settled(row, &verdict.status) && known.allowed != footprint && footprint.is_some();
-    verdict.next = next(ctx.ambient.now(), row, &verdict, covered || row.desire() == Desire::Stop);
+    verdict.next = next(ctx.ambient.now(), row, &verdict);
     Ok(Ended::Seen(Box::new(verdict)))
-}
-
-async fn learn(ctx: &Reconciler, row: &Instance) -> Result<Known, PassError> {
-    let mut conn = ctx.pool.acquire().await?;
-    let template = ctx.templates.of(&mut conn, row.service_id).await?;
-    let mut secrets = store::secrets::open(&mut conn, &ctx.keyring, row.id).await?;
-    if template.secrets.iter().any(|spec| !secrets.contains_key(&spec.key)) {
-        drop(conn);
-        let (ambient, specs) = (ctx.ambient.clone(), template.secrets.clone());
-        // Hashing passwords takes tens of milliseconds of CPU.
-        let hashed = tokio::task::spawn_blocking(move || generate(&ambient, &specs, &secrets)).await;
-        let all = hashed.map_err(|error| sqlx::Error::Io(std::io::Error::other(error)))??;
-        conn = ctx.pool.acquire().await?;
-        store::secrets::insert(&mut conn, &ctx.ambient, &ctx.keyring, row.id, &all).await?;
-        crash::point("instance.after_secrets");
-        // What another replica was first to write counts.
-        secrets = store::secrets::open(&mut conn, &ctx.keyring, row.id).await?;
-    }
-    Ok(Known {
-        placed: scheduling::current(&mut conn, row.id).await?,
-        allowed: namespaces::applied(&mut conn, row.namespace_id).await?.get(&row.id).copied(),
-        inputs: serde_json::from_value(row.inputs.clone())?,
-        template,
-        secrets,
-    })
-}
-
-/// Renders the objects for this row and hands them, or the input they were made of, on.
-fn with_input<T>(
-    ctx: &Reconciler,
-    row: &Instance,
-    known: &Known,
-    placed: &Placed,
-    render: impl FnOnce(&manifests::Input<'_>) -> Result<T, manifests::Error>,
-) -> Result<T, manifests::Error> {
-    let facts = InstanceFacts {
-        id: row.id,
-        name: row.name.clone(),
-        generation: row.generation,
-        restart_no: row.restart_no,
-        host: row.host.clone(),
-        user_id: row.user_id,
-        subscription_id: row.subscription_id,
-    };
-    render(&manifests::Input {
-        instance: &facts,
-        template: &known.template,
-        plan: &row.plan,
-        written_request: WrittenRequest {
-            cpu_milli: placed.cpu_request_milli,
-            mem_mib: placed.mem_request_mib,
-        },
-        node_name: &placed.node_name,
-        running: row.desire() == Desire::Run,
-        secrets: &known.secrets,
-        inputs: &known.inputs,
-        admin_state: row.admin_state,
-        route_open: row.admin_state == AdminState::Settled,
-        settings: &ctx.settings.cluster,
-        namespace: &row.namespace,
-    })
-}
-
-async fn act(
-    ctx: &Reconciler,
-    row: &Instance,
-    known: &Known,
-    placed: &Placed,
-    place: &Place,
-    seen: &mut Seen,
-) -> Result<(), PassError> {
-    let rendered = with_input(ctx, row, known, placed, manifests::render)?;
-    place.apply(&rendered.secret).await?;
-    crash::point("instance.after_secret");
-    if let Some(config_map) = &rendered.config_map {
-        place.apply(config_map).await?;
-        crash::point("instance.after_config_map");
-    }
-    for claim in &rendered.claims {
-        let name = claim.metadata.name.clone().unwrap_or_default();
-        if !place.claim_is_free(&name).await? {
-            return Err(PassError::Foreign(name));
-        }
-        seen.claims.push(place.apply(claim).await?);
-        crash::point("instance.after_claim");
-    }
-    place.apply(&rendered.service).await?;
-    crash::point("instance.after_service");
-    place.apply(&rendered.policy).await?;
-    crash::point("instance.after_policy");
-    seen.stateful_set = Some(place.apply(&rendered.stateful_set).await?);
-    crash::point("instance.after_stateful_set");
-    if let Some(ingress) = &rendered.ingress {
-        place.apply(ingress).await?;
-        crash::point("instance.after_ingress");
-        seen.ingress = true;
-    }
-    Ok(())
-}
-
-async fn stop(
-    ctx: &Reconciler,
-    row: &Instance,
-    known: &Known,
-    placed: &Placed,
-    place: &Place,
-) -> Result<StatefulSet, PassError> {
-    let rendered = with_input(ctx, row, known, placed, manifests::render)?;
-    let set = place.apply(&rendered.stateful_set).await?;
-    crash::point("instance.after_scale_down");
-    Ok(set)
 }
 
 fn derive(ctx: &Reconciler, row: &Instance, node: Option<&Placed>, seen: &Seen) -> Status {
@@ -223,7 +98,11 @@ fn derive(ctx: &Reconciler, row: &Instance, node: Option<&Placed>, seen: &Seen) 
         stateful_set: seen.stateful_set.as_ref(),
         pod: seen.pods.own.as_ref(),
         claims: &seen.claims,
-        task: seen.pods.tasks.iter().find(|pod| pod.metadata.deletion_timestamp.is_none()),
+        task: seen
+            .pods
+            .tasks
+            .iter()
+            .find(|pod| pod.metadata.deletion_timestamp.is_none()),
         warning: seen.warning.as_deref(),
         ingress: seen.ingress,
         others: false,
@@ -278,6 +157,7 @@ async fn first_admin(
         verdict.status.message = message;
     } else if waits && row.reason == reason::FIRST_ADMIN_FAILED && verdict.status.pod_ready {
         // The failed pod is gone; why it failed is said until the next one is tried.
+        verdict.status.phase = row.phase;
         verdict.status.reason = reason::FIRST_ADMIN_FAILED;
         verdict.status.message.clone_from(&row.message);
     }
@@ -294,15 +174,24 @@ fn is_bound(claim: &PersistentVolumeClaim) -> bool {
 }
 
 fn note_steps(seen: &Seen, verdict: &mut Verdict) {
-    let scheduled = seen.pods.own.as_ref().and_then(|pod| pod.spec.as_ref()).is_some_and(|spec| spec.node_name.is_some());
+    let scheduled = seen
+        .pods
+        .own
+        .as_ref()
+        .and_then(|pod| pod.spec.as_ref())
+        .is_some_and(|spec| spec.node_name.is_some());
+    // The claims were looked at before the pod: a pod that was placed in between waits for the next look to be told.
+    let bound = seen.claims.iter().all(is_bound);
     let done = [
-        ("volumes", !seen.claims.is_empty() && seen.claims.iter().all(is_bound)),
-        ("scheduled", scheduled),
+        ("volumes", bound),
+        ("scheduled", bound && scheduled),
         ("pod_ready", verdict.status.pod_ready),
         ("first_admin", verdict.progress.state == AdminState::Settled),
         ("route_open", verdict.status.ready),
     ];
-    verdict.steps.extend(done.iter().filter(|(_, done)| *done).map(|(name, _)| *name));
+    verdict
+        .steps
+        .extend(done.iter().filter(|(_, done)| *done).map(|(name, _)| *name));
 }
 
 /// As it is wanted, with nothing under way.
@@ -315,15 +204,12 @@ fn settled(row: &Instance, status: &Status) -> bool {
 }
 
 /// When to look again. What is settled waits for a touch; an advance of the first administrator goes on at once.
-fn next(now: Time, row: &Instance, verdict: &Verdict, may_act: bool) -> Option<Time> {
+fn next(now: Time, row: &Instance, verdict: &Verdict) -> Option<Time> {
     if verdict.progress.state != row.admin_state {
         return Some(now);
     }
     if settled(row, &verdict.status) {
         return None;
-    }
-    if !may_act {
-        return Some(now.plus(super::reconcile::LEAVING));
     }
     let soonest = [verdict.progress.retry_at, verdict.status.next_retry];
     let soonest = soonest.into_iter().flatten().filter(|at| *at > now).min();

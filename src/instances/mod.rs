@@ -5,6 +5,7 @@
 
 pub mod admin;
 pub mod admission;
+mod apply;
 pub mod backoff;
 pub mod cluster;
 pub mod create;

@@ -95,7 +95,9 @@ async fn one(ctx: &Reconciler, claimed: &Claimed) -> sqlx::Result<()> {
 async fn wanted(ctx: &Reconciler, conn: &mut PgConnection, claimed: &Claimed) -> sqlx::Result<Applied> {
     let mut wanted = Applied::new();
     for id in namespaces::members(conn, claimed.id).await? {
-        let Some(row) = store::get(conn, id).await? else { continue };
+        let Some(row) = store::get(conn, id).await? else {
+            continue;
+        };
         let before = claimed.applied.get(&id).copied();
         let after = match scheduling::current(conn, id).await? {
             Some(placed) => {
@@ -104,8 +106,7 @@ async fn wanted(ctx: &Reconciler, conn: &mut PgConnection, claimed: &Claimed) ->
             }
             None => None,
         };
-        let steady =
-            row.observed_generation >= row.generation && matches!(row.phase, Phase::Running | Phase::Stopped);
+        let steady = row.observed_generation >= row.generation && matches!(row.phase, Phase::Running | Phase::Stopped);
         let counted = match (before, after) {
             (Some(before), Some(after)) if !steady => Some(before.max(after)),
             (before, None) => before,

@@ -36,8 +36,8 @@ const PASS: Duration = Duration::from_secs(45);
 
 /// While it is on its way, in case a watch event was lost.
 pub(super) const ON_ITS_WAY: Duration = Duration::from_secs(15);
-/// While objects are going: their end rings no bell that could not be missed.
-pub(super) const LEAVING: Duration = Duration::from_secs(2);
+/// While objects are going: the end of some of them rings no bell.
+pub(super) const LEAVING: Duration = Duration::from_secs(5);
 
 static PASSES: LazyLock<IntCounterVec> = LazyLock::new(|| {
     telemetry::counter(
@@ -188,7 +188,8 @@ impl Reconciler {
         let status = Status {
             phase: Phase::Failed,
             reason: reason::REJECTED,
-            message: "The cluster does not accept this service as it is set up. Our operators have been told.".to_owned(),
+            message: "The cluster does not accept this service as it is set up. Our operators have been told."
+                .to_owned(),
             pod_ready: false,
             ready: false,
             pod_gone: false,

@@ -23,7 +23,11 @@ use crate::telemetry;
 const STALE: Duration = Duration::from_mins(10);
 
 static PHASES: LazyLock<IntGaugeVec> = LazyLock::new(|| {
-    telemetry::gauge("lumbung_instances_phase_count", "Instances by observed phase.", &["phase"])
+    telemetry::gauge(
+        "lumbung_instances_phase_count",
+        "Instances by observed phase.",
+        &["phase"],
+    )
 });
 
 /// A mark that changes when any of an instance's objects changes.
@@ -72,7 +76,9 @@ async fn look(ctx: &Reconciler) -> kube::Result<Marks> {
 fn note<K>(marks: &mut Marks, objects: &[PartialObjectMeta<K>]) {
     use std::hash::{DefaultHasher, Hash, Hasher};
     for object in objects {
-        let Some(id) = k8s::instance_of(&object.metadata) else { continue };
+        let Some(id) = k8s::instance_of(&object.metadata) else {
+            continue;
+        };
         let mut hasher = DefaultHasher::new();
         (&object.metadata.uid, &object.metadata.resource_version).hash(&mut hasher);
         // A sum, so that the order of the list does not matter.
@@ -86,8 +92,13 @@ fn note<K>(marks: &mut Marks, objects: &[PartialObjectMeta<K>]) {
 fn moved(memory: &Mutex<Option<Marks>>, marks: Marks) -> Vec<Uuid> {
     let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
     let before = memory.replace(marks).unwrap_or_default();
-    let Some(marks) = memory.as_ref() else { return Vec::new() };
-    let changed = marks.iter().filter(|(id, mark)| before.get(id) != Some(mark)).map(|(id, _)| *id);
+    let Some(marks) = memory.as_ref() else {
+        return Vec::new();
+    };
+    let changed = marks
+        .iter()
+        .filter(|(id, mark)| before.get(id) != Some(mark))
+        .map(|(id, _)| *id);
     let gone = before.keys().filter(|id| !marks.contains_key(id)).copied();
     changed.chain(gone).collect()
 }

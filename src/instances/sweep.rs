@@ -93,11 +93,17 @@ where
 {
     async fn list(client: &Client, kind: &'static str, precious: bool) -> kube::Result<Self> {
         let objects = k8s::list_metadata(&Api::<K>::all(client.clone()), OURS).await?;
-        Ok(Self { kind, precious, objects })
+        Ok(Self {
+            kind,
+            precious,
+            objects,
+        })
     }
 
     fn instances(&self) -> impl Iterator<Item = Uuid> {
-        self.objects.iter().filter_map(|object| k8s::instance_of(&object.metadata))
+        self.objects
+            .iter()
+            .filter_map(|object| k8s::instance_of(&object.metadata))
     }
 }
 
@@ -138,7 +144,12 @@ impl Sweeper {
         let claims = Found::<PersistentVolumeClaim>::list(client, "persistentvolumeclaim", true).await?;
         let mut ids: Vec<Uuid> = ingresses.instances().chain(sets.instances()).collect();
         ids.extend(pods.instances().chain(services.instances()).chain(policies.instances()));
-        ids.extend(config_maps.instances().chain(secrets.instances()).chain(claims.instances()));
+        ids.extend(
+            config_maps
+                .instances()
+                .chain(secrets.instances())
+                .chain(claims.instances()),
+        );
         let owners = owners(ctx, ids).await?;
         let before = std::mem::take(&mut *self.seen.lock().unwrap_or_else(PoisonError::into_inner));
         let mut round = Round {
@@ -150,7 +161,9 @@ impl Sweeper {
             deleted: 0,
         };
         if round.strange {
-            tracing::error!("most instances in this cluster are unknown to this database; none of them is cleared away");
+            tracing::error!(
+                "most instances in this cluster are unknown to this database; none of them is cleared away"
+            );
         }
         round.clear(&ingresses).await?;
         round.clear(&sets).await?;
@@ -191,9 +204,13 @@ impl Round<'_> {
         let (mut deletable, mut reported) = (0, 0);
         for object in &found.objects {
             let meta = &object.metadata;
-            let Some(owner) = k8s::instance_of(meta).and_then(|id| self.owners.get(&id)) else { continue };
+            let Some(owner) = k8s::instance_of(meta).and_then(|id| self.owners.get(&id)) else {
+                continue;
+            };
             let finding = judge(*owner, found.precious, self.strange);
-            let (Some(uid), false) = (meta.uid.clone(), finding == Finding::Owned) else { continue };
+            let (Some(uid), false) = (meta.uid.clone(), finding == Finding::Owned) else {
+                continue;
+            };
             let twice = self.before.contains(&uid);
             self.now.insert(uid);
             let namespace = meta.namespace.as_deref().unwrap_or_default();
@@ -201,13 +218,23 @@ impl Round<'_> {
             if finding == Finding::Reported {
                 reported += 1;
                 if !twice {
-                    tracing::warn!(kind = found.kind, namespace, name, "an object of an unknown instance; it is left alone");
+                    tracing::warn!(
+                        kind = found.kind,
+                        namespace,
+                        name,
+                        "an object of an unknown instance; it is left alone"
+                    );
                 }
                 continue;
             }
             deletable += 1;
             if twice && meta.deletion_timestamp.is_none() {
-                tracing::warn!(kind = found.kind, namespace, name, "an object that no instance owns is deleted");
+                tracing::warn!(
+                    kind = found.kind,
+                    namespace,
+                    name,
+                    "an object that no instance owns is deleted"
+                );
                 let api: Api<K> = Api::namespaced(self.client.clone(), namespace);
                 k8s::delete_named(&api, meta).await?;
                 DELETED.with_label_values(&[found.kind]).inc();
@@ -241,10 +268,22 @@ mod tests {
     fn many_unknown_instances_mean_a_wrong_database() {
         let owners = |live: usize, unknown: usize| -> HashMap<Uuid, Owner> {
             let owner = |n: usize| if n < live { Owner::Live } else { Owner::Unknown };
-            (0..live + unknown).map(|n| (Uuid::from_u128(n as u128), owner(n))).collect()
+            (0..live + unknown)
+                .map(|n| (Uuid::from_u128(n as u128), owner(n)))
+                .collect()
         };
-        for (live, unknown, strange) in [(0, 0, false), (0, 3, false), (0, 4, true), (10, 13, false), (10, 14, true)] {
-            assert_eq!(is_strange(&owners(live, unknown)), strange, "{live} live, {unknown} unknown");
+        for (live, unknown, strange) in [
+            (0, 0, false),
+            (0, 3, false),
+            (0, 4, true),
+            (10, 13, false),
+            (10, 14, true),
+        ] {
+            assert_eq!(
+                is_strange(&owners(live, unknown)),
+                strange,
+                "{live} live, {unknown} unknown"
+            );
         }
     }
 }

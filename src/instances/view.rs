@@ -134,7 +134,9 @@ fn blocking(instance: &Instance) -> Option<String> {
     match (reached, instance.wanted, instance.entitled, instance.held) {
         (false, ..) => Some(instance.message.clone()).filter(|message| !message.is_empty()),
         (true, Wanted::Running, Entitled::Yes, true) => Some("The operator holds it at the moment.".to_owned()),
-        (true, Wanted::Running, Entitled::Suspended, _) => Some("Its subscription does not cover it at present.".to_owned()),
+        (true, Wanted::Running, Entitled::Suspended, _) => {
+            Some("Its subscription does not cover it at present.".to_owned())
+        }
         (true, ..) => None,
     }
 }

@@ -6,5 +6,7 @@ mod http;
 mod identity;
 mod instances;
 mod live;
+mod nodes;
 mod order;
+mod scheduling;
 mod subscriptions;

@@ -20,7 +20,11 @@ async fn an_image_that_cannot_be_pulled_is_explained_and_mends_itself() {
     let ordered = order(&customer, "linkding", json!({})).await;
     app.settle().await;
     let seen = instance(&customer, &ordered.id).await;
-    assert_eq!((seen["phase"].as_str(), seen["reason"].as_str()), (Some("failed"), Some("image_pull_failed")), "{seen:#}");
+    assert_eq!(
+        (seen["phase"].as_str(), seen["reason"].as_str()),
+        (Some("failed"), Some("image_pull_failed")),
+        "{seen:#}"
+    );
     assert!(seen["next_retry_at"].is_string());
     assert_eq!(operation(&customer, &ordered.operation).await["status"], "running");
     app.sim.faults().mend_pulls("linkding");
@@ -76,12 +80,17 @@ async fn until_running(app: &TestApp, customer: &lumbung_tests::Client, id: &str
 #[tokio::test]
 async fn api_faults_are_waited_out_and_what_was_seen_stays_visible() {
     let (app, customer, ordered) = running().await;
-    app.sim.faults().inject_api("patch", "statefulsets", 3, ApiFault::Status(500));
+    app.sim
+        .faults()
+        .inject_api("patch", "statefulsets", 3, ApiFault::Status(500));
     act(&customer, &ordered.id, "restart").await;
     app.settle().await;
     let seen = instance(&customer, &ordered.id).await;
     assert_eq!(seen["phase"], "running", "what was seen before: {seen:#}");
-    assert!(seen["blocking"].as_str().unwrap().contains("could not be reached"), "{seen:#}");
+    assert!(
+        seen["blocking"].as_str().unwrap().contains("could not be reached"),
+        "{seen:#}"
+    );
     assert!(seen["next_retry_at"].is_string());
     assert!(seen["observed_generation"].as_i64() < seen["generation"].as_i64());
     for _ in 0..4 {
@@ -89,7 +98,10 @@ async fn api_faults_are_waited_out_and_what_was_seen_stays_visible() {
         app.settle().await;
     }
     let seen = instance(&customer, &ordered.id).await;
-    assert_eq!((seen["phase"].as_str(), seen["blocking"].clone()), (Some("running"), Value::Null));
+    assert_eq!(
+        (seen["phase"].as_str(), seen["blocking"].clone()),
+        (Some("running"), Value::Null)
+    );
     assert_eq!(seen["observed_generation"], seen["generation"]);
 }
 
@@ -98,18 +110,29 @@ async fn a_write_whose_answer_was_lost_is_made_once() {
     let app = TestApp::start().await;
     app.settle().await;
     let customer = app.customer("ani@example.org").await;
-    for (verb, resource) in [("patch", "persistentvolumeclaims"), ("patch", "statefulsets"), ("create", "pods")] {
-        app.sim.faults().inject_api(verb, resource, 1, ApiFault::StatusAfterEffect(504));
+    for (verb, resource) in [
+        ("patch", "persistentvolumeclaims"),
+        ("patch", "statefulsets"),
+        ("create", "pods"),
+    ] {
+        app.sim
+            .faults()
+            .inject_api(verb, resource, 1, ApiFault::StatusAfterEffect(504));
     }
     let ordered = order(&customer, "linkding", json!({})).await;
     until_running(&app, &customer, &ordered.id).await;
-    assert_eq!(super::objects::<PersistentVolumeClaim>(&app, &ordered.id).await.len(), 1);
+    assert_eq!(
+        super::objects::<PersistentVolumeClaim>(&app, &ordered.id).await.len(),
+        1
+    );
 }
 
 #[tokio::test]
 async fn another_instance_s_volume_is_never_taken_over() {
     let (app, customer, ordered) = running().await;
-    let mut foreign = super::objects::<PersistentVolumeClaim>(&app, &ordered.id).await.remove(0);
+    let mut foreign = super::objects::<PersistentVolumeClaim>(&app, &ordered.id)
+        .await
+        .remove(0);
     let namespace = foreign.metadata.namespace.clone().unwrap();
     let labels = foreign.metadata.labels.clone().unwrap();
     foreign.metadata = Default::default();
@@ -117,7 +140,10 @@ async fn another_instance_s_volume_is_never_taken_over() {
     foreign.metadata.labels = Some(labels);
     foreign.spec.as_mut().unwrap().volume_name = None;
     foreign.status = None;
-    sqlx::query("UPDATE customer_namespaces SET next_reconcile_at = NULL").execute(&app.db.pool).await.unwrap();
+    sqlx::query("UPDATE customer_namespaces SET next_reconcile_at = NULL")
+        .execute(&app.db.pool)
+        .await
+        .unwrap();
     // Room for it in the quota, as after an order.
     let second = order(&customer, "linkding", json!({})).await;
     app.run("namespaces").await;
@@ -125,14 +151,27 @@ async fn another_instance_s_volume_is_never_taken_over() {
     claims.create(&PostParams::default(), &foreign).await.unwrap();
     app.settle().await;
     let seen = instance(&customer, &second.id).await;
-    assert_eq!((seen["phase"].as_str(), seen["reason"].as_str()), (Some("failed"), Some("rejected")), "{seen:#}");
+    assert_eq!(
+        (seen["phase"].as_str(), seen["reason"].as_str()),
+        (Some("failed"), Some("rejected")),
+        "{seen:#}"
+    );
     assert_eq!(seen["next_retry_at"], Value::Null, "only another desire helps");
     let failed = operation(&customer, &second.operation).await;
-    assert_eq!((failed["status"].as_str(), failed["reason"].as_str()), (Some("failed"), Some("rejected")));
+    assert_eq!(
+        (failed["status"].as_str(), failed["reason"].as_str()),
+        (Some("failed"), Some("rejected"))
+    );
     let still = claims.get("linkding-2-data").await.unwrap();
-    assert_eq!(still.metadata.labels.unwrap()[lumbung::kube::LABEL_INSTANCE], ordered.id);
+    assert_eq!(
+        still.metadata.labels.unwrap()[lumbung::kube::LABEL_INSTANCE],
+        ordered.id
+    );
     // What it needed is gone from the way: the next desire brings it up.
-    claims.delete("linkding-2-data", &kube::api::DeleteParams::default()).await.unwrap();
+    claims
+        .delete("linkding-2-data", &kube::api::DeleteParams::default())
+        .await
+        .unwrap();
     act(&customer, &second.id, "start").await;
     app.settle().await;
     assert_eq!(instance(&customer, &second.id).await["phase"], "running");
@@ -146,7 +185,10 @@ async fn a_replica_that_was_paused_past_its_lease_writes_nothing() {
     let now = app.ambient.now();
     let paused = claim::claim(&mut conn, now, 60, 10).await.unwrap().remove(0);
     assert!(claim::claim(&mut conn, now, 60, 10).await.unwrap().is_empty(), "leased");
-    sqlx::query("UPDATE clock_shift SET shift = '2 minutes'").execute(&mut *conn).await.unwrap();
+    sqlx::query("UPDATE clock_shift SET shift = '2 minutes'")
+        .execute(&mut *conn)
+        .await
+        .unwrap();
     let next = claim::claim(&mut conn, now, 60, 10).await.unwrap().remove(0);
     assert!(next.lease_token > paused.lease_token);
     assert!(!claim::postpone(&mut conn, now, &paused, now).await.unwrap());
@@ -179,6 +221,11 @@ async fn two_replicas_share_the_work_without_doubling_it() {
     app.settle().await;
     for one in &ordered {
         assert_eq!(instance(&customer, &one.id).await["phase"], "running");
-        assert_eq!(super::objects::<k8s_openapi::api::core::v1::Pod>(&app, &one.id).await.len(), 1);
+        assert_eq!(
+            super::objects::<k8s_openapi::api::core::v1::Pod>(&app, &one.id)
+                .await
+                .len(),
+            1
+        );
     }
 }

@@ -4,12 +4,12 @@ use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::networking::v1::Ingress;
 use kube::ResourceExt;
 use lumbung::kube::LABEL_TASK;
-use lumbung_tests::TestApp;
+use lumbung_tests::{Client, TestApp};
 use serde_json::{Value, json};
 
-use super::{instance, objects, order, pod};
+use super::{Ordered, instance, objects, order, pod};
 
-async fn comes_up(service: &str, inputs: Value) -> (TestApp, lumbung_tests::Client, super::Ordered) {
+async fn comes_up(service: &str, inputs: Value) -> (TestApp, Client, Ordered) {
     let app = TestApp::start().await;
     app.settle().await;
     let customer = app.customer("ani@example.org").await;
@@ -48,9 +48,15 @@ async fn by_environment_withdrawn_after_the_proof() {
     let serving = pod(&app, &ordered.id).await.unwrap();
     let spec = serving.spec.unwrap();
     let env = spec.containers[0].env.as_ref().unwrap();
-    let managed = env.iter().find(|variable| variable.name == "N8N_INSTANCE_OWNER_MANAGED_BY_ENV").unwrap();
+    let managed = env
+        .iter()
+        .find(|variable| variable.name == "N8N_INSTANCE_OWNER_MANAGED_BY_ENV")
+        .unwrap();
     assert_eq!(managed.value.as_deref(), Some("false"));
-    assert!(!env.iter().any(|variable| variable.name == "N8N_INSTANCE_OWNER_PASSWORD_HASH"));
+    assert!(
+        !env.iter()
+            .any(|variable| variable.name == "N8N_INSTANCE_OWNER_PASSWORD_HASH")
+    );
 }
 
 #[tokio::test]
@@ -58,11 +64,19 @@ async fn a_failed_proof_keeps_the_route_shut_and_is_tried_again() {
     let app = TestApp::start().await;
     app.settle().await;
     let customer = app.customer("ani@example.org").await;
-    app.sim.faults().crash(simcluster::faults::ContainerSelector::label(LABEL_TASK, "verify"), 1, None);
+    app.sim.faults().crash(
+        simcluster::faults::ContainerSelector::label(LABEL_TASK, "verify"),
+        1,
+        None,
+    );
     let ordered = order(&customer, "linkding", json!({})).await;
     app.settle().await;
     let seen = instance(&customer, &ordered.id).await;
-    assert_eq!((seen["phase"].as_str(), seen["reason"].as_str()), (Some("failed"), Some("first_admin_failed")), "{seen:#}");
+    assert_eq!(
+        (seen["phase"].as_str(), seen["reason"].as_str()),
+        (Some("failed"), Some("first_admin_failed")),
+        "{seen:#}"
+    );
     assert_eq!(seen["url"], Value::Null);
     assert!(seen["next_retry_at"].is_string());
     assert!(objects::<Ingress>(&app, &ordered.id).await.is_empty());
@@ -70,30 +84,20 @@ async fn a_failed_proof_keeps_the_route_shut_and_is_tried_again() {
         app.advance(std::time::Duration::from_mins(5));
         app.settle().await;
     }
-    let attempts: i32 = sqlx::query_scalar("SELECT admin_attempt FROM service_instances").fetch_one(&app.db.pool).await.unwrap();
+    let attempts: i32 = sqlx::query_scalar("SELECT admin_attempt FROM service_instances")
+        .fetch_one(&app.db.pool)
+        .await
+        .unwrap();
     assert!(attempts >= 4, "{attempts}");
     app.sim.faults().stop_crashes();
     app.advance(std::time::Duration::from_mins(5));
     app.settle().await;
     let seen = instance(&customer, &ordered.id).await;
     assert_eq!(seen["phase"], "running", "{seen:#}");
-    let left: Vec<String> = objects::<Pod>(&app, &ordered.id).await.iter().map(ResourceExt::name_any).collect();
+    let left: Vec<String> = objects::<Pod>(&app, &ordered.id)
+        .await
+        .iter()
+        .map(ResourceExt::name_any)
+        .collect();
     assert_eq!(left, ["linkding-0"]);
-}
-
-#[tokio::test]
-async fn zz_debug() {
-    let app = TestApp::start().await;
-    app.settle().await;
-    let customer = app.customer("ani@example.org").await;
-    let ordered = order(&customer, "linkding", json!({})).await;
-    for round in 0..8 {
-        app.settle().await;
-        let seen = instance(&customer, &ordered.id).await;
-        println!("== {round} {} {} {}", seen["phase"], seen["reason"], seen["next_retry_at"]);
-        for pod in objects::<Pod>(&app, &ordered.id).await {
-            println!("{} {} {}", pod.name_any(), pod.resource_version().unwrap(), serde_json::to_string(&pod.status).unwrap());
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
-    }
 }

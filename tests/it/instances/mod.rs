@@ -7,6 +7,8 @@ mod lifecycle;
 mod purge;
 mod sweep;
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, ListParams};
@@ -24,7 +26,8 @@ struct Ordered {
 }
 
 async fn order(client: &Client, service: &str, inputs: Value) -> Ordered {
-    let key = format!("order-{service}-{}", client.get("/api/v1/instances").await.expect(200)["items"].as_array().unwrap().len());
+    static ORDERS: AtomicU64 = AtomicU64::new(0);
+    let key = format!("order-{}", ORDERS.fetch_add(1, Ordering::Relaxed));
     let body = json!({"service": service, "plan": "starter", "inputs": inputs});
     let body = client.post_once(&key, "/api/v1/orders", body).await.expect(202);
     let text = |value: &Value| value.as_str().expect("a text").to_owned();
@@ -51,7 +54,10 @@ async fn instance(client: &Client, id: &str) -> Value {
 }
 
 async fn act(client: &Client, id: &str, what: &str) -> Value {
-    client.post(&format!("/api/v1/instances/{id}/{what}"), json!({})).await.expect(202)
+    client
+        .post(&format!("/api/v1/instances/{id}/{what}"), json!({}))
+        .await
+        .expect(202)
 }
 
 async fn operation(client: &Client, id: &str) -> Value {
@@ -64,12 +70,19 @@ where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + std::fmt::Debug,
 {
     let params = ListParams::default().labels(&format!("{LABEL_INSTANCE}={id}"));
-    Api::<K>::all(app.kube.clone()).list(&params).await.expect("a list").items
+    Api::<K>::all(app.kube.clone())
+        .list(&params)
+        .await
+        .expect("a list")
+        .items
 }
 
 /// The pod that serves.
 async fn pod(app: &TestApp, id: &str) -> Option<Pod> {
-    objects::<Pod>(app, id).await.into_iter().find(|pod| !pod.labels().contains_key(LABEL_TASK))
+    objects::<Pod>(app, id)
+        .await
+        .into_iter()
+        .find(|pod| !pod.labels().contains_key(LABEL_TASK))
 }
 
 async fn placement(app: &TestApp, id: &str) -> Option<(String, i32, i32)> {

@@ -21,7 +21,10 @@ async fn left(app: &TestApp, id: &str) -> usize {
 }
 
 async fn quota_of_pods(app: &TestApp) -> String {
-    let namespace: String = sqlx::query_scalar("SELECT name FROM customer_namespaces").fetch_one(&app.db.pool).await.unwrap();
+    let namespace: String = sqlx::query_scalar("SELECT name FROM customer_namespaces")
+        .fetch_one(&app.db.pool)
+        .await
+        .unwrap();
     let quotas: Api<ResourceQuota> = Api::namespaced(app.kube.clone(), &namespace);
     let quota = quotas.get("instances").await.unwrap();
     quota.spec.unwrap().hard.unwrap()["pods"].0.clone()
@@ -44,10 +47,17 @@ async fn a_cancelled_instance_leaves_nothing_and_frees_its_host() {
     assert_eq!(left(&app, &ordered.id).await, 0);
     assert_eq!(placement(&app, &ordered.id).await, None);
     let gone = instance(&customer, &ordered.id).await;
-    assert_eq!((gone["phase"].as_str(), gone["url"].clone()), (Some("deleted"), Value::Null), "{gone:#}");
+    assert_eq!(
+        (gone["phase"].as_str(), gone["url"].clone()),
+        (Some("deleted"), Value::Null),
+        "{gone:#}"
+    );
     let deletion = operation(&customer, answer["operation"]["id"].as_str().unwrap()).await;
     assert_eq!(deletion["status"], "succeeded", "{deletion:#}");
-    customer.get(&format!("/api/v1/instances/{}/credentials", ordered.id)).await.problem(404, "not-found");
+    customer
+        .get(&format!("/api/v1/instances/{}/credentials", ordered.id))
+        .await
+        .problem(404, "not-found");
     let secrets: i64 = sqlx::query_scalar("SELECT count(*) FROM instance_secrets WHERE instance_id = $1::uuid")
         .bind(&ordered.id)
         .fetch_one(&app.db.pool)

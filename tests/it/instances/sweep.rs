@@ -23,7 +23,10 @@ fn labelled(name: &str, instance: &str) -> ObjectMeta {
 async fn plant(app: &TestApp, namespace: &str, instance: &str) {
     let config_maps: Api<ConfigMap> = Api::namespaced(app.kube.clone(), namespace);
     let secrets: Api<Secret> = Api::namespaced(app.kube.clone(), namespace);
-    let config_map = ConfigMap { metadata: labelled("left-over", instance), ..ConfigMap::default() };
+    let config_map = ConfigMap {
+        metadata: labelled("left-over", instance),
+        ..ConfigMap::default()
+    };
     config_maps.create(&PostParams::default(), &config_map).await.unwrap();
     let secret = Secret {
         metadata: labelled("left-over", instance),
@@ -42,7 +45,11 @@ async fn an_unknown_instance_s_objects_go_but_not_its_data() {
     assert_eq!(objects::<ConfigMap>(&app, &unknown).await.len(), 1);
     assert_eq!(app.run("sweep").await.done, 1, "seen twice");
     assert!(objects::<ConfigMap>(&app, &unknown).await.is_empty());
-    assert_eq!(objects::<Secret>(&app, &unknown).await.len(), 1, "reported, not deleted");
+    assert_eq!(
+        objects::<Secret>(&app, &unknown).await.len(),
+        1,
+        "reported, not deleted"
+    );
     assert_eq!(app.run("sweep").await.done, 0);
     app.settle().await;
     assert_eq!(instance(&customer, &ordered.id).await["phase"], "running");

@@ -7,7 +7,7 @@ use reqwest::{Client, Method, Response, header::HeaderMap};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-use super::{matching::Bindings, skips::Skips};
+use crate::{matching::Bindings, skips::Skips};
 
 /// What became of a transcript's steps.
 #[derive(Default)]
