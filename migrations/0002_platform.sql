@@ -25,7 +25,7 @@ CREATE TABLE key_fingerprints (
 );
 
 -- One stream per account, and the nil UUID for the system. `seq` is contiguous per stream; `position` orders all
--- streams for readers who may see everything; `xid` is the watermark behind which no earlier position can appear.
+-- streams for readers who may see everything (events::store::settled says up to where it is final).
 CREATE TABLE event_streams (
     id        UUID PRIMARY KEY,
     last_seq  BIGINT NOT NULL DEFAULT 0,
@@ -36,7 +36,6 @@ CREATE TABLE events (
     stream      UUID        NOT NULL REFERENCES event_streams (id),
     seq         BIGINT      NOT NULL,
     position    BIGINT      GENERATED ALWAYS AS IDENTITY,
-    xid         XID8        NOT NULL DEFAULT pg_current_xact_id(),
     id          UUID        NOT NULL,
     type        TEXT        NOT NULL CHECK (length(type) BETWEEN 3 AND 100),
     payload     JSONB       NOT NULL,

@@ -26,9 +26,9 @@ use crate::http::limit::peer::TrustedProxies;
 use crate::http::limit::{self, Limits};
 use crate::http::layers;
 use crate::keys::Keys;
-use crate::scheduling::Scheduler;
+use crate::scheduling::{self, Scheduler};
 use crate::tasks::{self, Task};
-use crate::{billing, catalog, identity, instances, nodes, operations, regions, subscriptions};
+use crate::{billing, catalog, events, identity, instances, live, nodes, operations, regions, subscriptions};
 
 /// What the app finds outside of itself.
 pub struct Outside {
@@ -94,6 +94,7 @@ impl App {
             gateways: Arc::new(Gateways::new(Manual { account: config.terms.bank_account.clone() })),
             settings: Arc::new(subscriptions::Settings::from_config(&config.terms, &config.cluster)),
         };
+        let hub = live::Hub::new(pool.clone(), ambient.clone(), signals.clone());
         let api = OpenApiRouter::with_openapi(openapi::base(&config.http.public_url))
             .merge(catalog::http::routes(catalog::http::Catalog {
                 pool: pool.clone(),
@@ -109,9 +110,17 @@ impl App {
                 signals: signals.clone(),
                 keyring,
                 templates,
-                scheduler: Arc::new(scheduler),
+                scheduler: Arc::new(scheduler.clone()),
             }))
             .merge(identity::http::routes(identity::http::Deps { accounts, limits: limits.clone() }))
+            .merge(live::routes(live::Deps {
+                hub: hub.clone(),
+                ambient: ambient.clone(),
+                origins: live::Origins::new(&config.http.allowed_origins, &config.http.public_url),
+                pace: live::Pace::STANDARD,
+            }))
+            .merge(nodes::http::routes(nodes::http::Api { pool: pool.clone(), ambient: ambient.clone(), signals: signals.clone() }))
+            .merge(scheduling::http::routes(scheduling::http::Api { pool: pool.clone(), ambient: ambient.clone(), scheduler: scheduler.clone() }))
             .merge(operations::http::routes(pool.clone()));
         let (router, document) = api.split_for_parts();
         // From the inside: has this one asked too often, whose token is it, where does it come from.
@@ -121,13 +130,12 @@ impl App {
             .layer(from_fn_with_state(Arc::new(trusted), limit::peer::layer));
         let openapi = Arc::new(openapi::finish(document)?);
 
-        let nodes = nodes::sync::Deps { pool: pool.clone(), ambient: ambient.clone(), signals: signals.clone(), client: kube };
-        let mut tasks = vec![Task::new("nodes", Duration::from_secs(10), None, move || {
-            let nodes = nodes.clone();
-            async move { nodes::sync::run(&nodes).await }
-        })];
+        let nodes = nodes::Deps { pool: pool.clone(), ambient: ambient.clone(), signals: signals.clone(), client: kube };
+        let mut tasks = nodes::tasks(&nodes);
+        tasks.extend(scheduling::tasks(&pool, &scheduler));
         tasks.push(identity::housekeeping::task(pool.clone(), ambient.clone()));
         tasks.push(limits.task());
+        tasks.push(events::trim::task(pool.clone(), ambient.clone()));
         tasks.extend(subscriptions::tasks(&commerce));
         tasks.extend(instances::tasks(&reconciler));
         tasks.push({
@@ -140,9 +148,11 @@ impl App {
 
         let relay = { let (signals, pool) = (signals.clone(), pool.clone()); forever(move |cancel| signals.relay(pool, database_url, cancel)) };
         let watch = forever(move |cancel| instances::watch::run(reconciler, cancel));
+        let watch_nodes = forever(move |cancel| nodes::watch::run(nodes, cancel));
         let router = router.merge(health::routes(pool.clone())).merge(openapi::routes(openapi.clone()));
         let router = layers::wrap(router, ambient.clone(), &config.http.allowed_origins);
-        Ok(Self { router, openapi, tasks, forever: vec![relay, watch], signals, ambient, pool })
+        let feed = forever(move |cancel| hub.run(cancel));
+        Ok(Self { router, openapi, tasks, forever: vec![relay, watch, watch_nodes, feed], signals, ambient, pool })
     }
 
     /// Serves until cancelled: then no new requests, the running ones and the tasks finish, connections close.

@@ -155,19 +155,46 @@ impl Clock for ManualClock {
 
 /// The random source: a cryptographically strong generator, seeded by the operating system or, in tests, by a number.
 #[derive(Clone, Debug)]
-pub struct Entropy(Arc<Mutex<StdRng>>);
+pub struct Entropy(Arc<Mutex<Source>>);
+
+#[derive(Debug)]
+struct Source {
+    rng: StdRng,
+    /// The newest id's millisecond, and how many ids it has had.
+    newest: (u64, u16),
+}
 
 impl Entropy {
     pub fn from_os() -> Self {
-        Self(Arc::new(Mutex::new(rand::make_rng())))
+        Self::new(rand::make_rng())
     }
 
     pub fn seeded(seed: u64) -> Self {
-        Self(Arc::new(Mutex::new(StdRng::seed_from_u64(seed))))
+        Self::new(StdRng::seed_from_u64(seed))
+    }
+
+    fn new(rng: StdRng) -> Self {
+        Self(Arc::new(Mutex::new(Source { rng, newest: (0, 0) })))
+    }
+
+    fn source(&self) -> std::sync::MutexGuard<'_, Source> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The ten bytes behind the millisecond of a UUIDv7. Their first 12 bits count the ids of one millisecond (RFC 9562,
+    /// 6.2, method 1), so that what one process makes in turn also sorts in turn; the rest is random.
+    fn after_millis(&self, millis: u64) -> [u8; 10] {
+        let mut source = self.source();
+        let count = if source.newest.0 == millis { source.newest.1.wrapping_add(1) & 0x0fff } else { 0 };
+        source.newest = (millis, count);
+        let mut bytes = [0; 10];
+        source.rng.fill_bytes(&mut bytes);
+        bytes[..2].copy_from_slice(&count.to_be_bytes());
+        bytes
     }
 
     pub fn fill(&self, bytes: &mut [u8]) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).fill_bytes(bytes);
+        self.source().rng.fill_bytes(bytes);
     }
 
     pub fn bytes<const N: usize>(&self) -> [u8; N] {
@@ -179,10 +206,7 @@ impl Entropy {
     /// A number in `0..bound` without bias; `bound` must not be zero.
     pub fn below(&self, bound: u32) -> u32 {
         use rand::RngExt;
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .random_range(0..bound.max(1))
+        self.source().rng.random_range(0..bound.max(1))
     }
 
     /// `length` characters drawn from `alphabet` (ASCII).
@@ -216,7 +240,7 @@ impl Ambient {
     /// A UUIDv7: its head is the time, so that keys grow and pages are read in order.
     pub fn new_id(&self) -> Uuid {
         let millis = u64::try_from(self.now().as_millisecond()).unwrap_or_default();
-        uuid::Builder::from_unix_timestamp_millis(millis, &self.entropy.bytes()).into_uuid()
+        uuid::Builder::from_unix_timestamp_millis(millis, &self.entropy.after_millis(millis)).into_uuid()
     }
 }
 
@@ -236,6 +260,9 @@ mod tests {
         assert_eq!(a.get_version_num(), 7);
         let (seconds, _) = a.get_timestamp().unwrap().to_unix();
         assert_eq!(i64::try_from(seconds).unwrap(), start.as_second());
+        let one = ambient();
+        let ids: Vec<_> = (0..100).map(|_| one.new_id()).collect();
+        assert!(ids.is_sorted(), "ids of one millisecond keep their order");
     }
 
     #[tokio::test]

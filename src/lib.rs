@@ -17,6 +17,7 @@ pub mod identity;
 pub mod instances;
 pub mod keys;
 pub mod kube;
+pub mod live;
 pub mod nodes;
 pub mod operations;
 pub mod regions;

@@ -13,6 +13,10 @@ use crate::{
 const WHO: &str = "k3s";
 
 /// A kind of storage that claims can ask for.
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "four independent properties, each set by name"
+)]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StorageClass {
     pub name: String,

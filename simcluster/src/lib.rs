@@ -25,7 +25,12 @@ pub mod status;
 pub mod store;
 mod typed;
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -47,7 +52,7 @@ pub use crate::{
 pub struct Options {
     pub nodes: Vec<NodeSpec>,
     pub listen: SocketAddr,
-    /// The bearer token that clients must show; drawn from the seed if not given.
+    /// The bearer token that clients must show; if not given, drawn from the seed, and so no secret.
     pub token: Option<String>,
     pub seed: u64,
     pub delays: Delays,
@@ -82,7 +87,7 @@ pub struct Call {
     pub subresource: String,
 }
 
-/// A running simulated cluster. Clones are handles on the same one; `shutdown` ends it.
+/// A running simulated cluster. Clones are handles on the same one; `shutdown` ends it, and so does dropping the last.
 #[derive(Clone)]
 pub struct SimCluster(Arc<Running>);
 
@@ -90,8 +95,17 @@ struct Running {
     address: SocketAddr,
     api: Arc<Api>,
     engine: controllers::Engine,
-    serving: JoinHandle<()>,
+    serving: Mutex<Option<JoinHandle<()>>>,
 }
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.api.cancel.cancel();
+    }
+}
+
+/// How long clients have to finish what they were told when the API ends.
+const LAST_ANSWERS: Duration = Duration::from_secs(2);
 
 impl SimCluster {
     /// Makes the cluster's first objects, binds the address and starts the API and the engine on this runtime.
@@ -100,7 +114,7 @@ impl SimCluster {
         let token = options
             .token
             .clone()
-            .unwrap_or_else(|| cluster.transact(|state| state.uid()));
+            .unwrap_or_else(|| cluster.transact(store::State::uid));
         bootstrap::populate(&cluster, &options).map_err(io::Error::other)?;
         let listener = TcpListener::bind(options.listen).await?;
         let address = listener.local_addr()?;
@@ -112,7 +126,7 @@ impl SimCluster {
             address,
             api,
             engine,
-            serving,
+            serving: Mutex::new(Some(serving)),
         })))
     }
 
@@ -124,12 +138,13 @@ impl SimCluster {
         &self.0.api.token
     }
 
-    /// A kubeconfig (YAML) with the one cluster, its address and its token.
+    /// A kubeconfig (YAML) with the one cluster, its address and its token. The token is in the address, too: kubectl
+    /// sends none over plain HTTP.
     pub fn kubeconfig(&self) -> String {
         let (url, token) = (self.url(), self.token());
         format!(
             "apiVersion: v1\nkind: Config\ncurrent-context: simcluster\nclusters:\n- name: simcluster\n  cluster:\n    \
-             server: {url}\nusers:\n- name: admin\n  user:\n    token: {token}\ncontexts:\n- name: simcluster\n  \
+             server: {url}/token/{token}\nusers:\n- name: admin\n  user:\n    token: {token}\ncontexts:\n- name: simcluster\n  \
              context:\n    cluster: simcluster\n    user: admin\n    namespace: default\n"
         )
     }
@@ -152,14 +167,15 @@ impl SimCluster {
         self.0.engine.idle().await;
     }
 
-    /// Ends the API and the engine; open watches end. Idempotent.
+    /// Ends the API and the engine; open watches end, and the address is free again. Idempotent.
     pub async fn shutdown(&self) {
         self.0.api.cancel.cancel();
         self.0.engine.stopped().await;
-    }
-
-    /// Whether the API still answers.
-    pub fn is_serving(&self) -> bool {
-        !self.0.serving.is_finished()
+        let serving = self.0.serving.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(mut serving) = serving
+            && tokio::time::timeout(LAST_ANSWERS, &mut serving).await.is_err()
+        {
+            serving.abort();
+        }
     }
 }

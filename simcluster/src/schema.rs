@@ -67,15 +67,16 @@ fn list(parent: &str, name: &str) -> Shape {
             | "volumes"
             | "imagePullSecrets"
             | "schedulingGates",
-        ) => Shape::Keyed(&["name"]),
+        )
+        | (_, "env")
+        | ("resources", "claims")
+        | ("status", "volumesAttached") => Shape::Keyed(&["name"]),
         ("spec", "hostAliases") | ("status", "podIPs" | "hostIPs") => Shape::Keyed(&["ip"]),
         ("spec", "topologySpreadConstraints") => Shape::Keyed(&["topologyKey", "whenUnsatisfiable"]),
         ("spec", "ports") => Shape::Keyed(&["port", "protocol"]),
         (_, "ports") if parent == ITEM => Shape::Keyed(&["containerPort", "protocol"]),
-        (_, "env") => Shape::Keyed(&["name"]),
         (_, "volumeMounts") => Shape::Keyed(&["mountPath"]),
         (_, "volumeDevices") => Shape::Keyed(&["devicePath"]),
-        ("resources", "claims") | ("status", "volumesAttached") => Shape::Keyed(&["name"]),
         ("status", "conditions" | "addresses") => Shape::Keyed(&["type"]),
         _ => Shape::Atomic,
     }

@@ -264,10 +264,10 @@ fn apply_conflicts_text(count: usize, conflicts: &[(String, String)]) -> String 
     for (who, field) in conflicts {
         if last != Some(who) {
             text.push_str(if last.is_none() { " " } else { "\n" });
-            text.push_str(&format!("conflicts with {who}:"));
+            text.extend(["conflicts with ", who, ":"]);
             last = Some(who);
         }
-        text.push_str(&format!("\n- {field}"));
+        text.extend(["\n- ", field]);
     }
     text
 }

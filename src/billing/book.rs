@@ -51,7 +51,7 @@ impl Book {
         self.after_commit(move || {
             CREDITED
                 .with_label_values::<&str>(&[])
-                .inc_by(amount_idr.unsigned_abs())
+                .inc_by(amount_idr.unsigned_abs());
         });
     }
 

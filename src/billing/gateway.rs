@@ -151,7 +151,7 @@ pub fn rupiah(amount_idr: i64) -> String {
     let digits = amount_idr.unsigned_abs().to_string();
     let mut text = String::new();
     for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i) % 3 == 0 {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
             text.push('.');
         }
         text.push(digit);

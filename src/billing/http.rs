@@ -25,12 +25,8 @@ pub fn routes(pool: PgPool) -> OpenApiRouter {
 }
 
 /// Whose it is not, does not learn that it exists; staff may see everything.
-fn may_see(caller: &Principal, owner: Uuid) -> Result<()> {
-    if caller.user_id == owner || caller.role >= Role::Support {
-        Ok(())
-    } else {
-        Err(Problem::not_found())
-    }
+fn may_see(caller: &Principal, owner: Uuid) -> bool {
+    caller.user_id == owner || caller.role >= Role::Support
 }
 
 /// List my invoices
@@ -65,11 +61,9 @@ async fn show_invoice(
     Customer(caller): Customer,
     Path(id): Path<Uuid>,
 ) -> Result<Json<Invoice>> {
-    let invoice = read::invoice(&mut *pool.acquire().await?, id)
-        .await?
-        .ok_or_else(Problem::not_found)?;
-    may_see(&caller, invoice.user_id)?;
-    Ok(Json(invoice))
+    let invoice = read::invoice(&mut *pool.acquire().await?, id).await?;
+    let invoice = invoice.filter(|invoice| may_see(&caller, invoice.user_id));
+    Ok(Json(invoice.ok_or_else(Problem::not_found)?))
 }
 
 /// List my transactions
@@ -104,11 +98,9 @@ async fn show_transaction(
     Customer(caller): Customer,
     Path(id): Path<Uuid>,
 ) -> Result<Json<Transaction>> {
-    let transaction = read::transaction(&mut *pool.acquire().await?, id)
-        .await?
-        .ok_or_else(Problem::not_found)?;
-    may_see(&caller, transaction.user_id)?;
-    Ok(Json(transaction))
+    let transaction = read::transaction(&mut *pool.acquire().await?, id).await?;
+    let transaction = transaction.filter(|transaction| may_see(&caller, transaction.user_id));
+    Ok(Json(transaction.ok_or_else(Problem::not_found)?))
 }
 
 #[derive(Clone, Debug, Default, Deserialize, utoipa::IntoParams)]

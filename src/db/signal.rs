@@ -21,15 +21,19 @@ pub enum Channel {
     Work,
     /// The event log grew.
     Events,
+    /// The cluster's nodes changed. Heard in this process only: every replica watches the cluster by itself.
+    Nodes,
 }
 
 impl Channel {
-    const ALL: [Self; 2] = [Self::Work, Self::Events];
+    /// Those that are passed on to the other replicas.
+    const SHARED: [Self; 2] = [Self::Work, Self::Events];
 
     fn name(self) -> &'static str {
         match self {
             Self::Work => "lumbung_work",
             Self::Events => "lumbung_events",
+            Self::Nodes => "lumbung_nodes",
         }
     }
 }
@@ -41,14 +45,14 @@ pub struct Signals(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     /// What this process hears: bumped at once by its own `ring`, and by NOTIFY from any replica.
-    heard: [watch::Sender<u64>; 2],
+    heard: [watch::Sender<u64>; 3],
     /// What is to be sent on.
-    rung: [watch::Sender<u64>; 2],
+    rung: [watch::Sender<u64>; 3],
 }
 
 impl Default for Signals {
     fn default() -> Self {
-        let bells = || [watch::Sender::new(0), watch::Sender::new(0)];
+        let bells = || [0; 3].map(watch::Sender::new);
         Self(Arc::new(Inner {
             heard: bells(),
             rung: bells(),
@@ -57,7 +61,7 @@ impl Default for Signals {
 }
 
 impl Signals {
-    /// After a commit: wakes this process now and the other replicas soon.
+    /// After a commit: wakes this process now and, on a shared channel, the other replicas soon.
     pub fn ring(&self, channel: Channel) {
         self.0.heard[channel as usize].send_modify(|n| *n += 1);
         self.0.rung[channel as usize].send_modify(|n| *n += 1);
@@ -108,11 +112,11 @@ impl Signals {
             .connect_with(super::options(url)?)
             .await?;
         let mut listener = PgListener::connect_with(&pool).await?;
-        listener.listen_all(Channel::ALL.map(Channel::name)).await?;
+        listener.listen_all(Channel::SHARED.map(Channel::name)).await?;
         loop {
             // None: the connection was lost and restored, so anything may have been missed.
             let heard = listener.try_recv().await?;
-            for channel in Channel::ALL {
+            for channel in Channel::SHARED {
                 if heard.as_ref().is_none_or(|heard| heard.channel() == channel.name()) {
                     self.0.heard[channel as usize].send_modify(|n| *n += 1);
                 }

@@ -2,9 +2,12 @@
 //!
 //! Any domain may append, in the transaction that makes the change. `seq` is taken by an UPDATE on the stream's row,
 //! which holds it until commit; so [`Outbox::flush`] must be the last statement before the commit, and streams are
-//! taken in id order. A reader of one stream can therefore trust: seq n+1 is never visible before n.
+//! taken in id order. A reader of one stream can therefore trust: seq n+1 is never visible before n. A reader of all
+//! streams has no such order for free; [`order`] gives it one. [`trim`] forgets what is old.
 
+pub mod order;
 pub mod store;
+pub mod trim;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -63,6 +66,9 @@ impl Outbox {
     pub async fn flush(mut self, conn: &mut PgConnection, ambient: &Ambient) -> sqlx::Result<()> {
         // Stable: events of one stream keep the order in which they were pushed.
         self.0.sort_by_key(|draft| draft.stream);
+        if !self.0.is_empty() {
+            order::announce(conn).await?;
+        }
         for drafts in self.0.chunk_by(|a, b| a.stream == b.stream) {
             store::append(conn, ambient, drafts).await?;
         }

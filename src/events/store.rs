@@ -67,23 +67,6 @@ pub async fn after(conn: &mut PgConnection, stream: Uuid, after: i64, limit: i64
     .await
 }
 
-/// Events of all streams after a global position, up to the watermark: transactions still open may yet commit a
-/// lower position, so nothing at or above the oldest of them is shown.
-pub async fn after_position(conn: &mut PgConnection, after: i64, limit: i64) -> sqlx::Result<Vec<Event>> {
-    sqlx::query_as!(
-        Event,
-        r#"SELECT stream, seq, id, type AS "type", payload, occurred_at AS "occurred_at: Time", position
-             FROM events
-            WHERE position > $1 AND xid < pg_snapshot_xmin(pg_current_snapshot())
-            ORDER BY position
-            LIMIT $2"#,
-        after,
-        limit
-    )
-    .fetch_all(conn)
-    .await
-}
-
 /// The latest events of one stream whose payload names `id` under one of two keys, newest first.
 pub async fn about(
     conn: &mut PgConnection,

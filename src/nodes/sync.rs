@@ -1,20 +1,25 @@
 //! Looks at the cluster's nodes and writes what changed.
 //!
-//! When more than half of the known nodes look lost at once, it is more likely that we see badly than that they all
-//! died: nothing is written, and an alert counts the blindness. The same when the API server cannot be reached.
+//! When more than half of the ready nodes look lost at once, it is more likely that we see badly than that they all
+//! died: nothing is written, and an alert counts the blindness. The same when the API server cannot be reached. A
+//! majority that stays lost, in every look for [`PATIENCE`] and in [`LOOKS`] of them at least, is believed in the end:
+//! the operator has been alerted long since, and orders must not go on filling nodes that are not there. The memory of
+//! that is the process's own, so a restart, and a look that reached nobody, begin anew: errors are on the slow side.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Node, Pod};
-use kube::api::{Api, ListParams};
+use kube::api::Api;
 use prometheus::IntCounterVec;
 use serde_json::{Value, json};
-use sqlx::PgPool;
+use sqlx::PgConnection;
+use uuid::Uuid;
 
-use super::{quantity, requests, store};
-use crate::clock::Ambient;
-use crate::db::signal::{Channel, Signals};
+use super::{Deps, quantity, requests, store};
+use crate::clock::Time;
+use crate::db::signal::Channel;
 use crate::events::{self, Outbox};
 use crate::tasks::Report;
 use crate::{kube as k8s, regions, telemetry};
@@ -46,70 +51,67 @@ pub struct Seen {
     pub kubelet_version: String,
 }
 
-#[derive(Clone)]
-pub struct Deps {
-    pub pool: PgPool,
-    pub ambient: Ambient,
-    pub signals: Signals,
-    pub client: kube::Client,
+/// How long a majority must stay lost. Kubernetes waits as long before it evicts the pods of a node that is gone.
+pub const PATIENCE: Duration = Duration::from_mins(5);
+/// In how many looks at least: a process that was paused must not take one look for a long one.
+pub const LOOKS: u32 = 10;
+
+/// Pods that others brought; what they request is not ours to sell.
+const FOREIGN: &str = "app.kubernetes.io/managed-by!=lumbung";
+
+/// Since when a majority has looked lost, in how many looks.
+#[derive(Debug, Default)]
+pub struct Doubt(Option<(Time, u32)>);
+
+impl Doubt {
+    /// One more look that saw a majority lost: is it to be believed by now?
+    fn another(&mut self, now: Time) -> bool {
+        let (since, looks) = self.0.get_or_insert((now, 0));
+        *looks += 1;
+        *looks >= LOOKS && now.since(*since) >= PATIENCE
+    }
+
+    fn settle(&mut self) {
+        self.0 = None;
+    }
 }
 
-/// One look.
-pub async fn run(deps: &Deps) -> anyhow::Result<Report> {
+/// One look. `doubt` is what the process remembers from the looks before.
+pub async fn run(deps: &Deps, doubt: &mut Doubt) -> anyhow::Result<Report> {
     let (nodes, pods) = (
         Api::<Node>::all(deps.client.clone()),
         Api::<Pod>::all(deps.client.clone()),
     );
-    let all = ListParams::default();
-    let others = ListParams::default().labels("app.kubernetes.io/managed-by!=lumbung");
-    let (nodes, pods) = match futures::try_join!(k8s::timed(nodes.list(&all)), k8s::timed(pods.list(&others))) {
+    let (nodes, pods) = match futures::try_join!(k8s::list(&nodes, ""), k8s::list(&pods, FOREIGN)) {
         Ok(both) => both,
         Err(error) => {
             BLIND.with_label_values(&["unreachable"]).inc();
+            doubt.settle();
             return Err(error.into());
         }
     };
-    let seen = look(&nodes.items, &pods.items);
+    let seen = look(&nodes, &pods);
 
     let mut tx = deps.pool.begin().await?;
     let region = regions::default(&mut tx).await?;
     let known = store::known(&mut tx, region).await?;
-    if too_many_lost(&known, &seen) {
+    if !too_many_lost(&known, &seen) {
+        doubt.settle();
+    } else if doubt.another(deps.ambient.now()) {
+        tracing::warn!(
+            known_nodes = known.len(),
+            "more than half of the nodes have stayed lost; believing it now"
+        );
+    } else {
         BLIND.with_label_values(&["majority_lost"]).inc();
         tracing::warn!(
-            known = known.len(),
+            known_nodes = known.len(),
             "more than half of the nodes look lost at once; believing nothing"
         );
         return Ok(Report::default());
     }
     let mut outbox = Outbox::default();
-    let mut done = 0;
-    for node in &seen {
-        let changed = store::upsert(&mut tx, &deps.ambient, region, node).await?;
-        done += u64::from(changed);
-        let before = known.iter().find(|known| known.name == node.name);
-        if before.is_none_or(|before| before.availability != node.availability || before.uid != node.uid) {
-            let from = before.map(|before| before.availability.as_str());
-            outbox.push(
-                events::SYSTEM,
-                "node.availability_changed",
-                json!({"node": node.name, "from": from, "to": node.availability}),
-            );
-        }
-    }
-    for gone in known
-        .iter()
-        .filter(|known| seen.iter().all(|seen| seen.name != known.name))
-    {
-        if store::vanished(&mut tx, gone.id).await? {
-            done += 1;
-            outbox.push(
-                events::SYSTEM,
-                "node.availability_changed",
-                json!({"node": gone.name, "from": gone.availability, "to": "unknown"}),
-            );
-        }
-    }
+    let done = write(&mut tx, deps, region, &known, &seen, &mut outbox).await?;
     let told = !outbox.is_empty();
     outbox.flush(&mut tx, &deps.ambient).await?;
     tx.commit().await?;
@@ -117,6 +119,48 @@ pub async fn run(deps: &Deps) -> anyhow::Result<Report> {
         deps.signals.ring(Channel::Events);
     }
     Ok(Report::did(done))
+}
+
+/// Rows that changed, and the events that tell of it.
+async fn write(
+    conn: &mut PgConnection,
+    deps: &Deps,
+    region: Uuid,
+    known: &[store::Known],
+    seen: &[Seen],
+    outbox: &mut Outbox,
+) -> sqlx::Result<u64> {
+    let mut done = 0;
+    let mut told = |id: Uuid, name: &str, from: Option<&str>, to: &str| {
+        let payload = json!({"node_id": id, "node": name, "from": from, "to": to});
+        outbox.push(events::SYSTEM, "node.availability_changed", payload);
+    };
+    let mut replaced = Vec::new();
+    for node in seen {
+        let Some(id) = store::upsert(conn, &deps.ambient, region, node).await? else {
+            continue;
+        };
+        done += 1;
+        let before = known.iter().find(|known| known.name == node.name);
+        if before.is_none_or(|before| before.availability != node.availability) {
+            let from = before.map(|before| before.availability.as_str());
+            told(id, &node.name, from, node.availability);
+        }
+        if before.is_some_and(|before| before.uid != node.uid) {
+            replaced.push((id, &node.name));
+        }
+    }
+    for gone in known {
+        if seen.iter().all(|seen| seen.name != gone.name) && store::vanished(conn, gone.id).await? {
+            done += 1;
+            told(gone.id, &gone.name, Some(&gone.availability), "unknown");
+        }
+    }
+    for (id, name) in replaced {
+        tracing::warn!(node = %name, "another machine came under a known name; it takes the row over");
+        outbox.push(events::SYSTEM, "node.replaced", json!({"node_id": id, "node": name}));
+    }
+    Ok(done)
 }
 
 /// Two nodes are no majority to speak of: with so few, losing one or both is believed.
@@ -233,6 +277,27 @@ mod tests {
             seen[0].taints,
             json!([{"key": "k", "value": "", "effect": "NoSchedule"}])
         );
+    }
+
+    #[test]
+    fn a_majority_that_stays_lost_is_believed_in_the_end() {
+        let start = Time::new("2026-01-01T00:00:00Z".parse().unwrap());
+        let after = |seconds| start.plus(Duration::from_secs(seconds));
+        let mut doubt = Doubt::default();
+        for look in 0..LOOKS * 2 {
+            assert!(!doubt.another(after(u64::from(look))), "many looks in a short time");
+        }
+        assert!(!doubt.another(after(299)));
+        assert!(doubt.another(after(300)));
+        doubt.settle();
+        assert!(!doubt.another(after(301)), "it begins anew");
+        for look in 2..LOOKS {
+            assert!(
+                !doubt.another(after(301 + 600)),
+                "look {look}: a long pause is not many looks"
+            );
+        }
+        assert!(doubt.another(after(301 + 600)));
     }
 
     #[test]

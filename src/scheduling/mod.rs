@@ -4,14 +4,25 @@
 //! two admissions never count on the same room. The engine sees exactly what is written into pods: kube-scheduler
 //! adds up the same requests.
 
+pub mod capacity;
+pub mod check;
+pub mod http;
+pub mod metrics;
+pub mod read;
 pub mod snapshot;
 pub mod store;
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use placement::{NodeKey, Policy, PolicySpec, Refusal, Reserve, Resources, VolumeLocality, Workload, WorkloadKey};
-use sqlx::PgConnection;
+use sqlx::{PgConnection, PgPool};
+use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use crate::config;
+use crate::tasks::{Report, Task};
+use crate::telemetry::Stopwatch;
 
 pub use store::{Placed, assign, current, firm, park, release};
 
@@ -146,6 +157,13 @@ impl Scheduler {
 /// Writes nothing.
 /// The caller holds the placement lock.
 pub async fn decide(conn: &mut PgConnection, scheduler: &Scheduler, demand: &Demand) -> Result<Decision, Error> {
+    let watch = Stopwatch::start();
+    let decided = decide_unmeasured(conn, scheduler, demand).await;
+    metrics::decided(&decided, watch.elapsed());
+    decided
+}
+
+async fn decide_unmeasured(conn: &mut PgConnection, scheduler: &Scheduler, demand: &Demand) -> Result<Decision, Error> {
     let cluster = snapshot::load(conn).await?;
     let workload = scheduler.workload(demand);
     let inner = placement::place(&cluster, &scheduler.policy, &workload)
@@ -157,4 +175,31 @@ pub async fn decide(conn: &mut PgConnection, scheduler: &Scheduler, demand: &Dem
         request: workload.request,
         inner,
     })
+}
+
+/// How often the ledger is checked and the capacity gauges are set.
+const PERIOD: Duration = Duration::from_secs(30);
+
+/// The independent check, and what the cluster has. Both only read, so every replica may run them.
+pub fn tasks(pool: &PgPool, scheduler: &Scheduler) -> Vec<Task> {
+    let told = Arc::new(Mutex::new(check::Told::default()));
+    let (checked, measured, scheduler) = (pool.clone(), pool.clone(), scheduler.clone());
+    vec![
+        Task::new("check_placements", PERIOD, None, move || {
+            let (pool, told) = (checked.clone(), told.clone());
+            async move {
+                let found = check::run(&pool).await?;
+                told.lock().await.tell(&found);
+                Ok(Report::default())
+            }
+        }),
+        Task::new("measure_capacity", PERIOD, None, move || {
+            let (pool, scheduler) = (measured.clone(), scheduler.clone());
+            async move {
+                let cluster = snapshot::load(&mut *snapshot::glance(&pool).await?).await?;
+                metrics::capacity(&capacity::totals(&cluster, &scheduler.policy));
+                Ok(Report::default())
+            }
+        }),
+    ]
 }

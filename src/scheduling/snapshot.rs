@@ -6,8 +6,8 @@ use placement::{
     Admission, Availability, Cluster, Node, NodeKey, Resources, Taint, TaintEffect, Workload, WorkloadKey,
 };
 use serde::Deserialize;
-use sqlx::PgConnection;
 use sqlx::types::Json;
+use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 use uuid::Uuid;
 
 use super::Error;
@@ -100,17 +100,23 @@ fn admission(name: &str, unschedulable: bool) -> Admission {
     }
 }
 
-/// Reads the whole cluster. Under the placement lock this is what will still be true at commit.
-pub async fn load(conn: &mut PgConnection) -> Result<Cluster, Error> {
-    let nodes = sqlx::query_as!(
+/// Every node, in the order of their ids.
+pub async fn nodes(conn: &mut PgConnection) -> sqlx::Result<Vec<Node>> {
+    let rows = sqlx::query_as!(
         NodeRow,
         r#"SELECT id, name, availability, admission, unschedulable, cpu_milli, mem_mib, disk_mib, max_pods,
                   foreign_cpu_milli, foreign_mem_mib, foreign_pods,
                   labels AS "labels: Json<BTreeMap<String, String>>", taints AS "taints: Json<Vec<TaintRow>>"
              FROM worker_nodes ORDER BY id"#
     )
-    .fetch_all(&mut *conn)
+    .fetch_all(conn)
     .await?;
+    Ok(rows.into_iter().map(Node::from).collect())
+}
+
+/// Reads the whole cluster. Under the placement lock this is what will still be true at commit.
+pub async fn load(conn: &mut PgConnection) -> Result<Cluster, Error> {
+    let nodes = nodes(conn).await?;
     let placed = sqlx::query!(
         "SELECT instance_id, node_id, state, cpu_request_milli, mem_request_mib, disk_mib
            FROM placements WHERE released_at IS NULL ORDER BY instance_id"
@@ -127,8 +133,13 @@ pub async fn load(conn: &mut PgConnection) -> Result<Cluster, Error> {
         let workload = Workload::new(WorkloadKey(row.instance_id.as_u128()), request, request);
         (workload, NodeKey(row.node_id.as_u128()))
     });
-    Cluster::from_parts(nodes.into_iter().map(Node::from), placed)
-        .map_err(|error| Error::Inconsistent(error.to_string()))
+    Cluster::from_parts(nodes, placed).map_err(|error| Error::Inconsistent(error.to_string()))
+}
+
+/// Begins a transaction that reads nodes and placements as of one instant, without the placement lock: for answers that
+/// nothing is written by.
+pub async fn glance(pool: &PgPool) -> sqlx::Result<Transaction<'static, Postgres>> {
+    pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await
 }
 
 #[cfg(test)]

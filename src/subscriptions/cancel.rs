@@ -78,7 +78,7 @@ pub async fn cancel(
 ) -> Result<Response> {
     let mut tx = deps.pool.begin().await?;
     let subscription = store::lock(&mut tx, id).await?.ok_or_else(Problem::not_found)?;
-    may_change(&caller, subscription.user_id)?;
+    may_change(&caller, subscription.user_id).map_err(Problem::new)?;
     let trigger = match when {
         When::Now => Trigger::CancelNow {
             by_admin: caller.user_id != subscription.user_id,
@@ -99,7 +99,7 @@ pub async fn cancel(
 pub async fn undo(State(deps): State<Deps>, Customer(caller): Customer, Path(id): Path<Uuid>) -> Result<Response> {
     let mut tx = deps.pool.begin().await?;
     let subscription = store::lock(&mut tx, id).await?.ok_or_else(Problem::not_found)?;
-    may_change(&caller, subscription.user_id)?;
+    may_change(&caller, subscription.user_id).map_err(Problem::new)?;
     Ok(finish(&deps, tx, id, Trigger::UndoCancel).await?.into_answer())
 }
 

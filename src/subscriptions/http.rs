@@ -30,12 +30,12 @@ pub fn routes(deps: Deps) -> OpenApiRouter {
 }
 
 /// The owner and admins change things; support may look and not touch; others do not learn that it exists.
-pub(super) fn may_change(caller: &Principal, owner: Uuid) -> Result<()> {
+pub(super) fn may_change(caller: &Principal, owner: Uuid) -> std::result::Result<(), Kind> {
     match caller.role {
         _ if caller.user_id == owner => Ok(()),
         Role::Admin => Ok(()),
-        Role::Support => Err(Problem::new(Kind::Forbidden)),
-        Role::Customer => Err(Problem::not_found()),
+        Role::Support => Err(Kind::Forbidden),
+        Role::Customer => Err(Kind::NotFound),
     }
 }
 

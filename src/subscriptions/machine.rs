@@ -192,5 +192,8 @@ fn period(start: Time, terms: &Terms) -> Period {
 }
 
 #[cfg(test)]
+#[path = "machine_histories.rs"]
+mod histories;
+#[cfg(test)]
 #[path = "machine_tests.rs"]
 mod tests;

@@ -81,7 +81,7 @@ pub async fn renew(
     let RenewRequest { period_no } = extract::parse(&bytes)?;
     let mut tx = deps.pool.begin().await?;
     let owner = store::get(&mut tx, id).await?.ok_or_else(Problem::not_found)?.user_id;
-    may_change(&caller, owner)?;
+    may_change(&caller, owner).map_err(Problem::new)?;
     if let Some(stored) = key.claim(&mut tx, &deps.ambient).await? {
         return Ok(stored.into_response());
     }

@@ -2,5 +2,10 @@
 
 mod catalog;
 mod http;
+mod identity;
 mod instances;
+mod live;
+mod nodes;
 mod order;
+mod scheduling;
+mod subscriptions;

@@ -1,15 +1,7 @@
 //! The main job: an order becomes a running, reachable, watched service.
 
-use lumbung_tests::TestApp;
-use serde_json::{Value, json};
-
-/// Inputs that satisfy each shipped service.
-fn inputs(service: &str) -> Value {
-    match service {
-        "n8n" | "linkding" | "vaultwarden" | "ghost" | "wordpress" => json!({}),
-        other => panic!("no inputs for {other}"),
-    }
-}
+use lumbung_tests::{TestApp, inputs};
+use serde_json::json;
 
 #[tokio::test]
 async fn every_shipped_service_comes_up_with_an_administrator_of_its_own() {
@@ -18,7 +10,7 @@ async fn every_shipped_service_comes_up_with_an_administrator_of_its_own() {
     let customer = app.customer("budi@example.com").await;
     for service in ["linkding", "n8n", "ghost", "wordpress", "vaultwarden"] {
         let plans = app.client().get(&format!("/api/v1/services/{service}")).await.expect(200);
-        let order = json!({"service": service, "plan": plans["plans"][0]["code"], "inputs": inputs(service)});
+        let order = json!({"service": service, "plan": plans["plans"][0]["code"], "inputs": inputs(&plans)});
         let accepted = customer.post_once(service, "/api/v1/orders", order).await;
         let location = accepted.header("location").map(str::to_owned);
         let accepted = accepted.expect(202);

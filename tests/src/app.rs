@@ -25,7 +25,9 @@ pub const PASSWORD: &str = "rice-barn-on-stilts";
 /// When every test begins.
 pub const START: &str = "2026-03-01T00:00:00Z";
 
+/// A flag that a test gives takes the place of the builder's own.
 #[derive(Parser)]
+#[command(args_override_self = true)]
 struct Command {
     #[command(flatten)]
     serve: Serve,

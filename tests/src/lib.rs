@@ -32,3 +32,17 @@ where
         Err(_) => panic!("did not happen within 30 s: {what}"),
     }
 }
+
+/// Inputs that satisfy a service, from its catalogue entry: what is required and has no default.
+pub fn inputs(service: &serde_json::Value) -> serde_json::Value {
+    let inputs = service["inputs"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let needed = inputs.iter().filter(|input| input["required"] == true && input["default"].is_null());
+    let value = |input: &serde_json::Value| match input["type"].as_str() {
+        Some("email") => "owner@example.com".into(),
+        Some("string") => "Warung Padi".into(),
+        Some("bool") => true.into(),
+        Some("integer") => 1.into(),
+        other => panic!("no value for an input of type {other:?}"),
+    };
+    needed.map(|input| (input["key"].as_str().unwrap_or_default().to_owned(), value(input))).collect::<serde_json::Map<_, _>>().into()
+}

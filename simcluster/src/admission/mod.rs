@@ -17,11 +17,10 @@ use crate::{
 };
 
 /// Admission that may change a new object.
-pub(crate) fn mutate(state: &State, kind: &'static Kind, object: &mut Value) -> Result<(), Status> {
+pub(crate) fn mutate(state: &State, kind: &'static Kind, object: &mut Value) {
     if kind.is(&resource::POD) {
         limits::apply_defaults(state, object);
     }
-    Ok(())
 }
 
 /// Admission that may refuse a write.

@@ -1,7 +1,7 @@
 //! `delete` and `deletecollection`.
 //!
 //! The answer is a Status when the object went at once, and the object when something holds it; a few kinds answer the
-//! object in both cases, as they do on a real server.
+//! object in both cases.
 
 use std::sync::Arc;
 

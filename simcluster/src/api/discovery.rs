@@ -21,7 +21,7 @@ pub(super) fn answer(target: &Target, method: &Method) -> Response {
         Target::Version => version(),
         Target::CoreVersions => json!({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []}),
         Target::Groups => {
-            let groups: Vec<Value> = groups().into_iter().map(|name| group(name)).collect();
+            let groups: Vec<Value> = groups().into_iter().map(group).collect();
             json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
         }
         Target::Group(name) => {
@@ -63,10 +63,15 @@ fn resources(group: &str, version: &str) -> Value {
         .iter()
         .filter(|k| k.group == group && k.version == version)
     {
-        resources.push(json!({
+        let mut entry = json!({
             "name": kind.plural, "singularName": kind.singular, "namespaced": kind.namespaced, "kind": kind.kind,
             "verbs": verbs(kind), "shortNames": kind.short,
-        }));
+        });
+        // What `kubectl get all` shows.
+        if ["pods", "services", "statefulsets"].contains(&kind.plural) {
+            entry["categories"] = json!(["all"]);
+        }
+        resources.push(entry);
         resources.extend(kind.subresources.iter().map(|sub| subresource(kind, sub)));
     }
     let group_version = if group.is_empty() {

@@ -119,12 +119,22 @@ impl Api {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner).insert(call);
     }
 
-    fn authenticated(&self, headers: &HeaderMap) -> bool {
+    /// The path after authentication: by the bearer token, or by `/token/{token}` in front of the path, since kubectl
+    /// sends no token over plain HTTP.
+    fn authenticated<'a>(&self, headers: &HeaderMap, path: &'a str) -> Option<&'a str> {
+        if let Some(rest) = path.strip_prefix("/token/") {
+            return rest
+                .strip_prefix(self.token.as_str())
+                .filter(|rest| rest.is_empty() || rest.starts_with('/'));
+        }
         let shown = headers
             .get(header::AUTHORIZATION)
             .and_then(|v| v.to_str().ok())
             .unwrap_or_default();
-        shown.strip_prefix("Bearer ").is_some_and(|token| token == self.token)
+        shown
+            .strip_prefix("Bearer ")
+            .filter(|token| *token == self.token)
+            .map(|_| path)
     }
 }
 
@@ -139,14 +149,13 @@ pub(crate) async fn serve(api: Arc<Api>, listener: TcpListener) {
 
 async fn handle(State(api): State<Arc<Api>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let target = Target::parse(parts.uri.path());
-    if matches!(target, Target::Health) {
+    if matches!(Target::parse(parts.uri.path()), Target::Health) {
         return reply::text(200, "ok");
     }
-    if !api.authenticated(&parts.headers) {
+    let Some(path) = api.authenticated(&parts.headers, parts.uri.path()) else {
         return Status::new(401, "Unauthorized", "Unauthorized").into();
-    }
-    let at = match target {
+    };
+    let at = match Target::parse(path) {
         Target::Resource(at) => at,
         other => return discovery::answer(&other, &parts.method),
     };
@@ -201,22 +210,21 @@ async fn with_faults(ask: &Ask<'_>) -> Result<Response, Status> {
         at.namespace.as_deref(),
         at.name.as_deref(),
     ) {
-        None => dispatch(ask).await,
         Some(ApiFault::Latency(span)) => {
             ask.api.cluster.clock().sleep(span).await;
-            dispatch(ask).await
+            dispatch(ask)
         }
         Some(ApiFault::Status(code)) => Err(reply::injected(code)),
         Some(ApiFault::StatusAfterEffect(code)) => {
-            let _hidden = dispatch(ask).await;
+            let _hidden = dispatch(ask);
             Err(reply::injected(code))
         }
         Some(ApiFault::DropWatch) if ask.verb == "watch" => Ok(reply::empty_stream()),
-        Some(ApiFault::DropWatch) => dispatch(ask).await,
+        None | Some(ApiFault::DropWatch) => dispatch(ask),
     }
 }
 
-async fn dispatch(ask: &Ask<'_>) -> Result<Response, Status> {
+fn dispatch(ask: &Ask<'_>) -> Result<Response, Status> {
     let at = &ask.at;
     if at.kind.is(&crate::resource::SELF_SUBJECT_ACCESS_REVIEW) {
         return write::access_review(ask);

@@ -137,7 +137,6 @@ pub(super) fn parse_revision(text: &str) -> Result<u64, String> {
 fn check_match(version: Option<&str>, matching: Option<&str>) -> Result<(), Status> {
     let field = "resourceVersionMatch";
     let cause = match matching {
-        None => return Ok(()),
         Some(_) if version.is_none() => Cause::forbidden(
             field,
             "resourceVersionMatch is forbidden unless resourceVersion is provided",
@@ -146,7 +145,7 @@ fn check_match(version: Option<&str>, matching: Option<&str>) -> Result<(), Stat
             field,
             "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"",
         ),
-        Some("Exact" | "NotOlderThan") => return Ok(()),
+        None | Some("Exact" | "NotOlderThan") => return Ok(()),
         Some(other) => Cause::unsupported(field, &other.into(), &["Exact", "NotOlderThan", ""]),
     };
     Err(invalid_options("ListOptions", &[cause]))

@@ -5,7 +5,7 @@
 //! the six minutes that Kubernetes waits before it risks a second writer.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
     time::Duration,
 };
@@ -40,7 +40,7 @@ pub(super) struct Attachments {
     /// Since when an attachment to a node that does not answer is unused.
     unused_since: HashMap<String, Timestamp>,
     /// The nodes to which a volume is attached.
-    nodes: HashMap<String, BTreeSet<String>>,
+    nodes: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl Controller for Attachments {

@@ -9,6 +9,7 @@ mod attach;
 mod claims;
 mod defaults;
 mod endpoints;
+mod event_ttl;
 mod events;
 mod fit;
 mod gc;
@@ -131,6 +132,7 @@ impl Running {
             Box::<taints::TaintEviction>::default(),
             Box::<pod_gc::PodGc>::default(),
             Box::new(endpoints::Endpoints),
+            Box::<event_ttl::EventTtl>::default(),
             Box::new(quota::Quotas),
             Box::<gc::GarbageCollector>::default(),
             Box::new(namespace::Namespaces),

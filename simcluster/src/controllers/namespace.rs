@@ -92,9 +92,9 @@ fn tell(status: &mut Value, remaining: &[(&'static Kind, Vec<String>)], now: &st
     let mut finalizers: BTreeMap<&str, usize> = BTreeMap::new();
     for (kind, held_by) in remaining {
         *kinds.entry(format!("{}.{}", kind.plural, kind.group)).or_default() += 1;
-        held_by
-            .iter()
-            .for_each(|finalizer| *finalizers.entry(finalizer).or_default() += 1);
+        for finalizer in held_by {
+            *finalizers.entry(finalizer).or_default() += 1;
+        }
     }
     let kinds: Vec<String> = kinds
         .iter()

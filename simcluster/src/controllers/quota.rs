@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::{Controller, Ctx, Queue, Seen, View, is_terminal};
 use crate::{
     admission::quota::{Usage, amounts, counted_kinds, covers, to_value, usage},
+    quantity::Quantity,
     resource,
     store::Key,
 };
@@ -56,7 +57,7 @@ impl Controller for Quotas {
 fn used(ns: &str, quota: &Value, ctx: &Ctx<'_>) -> Usage {
     let mut sum: Usage = amounts(&quota["spec"]["hard"])
         .into_keys()
-        .map(|name| (name, Default::default()))
+        .map(|name| (name, Quantity::default()))
         .collect();
     for kind in counted_kinds() {
         for (_, object) in ctx.view.in_namespace(kind, ns) {

@@ -1,7 +1,8 @@
 //! The scheduler: gives each pending pod a node, or says in the real scheduler's words why none will do.
 //!
 //! The filters are in `fit`. Among the nodes that fit, the pod's preferences decide, then the emptier node, then the
-//! name. Nothing is preempted. A pod whose claims wait for their first consumer is bound once they are: the choice is
+//! name. Nothing is preempted. A pod that asks for what is not simulated (required affinity to other pods, a required
+//! spread over a topology) is never given a node, and its condition says why. A pod whose claims wait for their first consumer is bound once they are: the choice is
 //! written on the claim, and the volume's place then binds the pod.
 
 use std::{
@@ -121,6 +122,12 @@ fn choose(ctx: &Ctx<'_>, pod: &Value) -> Result<Option<String>, String> {
     if nodes.is_empty() {
         return Err("no nodes available to schedule pods".to_owned());
     }
+    if let Some(what) = unsupported(&pod["spec"]) {
+        return Err(format!(
+            "0/{} nodes are available: the simulated scheduler does not support {what}.",
+            nodes.len()
+        ));
+    }
     let waiting = waiting_claims(ctx.view, pod)
         .map_err(|why| format!("0/{} nodes are available: {why}. not found", nodes.len()))?;
     let requests = Requests::of_pod(pod);
@@ -146,6 +153,23 @@ fn choose(ctx: &Ctx<'_>, pod: &Value) -> Result<Option<String>, String> {
             .update(&resource::PERSISTENT_VOLUME_CLAIM, ns, claim, WHO, select);
     }
     Ok(waiting.is_empty().then_some(node))
+}
+
+/// A demand that would be kinder to ignore than Kubernetes is.
+fn unsupported(spec: &Value) -> Option<&'static str> {
+    let required =
+        |kind: &str| !list(&spec["affinity"][kind]["requiredDuringSchedulingIgnoredDuringExecution"]).is_empty();
+    let spreads = list(&spec["topologySpreadConstraints"]).iter();
+    if required("podAffinity") || required("podAntiAffinity") {
+        Some("affinity between pods")
+    } else if spreads
+        .into_iter()
+        .any(|constraint| constraint["whenUnsatisfiable"] != "ScheduleAnyway")
+    {
+        Some("topology spread constraints")
+    } else {
+        None
+    }
 }
 
 /// The pod's claims that wait for their first consumer; an error names a claim that blocks the pod.

@@ -125,3 +125,56 @@ fn cut_fields(name: &str, fields: &mut Map<String, Value>, last: &Set, owned: &S
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::fields::compare::fields_of;
+
+    #[test]
+    fn keyed_items_merge_in_the_applied_order_and_others_keep_their_place() {
+        let mut live = json!({"spec": {"containers": [
+            {"name": "own", "image": "x"}, {"name": "a", "image": "1", "tty": true}, {"name": "b", "image": "1"}]}});
+        let applied = json!({"spec": {"containers": [{"name": "b", "image": "2"}, {"name": "a"}, {"name": "new"}]}});
+        merge(&mut live, &applied);
+        let containers = json!([
+            {"name": "own", "image": "x"}, {"name": "b", "image": "2"},
+            {"name": "a", "image": "1", "tty": true}, {"name": "new"}]);
+        assert_eq!(live, json!({"spec": {"containers": containers}}));
+    }
+
+    #[test]
+    fn what_was_given_up_goes_with_its_defaults_unless_somebody_owns_it() {
+        let probe = json!({"httpGet": {"port": 80}});
+        let last = fields_of(
+            &json!({"metadata": {"labels": {"a": "1", "b": "1"}}, "spec": {"containers": [
+            {"name": "app", "image": "i", "readinessProbe": probe}, {"name": "side", "image": "i"}]}}),
+        );
+        let owned = fields_of(&json!({"metadata": {"labels": {"b": "1"}}, "spec": {"containers": [
+            {"name": "app", "image": "i"}]}}));
+        let mut object = json!({"metadata": {"name": "x", "labels": {"a": "1", "b": "1", "c": "1"}}, "spec": {
+            "containers": [{"name": "app", "image": "i", "readinessProbe": {"httpGet": {"port": 80}, "periodSeconds": 10}},
+                {"name": "side", "image": "i"}, {"name": "other", "image": "i"}]}});
+        prune(&mut object, &last, &owned);
+        assert_eq!(
+            object,
+            json!({"metadata": {"name": "x", "labels": {"b": "1", "c": "1"}}, "spec": {"containers": [
+                {"name": "app", "image": "i"}, {"name": "other", "image": "i"}]}})
+        );
+    }
+
+    #[test]
+    fn atomic_values_are_replaced_whole() {
+        let mut live = json!({"spec": {"tolerations": [{"key": "a"}, {"key": "b"}], "nodeSelector": {"x": "1"}}});
+        merge(
+            &mut live,
+            &json!({"spec": {"tolerations": [{"key": "c"}], "nodeSelector": {"y": "1"}}}),
+        );
+        assert_eq!(
+            live,
+            json!({"spec": {"tolerations": [{"key": "c"}], "nodeSelector": {"y": "1"}}})
+        );
+    }
+}

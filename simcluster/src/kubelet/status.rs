@@ -37,7 +37,7 @@ pub(super) fn render(pod: &Pod, scene: &Scene<'_>) -> Value {
         let pairs = pod.containers.iter().zip(specs(scene.pod));
         let wanted = pairs.filter(|(container, _)| (container.role != Role::Main) == init);
         wanted
-            .map(|(container, spec)| container_status(pod, container, spec, scene))
+            .map(|(container, spec)| container_status(container, spec, scene))
             .collect::<Vec<_>>()
     };
     let init = shown(true);
@@ -153,11 +153,11 @@ fn order_conditions(conditions: &mut Value) {
     }
 }
 
-fn container_status(pod: &Pod, container: &Container, spec: &Value, scene: &Scene<'_>) -> Value {
+fn container_status(container: &Container, spec: &Value, scene: &Scene<'_>) -> Value {
     let process = container.process();
     let ran = container.has_run;
     let mut status = json!({
-        "name": container.name, "state": state(pod, container, scene), "lastState": {},
+        "name": container.name, "state": state(container, scene), "lastState": {},
         "ready": match container.role {
             Role::Init => container.has_succeeded(),
             Role::Sidecar | Role::Main => process.is_some_and(|p| p.ready),
@@ -183,7 +183,7 @@ fn container_status(pod: &Pod, container: &Container, spec: &Value, scene: &Scen
     status
 }
 
-fn state(pod: &Pod, container: &Container, scene: &Scene<'_>) -> Value {
+fn state(container: &Container, scene: &Scene<'_>) -> Value {
     let waiting = |reason: &str, message: Option<String>| {
         let mut state = json!({"waiting": {"reason": reason}});
         if let Some(message) = message {
@@ -196,7 +196,7 @@ fn state(pod: &Pod, container: &Container, scene: &Scene<'_>) -> Value {
         State::Idle | State::Pulling { .. } | State::Starting { .. } => {
             let has_init = !list(&scene.pod["spec"]["initContainers"]).is_empty();
             waiting(
-                if has_init && pod.ip.is_some() {
+                if has_init {
                     "PodInitializing"
                 } else {
                     "ContainerCreating"

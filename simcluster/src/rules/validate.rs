@@ -56,7 +56,8 @@ fn metadata(kind: &Kind, old: Option<&Value>, metadata: &Value, causes: &mut Vec
     for (at, finalizer) in list(&metadata["finalizers"]).iter().enumerate() {
         let standard = ["foregroundDeletion", "orphan", "kubernetes"];
         let text = finalizer.as_str().unwrap_or_default();
-        if !standard.contains(&text) && !(text.contains('/') && names::is_qualified(text)) {
+        let qualified = text.contains('/') && names::is_qualified(text);
+        if !qualified && !standard.contains(&text) {
             let why = "name is neither a standard finalizer name nor is it fully qualified";
             causes.push(Cause::invalid(format!("metadata.finalizers[{at}]"), finalizer, why));
         }
@@ -100,8 +101,7 @@ fn name(kind: &Kind, name: &str) -> Option<Cause> {
     }
     match kind.kind {
         "Namespace" if name.contains('.') => Some(Cause::invalid(field, &name.into(), "must not contain dots")),
-        "Namespace" => names::label(field, name),
-        "Service" => names::label(field, name),
+        "Namespace" | "Service" => names::label(field, name),
         _ => names::subdomain(field, name),
     }
 }

@@ -8,18 +8,21 @@
 //! preconditions; defaulting, validation, admission and field ownership are behind them.
 
 mod delete;
+mod state;
 mod write;
 
 pub use delete::{DeleteOptions, Deleted, FOREGROUND, ORPHAN, Propagation};
+pub(crate) use state::State;
+use state::Table;
 pub(crate) use write::Writer;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use jiff::Timestamp;
-use rand::{Rng, SeedableRng, rngs::StdRng};
+use rand::{SeedableRng, rngs::StdRng};
 use serde_json::Value;
 use tokio::sync::watch;
 
@@ -59,27 +62,6 @@ pub struct Compacted {
     pub oldest: u64,
 }
 
-#[derive(Default)]
-struct Table {
-    objects: BTreeMap<Key, Arc<Value>>,
-    history: VecDeque<Change>,
-}
-
-pub(crate) struct State {
-    /// By the kind's place in `resource::ALL`.
-    tables: Vec<Table>,
-    revision: u64,
-    /// Changes at or before this revision are forgotten.
-    compacted: u64,
-    history: usize,
-    rng: StdRng,
-    clock: Clock,
-    /// Uids of pods that went in this transaction, whose logs go with them.
-    forgotten: Vec<String>,
-    /// How many addresses have been given to services.
-    addresses: u32,
-}
-
 struct Inner {
     state: Mutex<State>,
     changed: watch::Sender<u64>,
@@ -95,9 +77,14 @@ impl Cluster {
     /// An empty cluster. `history` is how many changes per kind are remembered for watches.
     pub fn new(clock: Clock, seed: u64, history: usize) -> Self {
         let state = State {
-            tables: resource::ALL.iter().map(|_| Table::default()).collect(),
+            tables: resource::ALL
+                .iter()
+                .map(|_| Table {
+                    compacted: 1,
+                    ..Table::default()
+                })
+                .collect(),
             revision: 1,
-            compacted: 1,
             history,
             rng: StdRng::seed_from_u64(seed),
             clock: clock.clone(),
@@ -192,8 +179,9 @@ impl Cluster {
     /// Forgets all past changes: watches from older revisions, and pages of older lists, are answered 410.
     pub fn compact(&self) {
         let mut state = self.lock();
-        state.compacted = state.revision;
+        let revision = state.revision;
         for table in &mut state.tables {
+            table.compacted = revision;
             table.history.clear();
         }
     }
@@ -206,7 +194,9 @@ impl Cluster {
         let after = state.revision;
         let forgotten = std::mem::take(&mut state.forgotten);
         drop(state);
-        forgotten.iter().for_each(|uid| self.0.logs.forget(uid));
+        for uid in &forgotten {
+            self.0.logs.forget(uid);
+        }
         if after != before {
             self.0.changed.send_if_modified(|seen| {
                 let newer = after > *seen;
@@ -282,118 +272,4 @@ pub fn key(kind: &Kind, ns: &str, name: &str) -> Key {
         if kind.namespaced { ns.to_owned() } else { String::new() },
         name.to_owned(),
     )
-}
-
-impl State {
-    fn table(&self, kind: &'static Kind) -> &Table {
-        &self.tables[place(kind)]
-    }
-
-    pub(crate) fn now(&self) -> Timestamp {
-        self.clock.now()
-    }
-
-    pub(crate) fn get(&self, kind: &'static Kind, key: &Key) -> Option<&Arc<Value>> {
-        self.table(kind).objects.get(key)
-    }
-
-    pub(crate) fn list(&self, kind: &'static Kind, ns: Option<&str>) -> Vec<Arc<Value>> {
-        let objects = &self.table(kind).objects;
-        match ns.filter(|_| kind.namespaced) {
-            None => objects.values().cloned().collect(),
-            Some(ns) => objects
-                .range((ns.to_owned(), String::new())..)
-                .take_while(|(key, _)| key.0 == ns)
-                .map(|(_, object)| Arc::clone(object))
-                .collect(),
-        }
-    }
-
-    fn since(&self, kind: &'static Kind, revision: u64) -> Result<(u64, Vec<Change>), Compacted> {
-        if revision < self.compacted {
-            return Err(Compacted { oldest: self.compacted });
-        }
-        let history = &self.table(kind).history;
-        let from = history.partition_point(|change| change.revision <= revision);
-        Ok((self.revision, history.range(from..).cloned().collect()))
-    }
-
-    /// Stores `object` under a new revision and remembers the change. The one place where objects change.
-    pub(crate) fn put(&mut self, kind: &'static Kind, key: Key, mut object: Value) -> Arc<Value> {
-        self.revision += 1;
-        object["metadata"]["resourceVersion"] = self.revision.to_string().into();
-        let object = Arc::new(object);
-        let table = &mut self.tables[place(kind)];
-        let previous = table.objects.insert(key, Arc::clone(&object));
-        let change = if previous.is_some() {
-            ChangeType::Modified
-        } else {
-            ChangeType::Added
-        };
-        self.remember(
-            kind,
-            Change {
-                revision: self.revision,
-                change,
-                object: Arc::clone(&object),
-                previous,
-            },
-        );
-        object
-    }
-
-    /// Removes an object under a new revision.
-    pub(crate) fn remove(&mut self, kind: &'static Kind, key: &Key) {
-        let Some(previous) = self.tables[place(kind)].objects.remove(key) else {
-            return;
-        };
-        self.revision += 1;
-        let mut last = Value::clone(&previous);
-        last["metadata"]["resourceVersion"] = self.revision.to_string().into();
-        let (revision, object) = (self.revision, Arc::new(last));
-        self.remember(
-            kind,
-            Change {
-                revision,
-                change: ChangeType::Deleted,
-                object,
-                previous: Some(previous),
-            },
-        );
-    }
-
-    fn remember(&mut self, kind: &'static Kind, change: Change) {
-        let history = &mut self.tables[place(kind)].history;
-        history.push_back(change);
-        if history.len() > self.history
-            && let Some(oldest) = history.pop_front()
-        {
-            self.compacted = self.compacted.max(oldest.revision);
-        }
-    }
-
-    /// The next free address for a service, in the range that K3s uses. Addresses are not used again.
-    pub(crate) fn service_address(&mut self) -> String {
-        self.addresses += 1;
-        // 10.43.0.1 and 10.43.0.10 are the API's and the DNS server's.
-        let host = self.addresses + 10;
-        format!("10.43.{}.{}", host / 256 % 256, host % 256)
-    }
-
-    /// Five characters of the alphabet that `generateName` draws from.
-    pub(crate) fn suffix(&mut self) -> String {
-        const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
-        let draw = |rng: &mut StdRng| char::from(ALPHABET[(rng.next_u32() % 27) as usize]);
-        (0..5).map(|_| draw(&mut self.rng)).collect()
-    }
-
-    pub(crate) fn uid(&mut self) -> String {
-        let mut bytes = [0; 16];
-        self.rng.fill_bytes(&mut bytes);
-        uuid::Builder::from_random_bytes(bytes).into_uuid().to_string()
-    }
-}
-
-fn place(kind: &'static Kind) -> usize {
-    resource::ALL.iter().position(|k| k.is(kind)).unwrap_or_default()
 }

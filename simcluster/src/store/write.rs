@@ -120,7 +120,7 @@ impl State {
             }
             None => managed.updated(&actor, &rules::bare(kind), &rules::without_ignored(kind, "", &object)),
         }
-        admission::mutate(self, kind, &mut object)?;
+        admission::mutate(self, kind, &mut object);
         rules::fill_in(self, kind, &mut object)?;
         refuse_invalid(kind, &name, &rules::validate(kind, None, &object))?;
         admission::validate(self, kind, None, &object, writer.dry_run)?;

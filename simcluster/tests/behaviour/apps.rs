@@ -1,9 +1,9 @@
 //! Scripted applications: databases in the same pod, first administrators, setup and verify pods.
 
-use lumbung_simcluster::{DeleteOptions, SimCluster, resource};
+use lumbung_simcluster::{DeleteOptions, SimCluster, faults::ContainerSelector, resource};
 use serde_json::{Value, json};
 
-use crate::support::{NS, cluster, container, create, pod, runs, set};
+use crate::support::{NS, cluster, container, create, pod, runs, set, until};
 
 fn with_service(sim: &SimCluster, name: &str, mut object: Value, sidecar: Option<&str>, init: Option<Value>) {
     let spec = &mut object["spec"]["template"]["spec"];
@@ -148,4 +148,32 @@ async fn a_task_waits_for_its_target() {
     with_service(&sim, "late", set("late", "linkding:1"), None, None);
     sim.settle().await;
     assert_eq!(pod(&sim, "task")["status"]["phase"], "Succeeded");
+}
+
+#[tokio::test]
+async fn wordpress_is_not_ready_without_its_database() {
+    let sim = cluster().await;
+    with_service(
+        &sim,
+        "site",
+        set("site", "wordpress:7-apache"),
+        Some("mariadb:11"),
+        None,
+    );
+    sim.settle().await;
+    assert!(runs(&sim, "site-0"));
+    let database = ContainerSelector {
+        container: Some("db".into()),
+        ..ContainerSelector::label("app", "site")
+    };
+    sim.faults().out_of_memory(database, None);
+    sim.settle().await;
+    let site = pod(&sim, "site-0");
+    assert_eq!(site["status"]["phase"], "Running");
+    assert_eq!(site["status"]["containerStatuses"][0]["ready"], false);
+    let db = &site["status"]["initContainerStatuses"][0];
+    assert_eq!(db["state"]["waiting"]["reason"], "CrashLoopBackOff");
+    assert_eq!(db["lastState"]["terminated"]["reason"], "OOMKilled");
+    sim.faults().stop_crashes();
+    until(&sim, "the site is ready again", |sim| runs(sim, "site-0")).await;
 }

@@ -136,7 +136,7 @@ async fn out_of_service_moves_the_pod_and_its_volume() {
             .map(|a| a["spec"]["nodeName"].as_str().unwrap_or_default().to_owned())
             .collect::<Vec<_>>()
     };
-    assert_eq!(attached(&sim), [home.clone()]);
+    assert_eq!(attached(&sim), std::slice::from_ref(&home));
     sim.faults().kill_node(&home);
     until(&sim, "the node is tainted", |sim| taints(sim, &home).len() == 2).await;
     let declare = |node: &mut Value| {

@@ -1,6 +1,6 @@
 //! Quotas as their controller keeps them, and what a refused StatefulSet shows.
 
-use lumbung_simcluster::resource;
+use lumbung_simcluster::{DeleteOptions, resource};
 use serde_json::{Value, json};
 
 use crate::support::{NS, bare_pod, cluster, container, create, events, get, runs, set, until};
@@ -36,7 +36,7 @@ async fn a_refused_set_says_so_and_succeeds_once_there_is_room() {
     assert_eq!(used(&sim), json!({"pods": "2", "requests.memory": "128Mi"}));
 
     sim.cluster()
-        .delete(&resource::POD, NS, "first", &Default::default())
+        .delete(&resource::POD, NS, "first", &DeleteOptions::default())
         .expect("deleted");
     sim.settle().await;
     assert_eq!(used(&sim), json!({"pods": "1", "requests.memory": "64Mi"}));

@@ -1,9 +1,9 @@
 //! Which node a pod gets, and what is said when it gets none.
 
-use lumbung_simcluster::{SimCluster, resource};
+use lumbung_simcluster::{DeleteOptions, SimCluster, resource};
 use serde_json::{Value, json};
 
-use crate::support::{bare_pod, cluster, container, create, events, pod, runs};
+use crate::support::{NS, bare_pod, cluster, container, create, events, pod, runs};
 
 const UNHELPFUL: &str =
     "no new claims to deallocate, preemption: 0/3 nodes are available: 3 Preemption is not helpful for scheduling.";
@@ -96,7 +96,7 @@ async fn a_full_node_takes_no_more_until_a_pod_has_gone() {
                     for incoming pod, 2 Preemption is not helpful for scheduling.";
     assert_eq!(message(&sim, "c"), expected);
     sim.cluster()
-        .delete(&resource::POD, crate::support::NS, "a", &Default::default())
+        .delete(&resource::POD, NS, "a", &DeleteOptions::default())
         .expect("deleted");
     sim.settle().await;
     assert!(runs(&sim, "c"));
@@ -155,5 +155,17 @@ async fn a_claim_that_cannot_be_bound_holds_its_pod() {
     create(&sim, &resource::PERSISTENT_VOLUME_CLAIM, claim);
     sim.settle().await;
     let expected = "0/3 nodes are available: pod has unbound immediate PersistentVolumeClaims. not found";
+    assert_eq!(message(&sim, "x"), expected);
+}
+
+#[tokio::test]
+async fn what_is_not_simulated_is_refused_aloud() {
+    let sim = cluster().await;
+    let mut pod = bare_pod("x", container("app", "nginx"));
+    let term = json!({"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"app": "x"}}});
+    pod["spec"]["affinity"] = json!({"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}});
+    create(&sim, &resource::POD, pod);
+    sim.settle().await;
+    let expected = "0/3 nodes are available: the simulated scheduler does not support affinity between pods.";
     assert_eq!(message(&sim, "x"), expected);
 }

@@ -9,8 +9,14 @@ use serde_json::Value;
 pub struct Bindings(BTreeMap<String, String>, u64);
 
 /// Managers that play the cluster's own part; how often and through what they write is not compared.
-const CONTROLLERS: [&str; 6] =
-    ["hollow", "kube-controller-manager", "kube-scheduler", "default-scheduler", "kubelet", "k3s"];
+const CONTROLLERS: [&str; 6] = [
+    "hollow",
+    "kube-controller-manager",
+    "kube-scheduler",
+    "default-scheduler",
+    "kubelet",
+    "k3s",
+];
 
 impl Bindings {
     /// Replaces placeholders in what is to be sent; unknown revisions become `revision`.
@@ -28,10 +34,11 @@ impl Bindings {
                 // Each time that is sent is another one, as it was when it was recorded.
                 None if name.ends_with("time") => {
                     self.1 += 1;
-                    filled.push_str(&format!("2026-11-24T00:{:02}:{:02}.000000Z", self.1 / 60, self.1 % 60));
+                    let time = format!("2026-11-24T00:{:02}:{:02}.000000Z", self.1 / 60, self.1 % 60);
+                    filled.push_str(&time);
                 }
                 None if name.starts_with("clusterIP") => filled.push_str("10.43.200.200"),
-                None => filled.push_str(&format!("<{name}>")),
+                None => filled.extend(["<", name, ">"]),
             }
             rest = after;
         }
@@ -44,13 +51,20 @@ impl Bindings {
         let mut ranked: Vec<(u64, u64)> = self
             .0
             .iter()
-            .filter(|(name, _)| written.iter().any(|shown| shown.trim_matches(['<', '>']) == name.as_str()))
+            .filter(|(name, _)| {
+                written
+                    .iter()
+                    .any(|shown| shown.trim_matches(['<', '>']) == name.as_str())
+            })
             .filter_map(|(name, value)| Some((number(name.strip_prefix("rv-")?), number(value))))
             .collect();
         ranked.sort_unstable();
         match ranked.windows(2).find(|pair| pair[0].1 > pair[1].1) {
             None => Ok(()),
-            Some(pair) => Err(format!("<rv-{}> is {} but <rv-{}> is {}", pair[0].0, pair[0].1, pair[1].0, pair[1].1)),
+            Some(pair) => Err(format!(
+                "<rv-{}> is {} but <rv-{}> is {}",
+                pair[0].0, pair[0].1, pair[1].0, pair[1].1
+            )),
         }
     }
 
@@ -58,7 +72,7 @@ impl Bindings {
     pub fn differences(&mut self, path: &str, expected: &Value, actual: &Value, found: &mut Vec<String>) {
         match (expected, actual) {
             (Value::String(list), Value::Array(entries)) if list.starts_with("<trimmed: ") => {
-                self.managers(path, list, entries, found);
+                managers(path, list, entries, found);
             }
             (Value::Object(expected), Value::Object(actual)) => {
                 let partial = expected.contains_key("...");
@@ -76,12 +90,18 @@ impl Bindings {
                 found.extend(extra.map(|key| format!("{path}.{key} is unexpected: {}", actual[key])));
             }
             (Value::Array(expected), Value::Array(actual)) => {
+                let (mut expected, mut actual) = (expected.clone(), actual.clone());
+                if path.ends_with(".managedFields") {
+                    // Owners are in the order of their last second, which is timing.
+                    expected.sort_by_key(owner);
+                    actual.sort_by_key(owner);
+                }
                 if expected.len() != actual.len() {
-                    let (expected, actual) = (Value::from(expected.clone()), Value::from(actual.clone()));
+                    let (expected, actual) = (Value::from(expected), Value::from(actual));
                     found.push(format!("{path} has another length: expected {expected}, got {actual}"));
                     return;
                 }
-                for (at, (expected, actual)) in expected.iter().zip(actual).enumerate() {
+                for (at, (expected, actual)) in expected.iter().zip(&actual).enumerate() {
                     self.differences(&format!("{path}[{at}]"), expected, actual, found);
                 }
             }
@@ -100,29 +120,17 @@ impl Bindings {
         }
     }
 
-    /// Compares the list of managers that a trimmed `managedFields` shows.
-    fn managers(&self, path: &str, trimmed: &str, entries: &[Value], found: &mut Vec<String>) {
-        let mine = |manager: &str| !CONTROLLERS.contains(&manager.split('/').next().unwrap_or_default());
-        let list = trimmed.trim_start_matches("<trimmed: ").trim_end_matches('>');
-        let mut expected: Vec<String> = list.split(", ").filter(|m| mine(m)).map(ToOwned::to_owned).collect();
-        let shown = |entry: &Value| {
-            let part = |field: &str| entry[field].as_str().unwrap_or_default().to_owned();
-            let (manager, sub) = (format!("{}/{}", part("manager"), part("operation")), part("subresource"));
-            if sub.is_empty() { manager } else { format!("{manager}/{sub}") }
-        };
-        let mut actual: Vec<String> = entries.iter().map(shown).filter(|m| mine(m)).collect();
-        expected.sort();
-        actual.sort();
-        if expected != actual {
-            found.push(format!("{path}: expected managers {expected:?}, got {actual:?}"));
-        }
-    }
-
     fn matches(&mut self, pattern: &str, text: &str) -> bool {
-        let Some((before, name, after)) = next_placeholder(pattern) else { return pattern == text };
-        let Some(rest) = text.strip_prefix(before) else { return false };
+        let Some((before, name, after)) = next_placeholder(pattern) else {
+            return pattern == text;
+        };
+        let Some(rest) = text.strip_prefix(before) else {
+            return false;
+        };
         if let Some(known) = self.0.get(name).cloned() {
-            return rest.strip_prefix(known.as_str()).is_some_and(|rest| self.matches(after, rest));
+            return rest
+                .strip_prefix(known.as_str())
+                .is_some_and(|rest| self.matches(after, rest));
         }
         let longest = rest.find(|c: char| !allowed(name, c)).unwrap_or(rest.len());
         for end in (1..=longest).rev() {
@@ -137,6 +145,35 @@ impl Bindings {
         }
         false
     }
+}
+
+/// Compares the list of managers that a trimmed `managedFields` shows.
+fn managers(path: &str, trimmed: &str, entries: &[Value], found: &mut Vec<String>) {
+    let mine = |manager: &str| !CONTROLLERS.contains(&manager.split('/').next().unwrap_or_default());
+    let list = trimmed.trim_start_matches("<trimmed: ").trim_end_matches('>');
+    let mut expected: Vec<String> = list.split(", ").filter(|m| mine(m)).map(ToOwned::to_owned).collect();
+    let shown = |entry: &Value| {
+        let part = |field: &str| entry[field].as_str().unwrap_or_default().to_owned();
+        let (manager, sub) = (
+            format!("{}/{}", part("manager"), part("operation")),
+            part("subresource"),
+        );
+        if sub.is_empty() {
+            manager
+        } else {
+            format!("{manager}/{sub}")
+        }
+    };
+    let mut actual: Vec<String> = entries.iter().map(shown).filter(|m| mine(m)).collect();
+    expected.sort();
+    actual.sort();
+    if expected != actual {
+        found.push(format!("{path}: expected managers {expected:?}, got {actual:?}"));
+    }
+}
+
+fn owner(entry: &Value) -> [String; 3] {
+    ["operation", "manager", "subresource"].map(|field| entry[field].to_string())
 }
 
 /// The characters that a placeholder's value can have.
@@ -154,8 +191,20 @@ fn allowed(name: &str, c: char) -> bool {
 /// The text before the first placeholder, its name, and the text after it.
 fn next_placeholder(text: &str) -> Option<(&str, &str, &str)> {
     const KINDS: [&str; 14] = [
-        "uid-", "rv-", "time", "microtime", "nanotime", "sfx-", "hash-", "evt-", "clusterIP-", "podIP-", "nodePort-",
-        "container", "continue-", "pem",
+        "uid-",
+        "rv-",
+        "time",
+        "microtime",
+        "nanotime",
+        "sfx-",
+        "hash-",
+        "evt-",
+        "clusterIP-",
+        "podIP-",
+        "nodePort-",
+        "container",
+        "continue-",
+        "pem",
     ];
     let mut from = 0;
     while let Some(start) = text[from..].find('<').map(|at| at + from) {

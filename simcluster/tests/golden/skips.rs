@@ -1,12 +1,14 @@
 //! `golden.toml`: which transcripts and steps are not replayed, and why.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::RangeInclusive};
 
 /// Skipped steps by transcript; `None` stands for all of its steps.
 #[derive(Default)]
 pub struct Skips {
-    entries: BTreeMap<String, Vec<(Option<std::ops::RangeInclusive<u64>>, String)>>,
+    entries: BTreeMap<String, Vec<(Steps, String)>>,
 }
+
+type Steps = Option<RangeInclusive<u64>>;
 
 impl Skips {
     /// Reads the few forms that the file uses: `[[skip]]` tables with `transcript`, `steps` and `reason`.
@@ -14,8 +16,11 @@ impl Skips {
         let mut skips = Self::default();
         for table in text.split("[[skip]]").skip(1) {
             let field = |name: &str| {
-                let line = table.lines().find(|line| line.split('=').next().is_some_and(|key| key.trim() == name));
-                line.and_then(|line| line.split_once('=')).map(|(_, value)| value.trim().trim_matches('"').to_owned())
+                let line = table
+                    .lines()
+                    .find(|line| line.split('=').next().is_some_and(|key| key.trim() == name));
+                line.and_then(|line| line.split_once('='))
+                    .map(|(_, value)| value.trim().trim_matches('"').to_owned())
             };
             let transcript = field("transcript").ok_or("a [[skip]] without transcript")?;
             let reason = field("reason").filter(|reason| !reason.is_empty());
@@ -26,7 +31,10 @@ impl Skips {
                 Some(steps) => {
                     for part in steps.split(',').map(str::trim) {
                         let (from, to) = part.split_once('-').unwrap_or((part, part));
-                        let number = |text: &str| text.parse::<u64>().map_err(|_| format!("{transcript}: steps = {steps}"));
+                        let number = |text: &str| {
+                            text.parse::<u64>()
+                                .map_err(|_| format!("{transcript}: steps = {steps}"))
+                        };
                         entry.push((Some(number(from)?..=number(to)?), reason.clone()));
                     }
                 }
@@ -37,7 +45,7 @@ impl Skips {
 
     /// Why a whole transcript is skipped.
     pub fn transcript(&self, name: &str) -> Option<&str> {
-        self.find(name, |steps| steps.is_none())
+        self.find(name, Option::is_none)
     }
 
     /// Why a step's comparison is skipped.
@@ -45,12 +53,11 @@ impl Skips {
         self.find(name, |steps| steps.as_ref().is_some_and(|range| range.contains(&step)))
     }
 
-    fn find(&self, name: &str, wanted: impl Fn(&Option<std::ops::RangeInclusive<u64>>) -> bool) -> Option<&str> {
-        self.entries.get(name)?.iter().find(|(steps, _)| wanted(steps)).map(|(_, reason)| reason.as_str())
-    }
-
-    /// All transcripts that the file names.
-    pub fn transcripts(&self) -> impl Iterator<Item = &str> {
-        self.entries.keys().map(String::as_str)
+    fn find(&self, name: &str, wanted: impl Fn(&Steps) -> bool) -> Option<&str> {
+        self.entries
+            .get(name)?
+            .iter()
+            .find(|(steps, _)| wanted(steps))
+            .map(|(_, reason)| reason.as_str())
     }
 }

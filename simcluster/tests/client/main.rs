@@ -1,0 +1,7 @@
+//! The client that Lumbung uses, against the simulated API: each behaviour that the control plane builds on.
+
+mod applies;
+mod objects;
+mod policies;
+mod support;
+mod watches;

@@ -1,0 +1,166 @@
+//! What is refused: quotas, Pod Security, injected faults, what is not supported.
+
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, PersistentVolumeClaim, Pod, ResourceQuota};
+use kube::{
+    Api,
+    api::{Patch, PatchParams, PostParams},
+};
+use lumbung_simcluster::ApiFault;
+use serde_json::{Value, json};
+
+use crate::support::{config_map, object, refusal, start};
+
+#[tokio::test]
+async fn a_quota_refuses_what_goes_beyond() {
+    let (cluster, client) = start().await;
+    let quotas = Api::<ResourceQuota>::namespaced(client.clone(), "t");
+    let quota =
+        json!({"metadata": {"name": "q"}, "spec": {"hard": {"requests.storage": "2Gi", "persistentvolumeclaims": 1}}});
+    quotas.create(&PostParams::default(), &object(quota)).await.unwrap();
+    cluster.settle().await;
+    let claims = Api::<PersistentVolumeClaim>::namespaced(client, "t");
+    let claim = |name: &str, size: &str| {
+        object::<PersistentVolumeClaim>(json!({"metadata": {"name": name}, "spec": {
+            "accessModes": ["ReadWriteOnce"], "storageClassName": "longhorn", "resources": {"requests": {"storage": size}}}}))
+    };
+    let (code, _, message) = refusal(
+        claims
+            .create(&PostParams::default(), &claim("big", "3Gi"))
+            .await
+            .unwrap_err(),
+    );
+    assert_eq!(code, 403);
+    assert!(
+        message.contains("exceeded quota: q, requested: requests.storage=3Gi, used: requests.storage=0"),
+        "{message}"
+    );
+    claims
+        .create(&PostParams::default(), &claim("ok", "1Gi"))
+        .await
+        .unwrap();
+    let (code, _, _) = refusal(
+        claims
+            .create(&PostParams::default(), &claim("second", "1Gi"))
+            .await
+            .unwrap_err(),
+    );
+    assert_eq!(code, 403);
+    let used = quotas.get("q").await.unwrap().status.unwrap().used.unwrap();
+    assert_eq!(used["requests.storage"].0, "1Gi");
+    cluster.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_scoped_quota_counts_only_its_priority_class() {
+    let (cluster, client) = start().await;
+    let quota = |name: &str, operator: &str| {
+        let scope = json!({"scopeName": "PriorityClass", "operator": operator, "values": ["system-node-critical"]});
+        object::<ResourceQuota>(json!({"metadata": {"name": name}, "spec": {
+            "hard": {"pods": "1"}, "scopeSelector": {"matchExpressions": [scope]}}}))
+    };
+    let quotas = Api::<ResourceQuota>::namespaced(client.clone(), "t");
+    quotas
+        .create(&PostParams::default(), &quota("setup", "In"))
+        .await
+        .unwrap();
+    quotas
+        .create(&PostParams::default(), &quota("others", "NotIn"))
+        .await
+        .unwrap();
+    cluster.settle().await;
+    let pods = Api::<Pod>::namespaced(client, "t");
+    let make = |name: &'static str, class: Option<&'static str>| {
+        let mut pod =
+            json!({"metadata": {"name": name}, "spec": {"containers": [{"name": "app", "image": "nginx:1.29"}]}});
+        if let Some(class) = class {
+            pod["spec"]["priorityClassName"] = class.into();
+        }
+        let pods = pods.clone();
+        async move { pods.create(&PostParams::default(), &object(pod)).await }
+    };
+    make("setup", Some("system-node-critical")).await.unwrap();
+    make("plain", None).await.unwrap();
+    let (_, _, message) = refusal(make("second", None).await.unwrap_err());
+    assert!(message.contains("exceeded quota: others"), "{message}");
+    let (_, _, message) = refusal(make("third", Some("system-node-critical")).await.unwrap_err());
+    assert!(message.contains("exceeded quota: setup"), "{message}");
+    let (code, _, message) = refusal(make("fourth", Some("none-such")).await.unwrap_err());
+    assert_eq!(
+        (code, message.contains("no PriorityClass with name none-such was found")),
+        (403, true),
+        "{message}"
+    );
+    cluster.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_privileged_pod_is_refused_where_baseline_is_enforced() {
+    let (cluster, client) = start().await;
+    let label = json!({"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "baseline"}}});
+    Api::<Namespace>::all(client.clone())
+        .patch("t", &PatchParams::default(), &Patch::Merge(label))
+        .await
+        .unwrap();
+    let pods = Api::<Pod>::namespaced(client, "t");
+    let pod = |context: Value| {
+        object::<Pod>(json!({"metadata": {"name": "p"}, "spec": {"containers": [
+            {"name": "app", "image": "nginx:1.29", "securityContext": context}]}}))
+    };
+    let (code, _, message) = refusal(
+        pods.create(&PostParams::default(), &pod(json!({"privileged": true})))
+            .await
+            .unwrap_err(),
+    );
+    assert_eq!(code, 403);
+    assert!(
+        message.contains("violates PodSecurity \"baseline:latest\": privileged"),
+        "{message}"
+    );
+    pods.create(&PostParams::default(), &pod(json!({}))).await.unwrap();
+    cluster.shutdown().await;
+}
+
+#[tokio::test]
+async fn injected_faults_are_met_before_or_after_the_effect() {
+    let (cluster, client) = start().await;
+    let maps = Api::<ConfigMap>::namespaced(client, "t");
+    let make = |name: &'static str| {
+        let maps = maps.clone();
+        async move {
+            maps.create(&PostParams::default(), &object(config_map(name, json!({}))))
+                .await
+        }
+    };
+    cluster
+        .faults()
+        .inject_api("create", "configmaps", 1, ApiFault::Status(500));
+    assert_eq!(refusal(make("before").await.unwrap_err()).0, 500);
+    assert!(maps.get_opt("before").await.unwrap().is_none());
+    cluster
+        .faults()
+        .inject_api("create", "configmaps", 1, ApiFault::StatusAfterEffect(500));
+    assert_eq!(refusal(make("after").await.unwrap_err()).0, 500);
+    assert!(maps.get_opt("after").await.unwrap().is_some());
+    cluster.shutdown().await;
+}
+
+#[tokio::test]
+async fn what_is_not_supported_says_so() {
+    let (cluster, client) = start().await;
+    let get = |path: &str| http::Request::get(path).body(Vec::new()).unwrap();
+    let status = |path: &'static str| {
+        let (client, request) = (client.clone(), get(path));
+        async move { refusal(client.request::<Value>(request).await.unwrap_err()) }
+    };
+    assert_eq!(status("/api/v1/pods?frobnicate=1").await.0, 501);
+    assert_eq!(status("/api/v1/namespaces/t/pods/p/exec").await.0, 501);
+    assert_eq!(status("/api/v1/widgets").await.0, 404);
+    let calls = cluster.calls();
+    assert!(
+        calls
+            .iter()
+            .any(|call| call.verb == "create" && call.resource == "namespaces"),
+        "{calls:?}"
+    );
+    cluster.shutdown().await;
+}

@@ -1,0 +1,133 @@
+//! What is counted of placement: decisions and why they were refused, what the cluster has, what the check found.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use placement::{Dimension, Reason, Resources};
+use prometheus::{HistogramVec, IntCounterVec, IntGaugeVec};
+
+use super::capacity::Totals;
+use super::check::{Kind, Violation};
+use super::{Decision, Error};
+use crate::telemetry;
+
+static DECISIONS: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    let help = "Placement decisions by outcome (placed, refused, error) and the binding reason of refusals.";
+    telemetry::counter("lumbung_scheduling_decisions_total", help, &["outcome", "reason"])
+});
+static SECONDS: LazyLock<HistogramVec> = LazyLock::new(|| {
+    let help = "How long a decision takes under the placement lock, reading the rows included.";
+    let buckets = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2.0];
+    telemetry::histogram(
+        "lumbung_scheduling_decision_duration_seconds",
+        help,
+        &["outcome"],
+        &buckets,
+    )
+});
+static VIOLATIONS: LazyLock<IntGaugeVec> = LazyLock::new(|| {
+    let help = "What the last independent check of the placements found, by kind.";
+    telemetry::gauge("lumbung_scheduling_violations", help, &["kind"])
+});
+// One metric per unit: adding up a metric over its labels must mean something.
+static CPU: LazyLock<IntGaugeVec> = LazyLock::new(|| {
+    let help = "CPU of the worker nodes by kind: allocatable, foreign, requested, free.";
+    telemetry::gauge("lumbung_scheduling_cpu_millicores", help, &["kind"])
+});
+static MEMORY: LazyLock<IntGaugeVec> = LazyLock::new(|| {
+    let help = "Memory of the worker nodes by kind: allocatable, foreign, requested, free.";
+    telemetry::gauge("lumbung_scheduling_memory_bytes", help, &["kind"])
+});
+static DISK: LazyLock<IntGaugeVec> = LazyLock::new(|| {
+    let help = "Disk of the worker nodes by kind: allocatable, foreign, requested, free.";
+    telemetry::gauge("lumbung_scheduling_disk_bytes", help, &["kind"])
+});
+static PODS: LazyLock<IntGaugeVec> = LazyLock::new(|| {
+    let help = "Pods that the worker nodes take, by kind: allocatable, foreign, requested, free.";
+    telemetry::gauge("lumbung_scheduling_pods", help, &["kind"])
+});
+
+const MIB: i64 = 1024 * 1024;
+
+/// A refusal's reason as a label and in the API.
+pub fn reason_name(reason: Reason) -> &'static str {
+    match reason {
+        Reason::NoNodes => "no_nodes",
+        Reason::Removed => "removed",
+        Reason::VolumeElsewhere => "volume_elsewhere",
+        Reason::StorageClass => "storage_class",
+        Reason::Selector => "selector",
+        Reason::Taint => "taint",
+        Reason::NotReady => "not_ready",
+        Reason::Standby => "standby",
+        Reason::Cordoned => "cordoned",
+        Reason::Draining => "draining",
+        Reason::Cpu => "cpu",
+        Reason::Memory => "memory",
+        Reason::Disk => "disk",
+        Reason::Pods => "pods",
+        Reason::Reserve => "reserve",
+    }
+}
+
+pub(super) fn decided(result: &Result<Decision, Error>, took: Duration) {
+    let (outcome, reason) = match result {
+        Ok(_) => ("placed", ""),
+        Err(Error::Refused(refusal)) => ("refused", reason_name(refusal.binding)),
+        Err(Error::Inconsistent(_) | Error::Sql(_)) => ("error", ""),
+    };
+    DECISIONS.with_label_values(&[outcome, reason]).inc();
+    SECONDS.with_label_values(&[outcome]).observe(took.as_secs_f64());
+}
+
+pub(super) fn violations(found: &[Violation]) {
+    for &kind in Kind::ALL {
+        let count = found.iter().filter(|violation| violation.kind == kind).count();
+        VIOLATIONS
+            .with_label_values(&[kind.name()])
+            .set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+}
+
+pub(super) fn capacity(totals: &Totals) {
+    let Totals {
+        allocatable,
+        foreign,
+        requested,
+        free,
+    } = totals;
+    for (kind, amount) in [
+        ("allocatable", allocatable),
+        ("foreign", foreign),
+        ("requested", requested),
+        ("free", free),
+    ] {
+        show(kind, amount);
+    }
+}
+
+fn show(kind: &str, amount: &Resources) {
+    for dimension in Dimension::ALL {
+        let (gauge, unit) = match dimension {
+            Dimension::Cpu => (&CPU, 1),
+            Dimension::Memory => (&MEMORY, MIB),
+            Dimension::Disk => (&DISK, MIB),
+            Dimension::Pods => (&PODS, 1),
+        };
+        gauge
+            .with_label_values(&[kind])
+            .set(amount.get(dimension).saturating_mul(unit));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_are_named_as_the_engine_writes_them() {
+        for reason in Reason::ALL {
+            assert_eq!(serde_json::json!(reason), reason_name(reason));
+        }
+    }
+}
