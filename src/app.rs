@@ -61,8 +61,13 @@ pub type Forever = Box<dyn FnOnce(CancellationToken) -> BoxFuture<'static, ()> +
 impl App {
     /// Prepares the database's contents (keys' fingerprints, region, catalogue) and wires the domains.
     pub async fn build(outside: Outside) -> anyhow::Result<Self> {
+        prepare(&outside.pool, &outside.ambient, &outside.keys, &outside.config).await?;
+        Self::wire(outside)
+    }
+
+    /// Wires the domains, without any I/O: enough for the OpenAPI document.
+    pub fn wire(outside: Outside) -> anyhow::Result<Self> {
         let Outside { pool, database_url, ambient, keys, kube, config, password_cost } = outside;
-        prepare(&pool, &ambient, &keys, &config).await?;
         let signals = Signals::default();
         let accepted_licences: Arc<BTreeSet<String>> = Arc::new(config.terms.accept_licences.iter().cloned().collect());
 

@@ -8,6 +8,8 @@ use clap::Args;
 
 use crate::telemetry::LogFormat;
 
+pub const DEFAULT_LOG: &str = "info,sqlx=warn,kube_client=warn";
+
 /// Where and how it logs; every command has these.
 #[derive(Args, Clone, Debug)]
 pub struct Logging {

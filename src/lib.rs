@@ -7,6 +7,7 @@ pub mod audit;
 pub mod billing;
 pub mod catalog;
 pub mod clock;
+pub mod commands;
 pub mod config;
 pub mod crash;
 pub mod crypto;

@@ -78,6 +78,19 @@ impl Embedded {
         Ok(this)
     }
 
+    /// The address of a server that another process runs on this directory, for work beside it.
+    pub fn running(state_dir: &Path) -> Option<String> {
+        let dir = state_dir.join("postgres");
+        let lines = fs::read_to_string(dir.join("data/postmaster.pid")).ok()?;
+        // Line 1 is the process, line 4 the port.
+        let mut lines = lines.lines();
+        let pid = lines.next()?.trim().parse().ok()?;
+        let port = lines.nth(2)?.trim().parse().ok()?;
+        let password = fs::read_to_string(dir.join("password")).ok()?;
+        let data = dir.join("data").canonicalize().ok()?;
+        is_postgres_on(pid, &data).then(|| url(password.trim(), port, DATABASE))
+    }
+
     pub fn url(&self) -> &str {
         &self.url
     }

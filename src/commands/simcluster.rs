@@ -1,0 +1,44 @@
+//! `lumbung simcluster`: the simulated K3s on its own, for kubectl and for a `lumbung serve` beside it.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use simcluster::{Delays, Options, SimCluster};
+
+use super::asked_to_stop;
+use crate::clock::Entropy;
+use crate::crypto::encode_hex;
+use crate::db::embedded::write_private;
+
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// Address that its API listens on.
+    #[arg(long, default_value = "127.0.0.1:6443")]
+    listen: SocketAddr,
+    /// Write the kubeconfig to this file instead of printing it.
+    #[arg(long)]
+    kubeconfig: Option<PathBuf>,
+    /// Containers, probes and volumes take no time.
+    #[arg(long)]
+    instant: bool,
+}
+
+pub async fn run(args: Args) -> anyhow::Result<()> {
+    let delays = if args.instant { Delays::zero() } else { Delays::lifelike() };
+    let token = Some(encode_hex(&Entropy::from_os().bytes::<16>()));
+    let options = Options { listen: args.listen, delays, token, ..Options::default() };
+    let cluster = SimCluster::start(options).await.with_context(|| format!("listening on {}", args.listen))?;
+    let client = crate::kube::connect(Some(&cluster.kubeconfig())).await?;
+    crate::simulated::prepare(&client).await?;
+    match &args.kubeconfig {
+        Some(path) => {
+            write_private(path, &cluster.kubeconfig()).with_context(|| format!("writing {}", path.display()))?;
+            eprintln!("simulated K3s at {}; try:  kubectl --kubeconfig {} get nodes", cluster.url(), path.display());
+        }
+        None => println!("{}", cluster.kubeconfig()),
+    }
+    asked_to_stop().await;
+    cluster.shutdown().await;
+    Ok(())
+}
