@@ -255,7 +255,9 @@ mod tests {
     fn foreign_pods_count_while_they_live() {
         let pod = |phase: &str| -> Pod {
             serde_json::from_value(json!({
-                "spec": {"nodeName": "a", "containers": [{"name": "c", "resources": {"requests": {"cpu": "100m", "memory": "70Mi"}}}]},
+                "spec": {"nodeName": "a", "containers": [
+                    {"name": "c", "resources": {"requests": {"cpu": "100m", "memory": "70Mi"}}}
+                ]},
                 "status": {"phase": phase}
             }))
             .unwrap()

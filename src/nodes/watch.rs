@@ -1,4 +1,4 @@
-//! A watch on the nodes: a change that a row would show rings, and the next look comes at once instead of in its period.
+//! A watch on the nodes: a change that a row would show rings, and the next look comes at once, not in its period.
 //!
 //! It decides nothing and writes nothing. Kubelets report every few minutes without anything new to say; those reports
 //! ring for nobody. What a broken watch lost, the first events after it find: it lists everything again.

@@ -109,11 +109,11 @@ pub async fn firm(conn: &mut PgConnection, instance_id: Uuid) -> sqlx::Result<()
 }
 
 /// Gives CPU and memory back and keeps disk and place. Call it only after the pod was seen to be gone: until then
-/// Kubernetes still counts it. Parking twice changes nothing.
+/// Kubernetes still counts it. Parking twice changes nothing, and a hold (a renewal that waits for its payment) is kept.
 pub async fn park(conn: &mut PgConnection, ambient: &Ambient, instance_id: Uuid) -> sqlx::Result<()> {
     let closed = sqlx::query!(
         "UPDATE placements SET released_at = $2
-          WHERE instance_id = $1 AND released_at IS NULL AND state <> 'parked'
+          WHERE instance_id = $1 AND released_at IS NULL AND state = 'firm'
          RETURNING node_id, disk_mib, policy_version",
         instance_id,
         ambient.now() as _

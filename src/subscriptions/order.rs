@@ -98,28 +98,47 @@ pub async fn create(State(deps): State<Deps>, Customer(caller): Customer, reques
 /// The answer, and whether it is a replay.
 async fn place(deps: &Deps, user_id: Uuid, key: &Key, wish: &OrderRequest) -> Result<(Stored, bool)> {
     let mut tx = deps.pool.begin().await?;
-    if let Some(stored) = key.claim(&mut tx, &deps.ambient).await? {
-        return Ok((stored, true));
-    }
-    let offer = offered(&mut tx, wish).await?;
-    catalog::orderable(&offer.template, &deps.settings.accept_licences)?;
-    let inputs = catalog::validate_inputs(&offer.template, &wish.inputs).map_err(|errors| {
-        let below = |error: FieldError| FieldError::new(format!("/inputs{}", error.pointer), error.detail);
-        Problem::validation(errors.into_iter().map(below).collect())
-    })?;
     let mut book = Book::default();
-    let accepted = accept(&mut tx, deps, &mut book, user_id, &offer, &inputs).await?;
-    let stored = Stored {
-        status: StatusCode::ACCEPTED,
-        location: Some(accepted.operation.location()),
-        body: serde_json::to_value(&accepted).map_err(Problem::internal)?,
+    let answer = match write(&mut tx, deps, &mut book, user_id, key, wish).await {
+        Ok(answer) => answer,
+        Err(problem) => {
+            // Now, and not when the connection is next used: the key and the placement lock are still held.
+            tx.rollback().await?;
+            return Err(problem);
+        }
     };
-    key.store(&mut tx, &deps.ambient, &stored).await?;
     let flushed = book.flush(&mut tx, &deps.ambient).await?;
     crash::point("order.before_commit");
     tx.commit().await?;
     crash::point("order.after_commit");
     flushed.done(&deps.signals);
+    Ok(answer)
+}
+
+async fn write(
+    conn: &mut PgConnection,
+    deps: &Deps,
+    book: &mut Book,
+    user_id: Uuid,
+    key: &Key,
+    wish: &OrderRequest,
+) -> Result<(Stored, bool)> {
+    if let Some(stored) = key.claim(conn, &deps.ambient).await? {
+        return Ok((stored, true));
+    }
+    let offer = offered(conn, wish).await?;
+    catalog::orderable(&offer.template, &deps.settings.accept_licences)?;
+    let inputs = catalog::validate_inputs(&offer.template, &wish.inputs).map_err(|errors| {
+        let below = |error: FieldError| FieldError::new(format!("/inputs{}", error.pointer), error.detail);
+        Problem::validation(errors.into_iter().map(below).collect())
+    })?;
+    let accepted = accept(conn, deps, book, user_id, &offer, &inputs).await?;
+    let stored = Stored {
+        status: StatusCode::ACCEPTED,
+        location: Some(accepted.operation.location()),
+        body: serde_json::to_value(&accepted).map_err(Problem::internal)?,
+    };
+    key.store(conn, &deps.ambient, &stored).await?;
     Ok((stored, false))
 }
 

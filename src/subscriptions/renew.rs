@@ -82,11 +82,35 @@ pub async fn renew(
     let mut tx = deps.pool.begin().await?;
     let owner = store::get(&mut tx, id).await?.ok_or_else(Problem::not_found)?.user_id;
     may_change(&caller, owner).map_err(Problem::new)?;
-    if let Some(stored) = key.claim(&mut tx, &deps.ambient).await? {
-        return Ok(stored.into_response());
-    }
     let mut book = Book::default();
-    let renewal = buy(&mut tx, &deps, &mut book, id, period_no).await?;
+    let stored = match write(&mut tx, &deps, &mut book, &key, id, period_no).await {
+        Ok(stored) => stored,
+        Err(problem) => {
+            // Now, and not when the connection is next used: the key and the placement lock are still held.
+            tx.rollback().await?;
+            return Err(problem);
+        }
+    };
+    let flushed = book.flush(&mut tx, &deps.ambient).await?;
+    crash::point("renew.before_commit");
+    tx.commit().await?;
+    crash::point("renew.after_commit");
+    flushed.done(&deps.signals);
+    Ok(stored.into_response())
+}
+
+async fn write(
+    conn: &mut PgConnection,
+    deps: &Deps,
+    book: &mut Book,
+    key: &Key,
+    id: Uuid,
+    period_no: i32,
+) -> Result<Stored> {
+    if let Some(stored) = key.claim(conn, &deps.ambient).await? {
+        return Ok(stored);
+    }
+    let renewal = buy(conn, deps, book, id, period_no).await?;
     let location = renewal.operation.as_ref().map(Operation::location);
     let stored = Stored {
         status: if location.is_some() {
@@ -97,13 +121,8 @@ pub async fn renew(
         location,
         body: serde_json::to_value(&renewal).map_err(Problem::internal)?,
     };
-    key.store(&mut tx, &deps.ambient, &stored).await?;
-    let flushed = book.flush(&mut tx, &deps.ambient).await?;
-    crash::point("renew.before_commit");
-    tx.commit().await?;
-    crash::point("renew.after_commit");
-    flushed.done(&deps.signals);
-    Ok(stored.into_response())
+    key.store(conn, &deps.ambient, &stored).await?;
+    Ok(stored)
 }
 
 async fn buy(
