@@ -66,9 +66,8 @@ enum Owner {
 fn judge(owner: Owner, precious: bool, strange: bool) -> Finding {
     match owner {
         Owner::Live => Finding::Owned,
-        Owner::Buried => Finding::Deletable,
         Owner::Unknown if precious || strange => Finding::Reported,
-        Owner::Unknown => Finding::Deletable,
+        Owner::Buried | Owner::Unknown => Finding::Deletable,
     }
 }
 

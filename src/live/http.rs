@@ -106,7 +106,10 @@ async fn open(
         return Err(Problem::new(Kind::OriginRefused));
     }
     if opening.after.is_some_and(|after| after < 0) {
-        return Err(Problem::validation(vec![FieldError::new("?after", "must not be negative")]));
+        return Err(Problem::validation(vec![FieldError::new(
+            "?after",
+            "must not be negative",
+        )]));
     }
     let who = match &opening.ticket {
         // Not spent on a request that cannot become a connection.
@@ -148,7 +151,9 @@ async fn redeem(deps: &Deps, ticket: &str) -> Result<Principal> {
 async fn serve(socket: axum::extract::ws::WebSocket, deps: Deps, guest: Option<Guest>, after: Option<i64>) {
     let Some(guest) = guest else {
         let mailbox = super::queue::Mailbox::new(0);
-        return Wire::new(socket, &mailbox, deps.pace).finish(End::Close(Close::TooMany)).await;
+        return Wire::new(socket, &mailbox, deps.pace)
+            .finish(End::Close(Close::TooMany))
+            .await;
     };
     let mut wire = Wire::new(socket, &guest.seat.mailbox, deps.pace);
     let end = connection::converse(&mut wire, &deps.hub, &guest.seat, after).await;

@@ -1,6 +1,7 @@
 //! One binary for all integration tests: linked once, one module per domain.
 
 mod catalog;
+mod docs;
 mod http;
 mod identity;
 mod instances;
