@@ -32,7 +32,7 @@ const FEW: usize = 3;
 
 static ORPHANS: LazyLock<IntGaugeVec> = LazyLock::new(|| {
     telemetry::gauge(
-        "lumbung_instances_orphans_count",
+        "lumbung_instances_orphans",
         "Objects in the cluster that no live instance owns, at the last sweep.",
         &["kind", "finding"],
     )
