@@ -19,7 +19,7 @@ use super::ticket;
 use super::wire::{End, Pace, Wire};
 use crate::clock::Ambient;
 use crate::http::extract::Query;
-use crate::http::problem::{FieldError, Kind, Problem, Result};
+use crate::http::problem::{Body, FieldError, Kind, Problem, Result};
 use crate::identity::{Customer, Principal};
 
 /// Clients have nothing long to say.
@@ -93,7 +93,10 @@ struct Opening {
 #[utoipa::path(
     get, path = "/api/v1/live", tag = "live", operation_id = "open_live",
     params(Opening), security(("bearer" = ["customer"])),
-    responses((status = 101, description = "The connection speaks WebSocket from here on"))
+    responses(
+        (status = 101, description = "The connection speaks WebSocket from here on"),
+        (status = 426, body = Body, content_type = "application/problem+json", description = "Not a WebSocket handshake")
+    )
 )]
 async fn open(
     State(deps): State<Deps>,
@@ -106,7 +109,10 @@ async fn open(
         return Err(Problem::new(Kind::OriginRefused));
     }
     if opening.after.is_some_and(|after| after < 0) {
-        return Err(Problem::validation(vec![FieldError::new("?after", "must not be negative")]));
+        return Err(Problem::validation(vec![FieldError::new(
+            "?after",
+            "must not be negative",
+        )]));
     }
     let who = match &opening.ticket {
         // Not spent on a request that cannot become a connection.
@@ -148,7 +154,9 @@ async fn redeem(deps: &Deps, ticket: &str) -> Result<Principal> {
 async fn serve(socket: axum::extract::ws::WebSocket, deps: Deps, guest: Option<Guest>, after: Option<i64>) {
     let Some(guest) = guest else {
         let mailbox = super::queue::Mailbox::new(0);
-        return Wire::new(socket, &mailbox, deps.pace).finish(End::Close(Close::TooMany)).await;
+        return Wire::new(socket, &mailbox, deps.pace)
+            .finish(End::Close(Close::TooMany))
+            .await;
     };
     let mut wire = Wire::new(socket, &guest.seat.mailbox, deps.pace);
     let end = connection::converse(&mut wire, &deps.hub, &guest.seat, after).await;
