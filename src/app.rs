@@ -1,5 +1,6 @@
 //! Puts everything together: the one file that knows every domain. Nothing imports it but the commands and the tests.
 
+pub mod docs;
 pub mod health;
 pub mod openapi;
 
@@ -154,7 +155,7 @@ impl App {
         let relay = { let (signals, pool) = (signals.clone(), pool.clone()); forever(move |cancel| signals.relay(pool, database_url, cancel)) };
         let watch = forever(move |cancel| instances::watch::run(reconciler, cancel));
         let watch_nodes = forever(move |cancel| nodes::watch::run(nodes, cancel));
-        let router = router.merge(health::routes(pool.clone())).merge(openapi::routes(openapi.clone()));
+        let router = router.merge(health::routes(pool.clone())).merge(openapi::routes(openapi.clone())).merge(docs::routes(openapi.clone()));
         let router = layers::wrap(router, ambient.clone(), &config.http.allowed_origins);
         let feed = forever(move |cancel| hub.run(cancel));
         Ok(Self { router, openapi, tasks, forever: vec![relay, watch, watch_nodes, feed], signals, ambient, pool })

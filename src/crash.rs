@@ -26,6 +26,8 @@ pub const POINTS: &[&str] = &[
     "instance.purge_stateful_set",
     "instance.purge_pod",
     "instance.purge_service",
+    "instance.purge_policy",
+    "instance.purge_config_map",
     "instance.purge_secret",
     "instance.purge_claim",
     "instance.before_seen_commit",

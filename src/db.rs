@@ -14,7 +14,13 @@ use std::time::Duration;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{Connection, PgConnection};
 
-static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
+/// A schema that is newer than this binary is no reason to refuse: an old replica may have to start again while it is
+/// being replaced, and an operator may have to go back. Migrations leave the binary before them working.
+fn migrator() -> sqlx::migrate::Migrator {
+    let mut migrator = sqlx::migrate!("./migrations");
+    migrator.set_ignore_missing(true);
+    migrator
+}
 
 /// The one lock under which placements are decided and written.
 pub const PLACEMENT_LOCK: i64 = 0x6c75_6d62_0001;
@@ -48,7 +54,7 @@ pub async fn connect(settings: &Settings) -> sqlx::Result<PgPool> {
 pub async fn migrate(url: &str) -> Result<(), sqlx::migrate::MigrateError> {
     let mut conn =
         PgConnection::connect_with(&PgConnectOptions::from_str(url)?.application_name("lumbung-migrate")).await?;
-    MIGRATOR.run(&mut conn).await?;
+    migrator().run(&mut conn).await?;
     conn.close().await?;
     Ok(())
 }
@@ -56,7 +62,7 @@ pub async fn migrate(url: &str) -> Result<(), sqlx::migrate::MigrateError> {
 /// Identifies the schema: tests keep one template database per value.
 pub fn schema_hash() -> String {
     let mut all = Vec::new();
-    for migration in MIGRATOR.iter() {
+    for migration in migrator().iter() {
         all.extend_from_slice(&migration.checksum);
     }
     crate::crypto::encode_hex(&crate::crypto::sha256(&all)[..8])

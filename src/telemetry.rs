@@ -40,8 +40,10 @@ pub fn init(filter: &str, format: LogFormat) -> anyhow::Result<()> {
     started.map_err(|error| anyhow::anyhow!("logging could not be started: {error}"))
 }
 
-/// A counter in the registry. Panics when the name is taken: two places would count into one another.
+/// A counter in the registry. Panics when the name is taken (two places would count into one another) or not a
+/// counter's.
 pub fn counter(name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+    assert!(name.ends_with("_total"), "{name}: a counter's name ends with _total");
     let metric = IntCounterVec::new(Opts::new(name, help), labels).expect("a valid metric");
     REGISTRY
         .register(Box::new(metric.clone()))
@@ -49,7 +51,10 @@ pub fn counter(name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
     metric
 }
 
+/// A gauge likewise. The endings of counters and of a histogram's parts are not for gauges: readers take them for those.
 pub fn gauge(name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+    let taken = ["_total", "_count", "_sum", "_bucket"].iter().any(|ending| name.ends_with(ending));
+    assert!(!taken, "{name}: not a gauge's name");
     let metric = IntGaugeVec::new(Opts::new(name, help), labels).expect("a valid metric");
     REGISTRY
         .register(Box::new(metric.clone()))
@@ -86,5 +91,19 @@ impl Stopwatch {
 
     pub fn elapsed(self) -> Duration {
         self.0.elapsed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_metric_is_not_named_like_one_of_another_kind() {
+        for name in ["lumbung_test_things_count", "lumbung_test_things_total"] {
+            assert!(std::panic::catch_unwind(|| gauge(name, "A test.", &[])).is_err(), "{name}");
+        }
+        assert!(std::panic::catch_unwind(|| counter("lumbung_test_things", "A test.", &[])).is_err());
+        gauge("lumbung_test_things", "A test.", &[]);
     }
 }

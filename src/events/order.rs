@@ -76,5 +76,7 @@ pub async fn between(conn: &mut PgConnection, after: i64, upto: i64, limit: i64)
 
 /// The lowest position that retention has left; `None` when nothing is there.
 pub async fn oldest(conn: &mut PgConnection) -> sqlx::Result<Option<i64>> {
-    sqlx::query_scalar!("SELECT min(position) FROM events").fetch_one(conn).await
+    sqlx::query_scalar!("SELECT min(position) FROM events")
+        .fetch_one(conn)
+        .await
 }

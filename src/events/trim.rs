@@ -22,7 +22,10 @@ pub fn task(pool: PgPool, ambient: Ambient) -> Task {
             let mut tx = pool.begin().await?;
             let done = trim(&mut tx, &ambient).await?;
             tx.commit().await?;
-            Ok(Report { done, more: done == u64::try_from(BATCH)? })
+            Ok(Report {
+                done,
+                more: done == u64::try_from(BATCH)?,
+            })
         }
     })
 }
@@ -47,9 +50,12 @@ async fn trim(conn: &mut PgConnection, ambient: &Ambient) -> sqlx::Result<u64> {
     let seqs: Vec<_> = old.iter().map(|event| event.seq).collect();
     let positions: Vec<_> = old.iter().map(|event| event.position).collect();
     // In the order in which writers take them.
-    sqlx::query!("SELECT id FROM event_streams WHERE id = ANY($1) ORDER BY id FOR UPDATE", &streams)
-        .fetch_all(&mut *conn)
-        .await?;
+    sqlx::query!(
+        "SELECT id FROM event_streams WHERE id = ANY($1) ORDER BY id FOR UPDATE",
+        &streams
+    )
+    .fetch_all(&mut *conn)
+    .await?;
     sqlx::query!(
         "UPDATE event_streams s
             SET first_seq = GREATEST(s.first_seq, gone.last + 1)

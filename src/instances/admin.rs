@@ -106,7 +106,6 @@ pub fn advance(
         .iter()
         .find(|pod| pod.metadata.name.as_deref() == Some(&wanted));
     match present.map(outcome) {
-        Some(Outcome::Running) => step(before),
         Some(Outcome::Succeeded) => step(Progress::reached(match kind {
             Kind::Setup => AdminState::Created,
             Kind::Verify => AdminState::Verified,
@@ -124,7 +123,7 @@ pub fn advance(
             launch: Some((kind, before.attempt)),
             ..step(before)
         },
-        None => step(before),
+        Some(Outcome::Running) | None => step(before),
     }
 }
 
@@ -184,7 +183,7 @@ mod tests {
             tasks,
         };
         advance(&strategy(slug), before, sight, NAME, |failures| {
-            Duration::from_secs(10 * failures.unsigned_abs() as u64)
+            Duration::from_secs(10 * u64::from(failures.unsigned_abs()))
         })
     }
 

@@ -13,7 +13,7 @@ pub fn delay(entropy: &Entropy, failures: i32) -> Duration {
     let doublings = u32::try_from(failures.saturating_sub(1)).unwrap_or(0).min(16);
     let whole = FIRST.saturating_mul(1 << doublings).min(LONGEST);
     let half = u32::try_from(whole.as_millis() / 2).unwrap_or(u32::MAX);
-    whole - Duration::from_millis(u64::from(entropy.below(half)))
+    whole.saturating_sub(Duration::from_millis(u64::from(entropy.below(half))))
 }
 
 #[cfg(test)]

@@ -117,9 +117,10 @@ impl Place {
     }
 
     pub async fn things(&self, with_certificate: bool) -> kube::Result<Things> {
-        let certificate = match with_certificate {
-            true => k8s::get(&self.api(), &tls_secret_name(&self.name)).await?,
-            false => None,
+        let certificate = if with_certificate {
+            k8s::get(&self.api(), &tls_secret_name(&self.name)).await?
+        } else {
+            None
         };
         Ok(Things {
             ingress: self.ours(&self.name).await?,

@@ -94,10 +94,14 @@ fn allocate(handle: &str, slug: &str, base_domain: &str, taken: &BTreeSet<String
             format!("{slug}-{number}"),
         ),
     };
-    (1..)
-        .map(candidate)
-        .find(|(host, _)| !taken.contains(host))
-        .expect("the set of taken hosts is finite")
+    let mut number = 1;
+    loop {
+        let (host, name) = candidate(number);
+        if !taken.contains(&host) {
+            return (host, name);
+        }
+        number += 1;
+    }
 }
 
 /// Hashes cost tens of milliseconds each, too long under the placement lock: those are made by the first reconcile.
@@ -123,7 +127,7 @@ mod tests {
     fn the_lowest_free_number_is_taken() {
         let base = "apps.example.org";
         let mut taken = BTreeSet::new();
-        let mut next = |taken: &mut BTreeSet<String>| {
+        let next = |taken: &mut BTreeSet<String>| {
             let (host, name) = allocate("kf3a9x2b", "n8n", base, taken);
             taken.insert(host.clone());
             (host, name)

@@ -49,7 +49,9 @@ pub async fn pass(ctx: &Reconciler, claimed: &Claimed) -> Result<Ended, PassErro
             act(ctx, row, &known, placed, &place, &mut seen).await?;
         }
         _ => {
-            seen.stateful_set = place.stateful_set().await?;
+            let things = place.things(false).await?;
+            seen.ingress = things.ingress.is_some();
+            (seen.stateful_set, seen.claims) = (things.stateful_set, things.claims);
             if row.desire() == Desire::Stop
                 && let (Some(set), Some(placed)) = (&seen.stateful_set, &known.placed)
                 && set.spec.as_ref().and_then(|spec| spec.replicas) != Some(0)

@@ -14,6 +14,7 @@ pub mod desire;
 pub mod finish;
 pub mod http;
 pub mod keep;
+pub mod lease;
 pub mod manifests;
 pub mod namespaces;
 pub mod phase;

@@ -21,6 +21,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::backoff;
+use super::lease;
 use super::manifests::namespace::{self as render, Quota};
 use super::manifests::policies;
 use super::phase::Phase;
@@ -35,7 +36,6 @@ use crate::tasks::Report;
 use crate::telemetry;
 
 const BATCH: i64 = 8;
-const LEASE_SECONDS: i32 = 60;
 
 static PASSES: LazyLock<IntCounterVec> = LazyLock::new(|| {
     telemetry::counter(
@@ -48,7 +48,7 @@ static PASSES: LazyLock<IntCounterVec> = LazyLock::new(|| {
 /// Works on what is due now.
 pub async fn run(ctx: &Reconciler) -> anyhow::Result<Report> {
     let mut conn = ctx.pool.acquire().await?;
-    let due = namespaces::claim(&mut conn, ctx.ambient.now(), LEASE_SECONDS, BATCH).await?;
+    let due = namespaces::claim(&mut conn, ctx.ambient.now(), lease::SECONDS, BATCH).await?;
     drop(conn);
     let count = due.len();
     let results: Vec<sqlx::Result<()>> = futures::stream::iter(due)
@@ -67,7 +67,12 @@ async fn one(ctx: &Reconciler, claimed: &Claimed) -> sqlx::Result<()> {
     let mut conn = ctx.pool.acquire().await?;
     let wanted = wanted(ctx, &mut conn, claimed).await?;
     drop(conn);
-    let applied = apply(ctx, claimed, &wanted).await;
+    let renew = || async { namespaces::renew(&mut *ctx.pool.acquire().await?, claimed, lease::SECONDS).await };
+    let Ok(applied) = lease::hold(apply(ctx, claimed, &wanted), renew).await else {
+        // The row stays due: whoever holds the lease by now, or claims it next, goes on.
+        PASSES.with_label_values(&["lease_lost"]).inc();
+        return Ok(());
+    };
     let now = ctx.ambient.now();
     let mut conn = ctx.pool.acquire().await?;
     let outcome = match applied {

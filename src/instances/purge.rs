@@ -32,8 +32,9 @@ pub async fn pass(ctx: &Reconciler, claimed: &Claimed) -> Result<Ended, PassErro
     if let Some(set) = &things.stateful_set {
         place.delete(set).await?;
         crash::point("instance.purge_stateful_set");
-    } else if let Some(pod) = &pods.own {
-        // Its set is gone, so the garbage collector has it in hand, unless it was orphaned.
+    }
+    if let Some(pod) = &pods.own {
+        // With its set gone the garbage collector has it in hand, unless it was orphaned; either way it need not wait.
         place.delete(pod).await?;
         crash::point("instance.purge_pod");
     }
@@ -44,6 +45,7 @@ pub async fn pass(ctx: &Reconciler, claimed: &Claimed) -> Result<Ended, PassErro
         }
         if let Some(policy) = &things.policy {
             place.delete(policy).await?;
+            crash::point("instance.purge_policy");
         }
         for secret in things.secret.iter().chain(&things.certificate) {
             place.delete(secret).await?;
@@ -51,6 +53,7 @@ pub async fn pass(ctx: &Reconciler, claimed: &Claimed) -> Result<Ended, PassErro
         }
         if let Some(config_map) = &things.config_map {
             place.delete(config_map).await?;
+            crash::point("instance.purge_config_map");
         }
         for claim in &things.claims {
             place.delete(claim).await?;

@@ -1,8 +1,8 @@
 //! The loop: claim due rows, make the cluster as the row wants it, write back what was seen.
 //!
 //! Level-triggered and idempotent: a pass knows nothing of the pass before it and may be cut off anywhere. Nothing
-//! remote happens inside a transaction. A pass is cut well before its lease ends, so that two replicas never act on one
-//! instance at the same time.
+//! remote happens inside a transaction. A pass ends when its lease cannot be renewed ([`lease`]), so that two replicas
+//! do not act on one instance at the same time.
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -13,6 +13,7 @@ use sqlx::PgPool;
 
 use super::admin::Progress;
 use super::finish::{self, Sink, Verdict};
+use super::lease::{self, Lost};
 use super::phase::{Desire, Phase};
 use super::status::{Status, reason};
 use super::store::claim::{self, Claimed};
@@ -30,9 +31,6 @@ use crate::telemetry;
 
 /// Rows of one claim, worked on side by side.
 const BATCH: i64 = 8;
-const LEASE_SECONDS: i32 = 60;
-/// Shorter than the lease by more than one call to the API server can take.
-const PASS: Duration = Duration::from_secs(45);
 
 /// While it is on its way, in case a watch event was lost.
 pub(super) const ON_ITS_WAY: Duration = Duration::from_secs(15);
@@ -65,7 +63,7 @@ pub enum Ended {
     Seen(Box<Verdict>),
     /// Purged, and nothing is left.
     Gone,
-    /// The row wants something else by now.
+    /// The row wants something else by now, or is another replica's.
     Overtaken,
 }
 
@@ -117,11 +115,11 @@ impl Reconciler {
     /// Works on what is due now.
     pub async fn run(&self) -> anyhow::Result<Report> {
         let mut conn = self.pool.acquire().await?;
-        let due = claim::claim(&mut conn, self.ambient.now(), LEASE_SECONDS, BATCH).await?;
+        let due = claim::claim(&mut conn, self.ambient.now(), lease::SECONDS, BATCH).await?;
         drop(conn);
         let count = due.len();
         futures::stream::iter(due)
-            .for_each_concurrent(None, |claimed| async move { self.one(&claimed).await })
+            .for_each_concurrent(None, |claimed| async move { Box::pin(self.one(&claimed)).await })
             .await;
         Ok(Report {
             done: u64::try_from(count).unwrap_or(u64::MAX),
@@ -132,13 +130,15 @@ impl Reconciler {
     async fn one(&self, claimed: &Claimed) {
         let pass = async {
             match claimed.instance.desire() {
-                Desire::Run | Desire::Stop => keep::pass(self, claimed).await,
-                Desire::Purge => purge::pass(self, claimed).await,
+                Desire::Run | Desire::Stop => Box::pin(keep::pass(self, claimed)).await,
+                Desire::Purge => Box::pin(purge::pass(self, claimed)).await,
             }
         };
-        let ended = match tokio::time::timeout(PASS, pass).await {
+        let renew = || async { claim::renew(&mut *self.pool.acquire().await?, claimed, lease::SECONDS).await };
+        let ended = match lease::hold(pass, renew).await {
             Ok(ended) => ended,
-            Err(_) => Err(PassError::TooLong),
+            Err(Lost::Lease) => Ok(Ended::Overtaken),
+            Err(Lost::TooLong) => Err(PassError::TooLong),
         };
         let outcome = match self.write(claimed, ended).await {
             Ok(outcome) => outcome,
@@ -164,7 +164,7 @@ impl Reconciler {
             Err(error) => {
                 let id = claimed.instance.id;
                 tracing::error!(instance_id = %id, %error, "an instance cannot be reconciled as it is specified");
-                (finish::seen(sink, claimed, &self.refused(claimed)).await?, "refused")
+                (finish::seen(sink, claimed, &refused(claimed)).await?, "refused")
             }
         };
         Ok(if kept { outcome } else { "lease_lost" })
@@ -182,28 +182,27 @@ impl Reconciler {
         }
         finish::postponed(sink, claimed, self.ambient.now().plus(wait)).await
     }
+}
 
-    /// Only another desire, or our operators, can help.
-    fn refused(&self, claimed: &Claimed) -> Verdict {
-        let status = Status {
-            phase: Phase::Failed,
-            reason: reason::REJECTED,
-            message: "The cluster does not accept this service as it is set up. Our operators have been told."
-                .to_owned(),
-            pod_ready: false,
-            ready: false,
-            pod_gone: false,
-            revision_outdated: false,
-            next_retry: None,
-        };
-        Verdict {
-            status,
-            progress: Progress::of(&claimed.instance),
-            steps: Vec::new(),
-            volume_node_id: None,
-            refused: true,
-            lower_quota: false,
-            next: None,
-        }
+/// Only another desire, or our operators, can help.
+fn refused(claimed: &Claimed) -> Verdict {
+    let status = Status {
+        phase: Phase::Failed,
+        reason: reason::REJECTED,
+        message: "The cluster does not accept this service as it is set up. Our operators have been told.".to_owned(),
+        pod_ready: false,
+        ready: false,
+        pod_gone: false,
+        revision_outdated: false,
+        next_retry: None,
+    };
+    Verdict {
+        status,
+        progress: Progress::of(&claimed.instance),
+        steps: Vec::new(),
+        volume_node_id: None,
+        refused: true,
+        lower_quota: false,
+        next: None,
     }
 }

@@ -24,7 +24,7 @@ const STALE: Duration = Duration::from_mins(10);
 
 static PHASES: LazyLock<IntGaugeVec> = LazyLock::new(|| {
     telemetry::gauge(
-        "lumbung_instances_phase_count",
+        "lumbung_instances_current",
         "Instances by observed phase.",
         &["phase"],
     )
@@ -44,11 +44,13 @@ pub async fn run(ctx: &Reconciler, memory: &Memory) -> anyhow::Result<Report> {
     }
     drop(conn);
     let marks = look(ctx).await?;
-    let moved = moved(&memory.0, marks);
+    let (moved, is_first) = moved(&memory.0, marks);
     let now = ctx.ambient.now();
+    // What lost all its objects while nobody looked has no mark to be found by.
+    let seen_before = if is_first { now } else { now.minus(STALE) };
     let mut conn = ctx.pool.acquire().await?;
     let mut touched = store::touch(&mut conn, now, &moved).await?;
-    touched += store::touch_stale(&mut conn, now, now.minus(STALE)).await?;
+    touched += store::touch_stale(&mut conn, now, seen_before).await?;
     if touched > 0 {
         ctx.signals.ring(Channel::Work);
     }
@@ -87,20 +89,22 @@ fn note<K>(marks: &mut Marks, objects: &[PartialObjectMeta<K>]) {
     }
 }
 
-/// Remembers the new marks and says which instances moved, appeared or lost everything. The first look of a process has
-/// nothing to compare with: it touches all, because it cannot know what happened while nobody looked.
-fn moved(memory: &Mutex<Option<Marks>>, marks: Marks) -> Vec<Uuid> {
+/// Remembers the new marks and says which instances moved, appeared or lost everything, and whether this is the first
+/// look of the process. That has nothing to compare with: everything is touched then.
+fn moved(memory: &Mutex<Option<Marks>>, marks: Marks) -> (Vec<Uuid>, bool) {
     let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
-    let before = memory.replace(marks).unwrap_or_default();
+    let known = memory.replace(marks);
+    let is_first = known.is_none();
+    let before = known.unwrap_or_default();
     let Some(marks) = memory.as_ref() else {
-        return Vec::new();
+        return (Vec::new(), is_first);
     };
     let changed = marks
         .iter()
         .filter(|(id, mark)| before.get(id) != Some(mark))
         .map(|(id, _)| *id);
     let gone = before.keys().filter(|id| !marks.contains_key(id)).copied();
-    changed.chain(gone).collect()
+    (changed.chain(gone).collect(), is_first)
 }
 
 #[cfg(test)]
@@ -111,13 +115,14 @@ mod tests {
     fn what_moved_appeared_or_went_is_found_once() {
         let [a, b, c] = [1, 2, 3].map(Uuid::from_u128);
         let memory = Mutex::default();
-        let sorted = |mut ids: Vec<Uuid>| {
+        let look = |marks: &[(Uuid, u64)]| {
+            let (mut ids, is_first) = moved(&memory, marks.iter().copied().collect());
             ids.sort();
-            ids
+            (ids, is_first)
         };
-        assert_eq!(sorted(moved(&memory, Marks::from([(a, 1), (b, 1)]))), [a, b]);
-        assert!(moved(&memory, Marks::from([(a, 1), (b, 1)])).is_empty());
-        assert_eq!(sorted(moved(&memory, Marks::from([(a, 2), (c, 1)]))), [a, b, c]);
-        assert_eq!(moved(&memory, Marks::from([(a, 2)])), [c]);
+        assert_eq!(look(&[(a, 1), (b, 1)]), (vec![a, b], true));
+        assert_eq!(look(&[(a, 1), (b, 1)]), (vec![], false));
+        assert_eq!(look(&[(a, 2), (c, 1)]), (vec![a, b, c], false));
+        assert_eq!(look(&[(a, 2)]), (vec![c], false));
     }
 }

@@ -32,7 +32,7 @@ const FEW: usize = 3;
 
 static ORPHANS: LazyLock<IntGaugeVec> = LazyLock::new(|| {
     telemetry::gauge(
-        "lumbung_instances_orphans_count",
+        "lumbung_instances_orphans",
         "Objects in the cluster that no live instance owns, at the last sweep.",
         &["kind", "finding"],
     )
@@ -66,9 +66,8 @@ enum Owner {
 fn judge(owner: Owner, precious: bool, strange: bool) -> Finding {
     match owner {
         Owner::Live => Finding::Owned,
-        Owner::Buried => Finding::Deletable,
         Owner::Unknown if precious || strange => Finding::Reported,
-        Owner::Unknown => Finding::Deletable,
+        Owner::Buried | Owner::Unknown => Finding::Deletable,
     }
 }
 

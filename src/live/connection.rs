@@ -25,7 +25,9 @@ const INSTANCES: i64 = 500;
 enum Scope {
     Account(Uuid),
     /// Everything, up to this position when the seat was taken.
-    Everything { cursor: i64 },
+    Everything {
+        cursor: i64,
+    },
 }
 
 /// A database error ends the connection with [`Close::Failed`], and the client comes again.
@@ -41,7 +43,12 @@ pub async fn converse<T: Transport>(wire: &mut Wire<'_, T>, hub: &Hub, seat: &Se
     } else {
         Scope::Account(seat.who.user_id)
     };
-    let mut conversation = Conversation { wire, pool: hub.pool(), scope, sent: 0 };
+    let mut conversation = Conversation {
+        wire,
+        pool: hub.pool(),
+        scope,
+        sent: 0,
+    };
     match conversation.run(after).await {
         Ok(never) => match never {},
         Err(end) => end,
@@ -79,7 +86,13 @@ impl<T: Transport> Conversation<'_, '_, T> {
         let kept = self.kept().await.map_err(failed)?;
         let verdict = decide(after, kept);
         let (complete, reason) = (verdict.is_ok(), verdict.err());
-        self.wire.send(&Outgoing::Resumed { from: after, complete, reason }).await?;
+        self.wire
+            .send(&Outgoing::Resumed {
+                from: after,
+                complete,
+                reason,
+            })
+            .await?;
         if !complete {
             return self.snapshot().await;
         }

@@ -98,7 +98,10 @@ impl Hub {
     pub fn join(&self, who: Principal) -> Result<Guest, Refusal> {
         let seat = self.registry().join(who, queue::LIMIT)?;
         CONNECTIONS.with_label_values(&[seat.who.role.name()]).inc();
-        Ok(Guest { hub: self.clone(), seat })
+        Ok(Guest {
+            hub: self.clone(),
+            seat,
+        })
     }
 
     /// Lets the shutdown wait for this connection.
@@ -163,7 +166,9 @@ impl Hub {
         match open.await {
             Ok(open) => {
                 let roles: HashMap<_, _> = open.into_iter().collect();
-                let over = seats.iter().filter(|seat| roles.get(&seat.who.session_id) != Some(&seat.who.role));
+                let over = seats
+                    .iter()
+                    .filter(|seat| roles.get(&seat.who.session_id) != Some(&seat.who.role));
                 over.for_each(|seat| seat.mailbox.end(Close::SessionOver));
             }
             // Without the database no new event is sent either, so nobody learns what they may not.

@@ -127,7 +127,14 @@ mod tests {
         );
         let resumed = |reason: Option<Incomplete>| {
             let complete = reason.is_none();
-            read(&Outgoing::Resumed { from: 3, complete, reason }.text())
+            read(
+                &Outgoing::Resumed {
+                    from: 3,
+                    complete,
+                    reason,
+                }
+                .text(),
+            )
         };
         assert_eq!(resumed(None), json!({"type": "resumed", "from": 3, "complete": true}));
         assert_eq!(

@@ -111,7 +111,10 @@ impl Registry {
             }
             if !self.staff.is_empty() {
                 let text = message::for_staff(event);
-                let item = Item { place: event.position, text };
+                let item = Item {
+                    place: event.position,
+                    text,
+                };
                 self.staff.values().for_each(|seats| put(seats, &item));
             }
         }
@@ -133,7 +136,11 @@ mod tests {
     use serde_json::json;
 
     fn who(n: u128, role: Role) -> Principal {
-        Principal { user_id: Uuid::from_u128(n), session_id: Uuid::from_u128(n), role }
+        Principal {
+            user_id: Uuid::from_u128(n),
+            session_id: Uuid::from_u128(n),
+            role,
+        }
     }
 
     fn event(stream: u128, seq: i64, position: i64) -> Event {
@@ -174,7 +181,10 @@ mod tests {
         let mut registry = registry();
         let small = registry.join(who(1, Role::Customer), 300).unwrap();
         let large = registry.join(who(1, Role::Customer), 10_000).unwrap();
-        assert_eq!(registry.deliver(&[event(1, 1, 101), event(1, 2, 102), event(1, 3, 103)], 103), 1);
+        assert_eq!(
+            registry.deliver(&[event(1, 1, 101), event(1, 2, 102), event(1, 3, 103)], 103),
+            1
+        );
         assert_eq!(small.mailbox.ending().await, Close::SlowConsumer);
         for seq in 1..=3 {
             assert_eq!(large.mailbox.next().await.place, seq);
@@ -206,7 +216,10 @@ mod tests {
     #[test]
     fn the_cursor_is_skipped_ahead_only_while_nobody_listens() {
         let mut registry = registry();
-        assert!(registry.skip_to(90), "an older answer is still true, and no reason to go back");
+        assert!(
+            registry.skip_to(90),
+            "an older answer is still true, and no reason to go back"
+        );
         assert_eq!(registry.cursor(), Some(100));
         let seat = registry.join(who(1, Role::Customer), 1).unwrap();
         assert!(!registry.skip_to(200));

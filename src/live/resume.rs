@@ -80,7 +80,11 @@ mod tests {
             (0, 5, MAX_MISSED + 10, Err(Trimmed)),
             (i64::MAX, 1, 10, Err(Ahead)),
         ] {
-            assert_eq!(decide(after, Kept { first, last }), expected, "after {after} of {first}..={last}");
+            assert_eq!(
+                decide(after, Kept { first, last }),
+                expected,
+                "after {after} of {first}..={last}"
+            );
         }
     }
 

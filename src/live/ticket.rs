@@ -45,7 +45,14 @@ mod tests {
         let secret = [200; 32];
         let ticket = URL_SAFE_NO_PAD.encode(secret);
         assert_eq!(decode(&ticket), Some(secret));
-        for bad in ["", "x", &ticket[1..], &format!("{ticket}="), &"é".repeat(43), &"!".repeat(43)] {
+        for bad in [
+            "",
+            "x",
+            &ticket[1..],
+            &format!("{ticket}="),
+            &"é".repeat(43),
+            &"!".repeat(43),
+        ] {
             assert_eq!(decode(bad), None, "{bad}");
         }
     }

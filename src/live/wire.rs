@@ -84,7 +84,15 @@ pub struct Wire<'a, T> {
 impl<'a, T: Transport> Wire<'a, T> {
     pub fn new(socket: T, mailbox: &'a Mailbox, pace: Pace) -> Self {
         let timer = Box::pin(sleep(pace.ping));
-        Self { socket, mailbox, pace, timer, waiting: false, heard: false, inbound: 0 }
+        Self {
+            socket,
+            mailbox,
+            pace,
+            timer,
+            waiting: false,
+            heard: false,
+            inbound: 0,
+        }
     }
 
     pub async fn send(&mut self, message: &Outgoing<'_>) -> Result<(), End> {
@@ -176,7 +184,10 @@ impl<'a, T: Transport> Wire<'a, T> {
             return;
         };
         CLOSES.with_label_values(&[&close.code().to_string()]).inc();
-        let frame = CloseFrame { code: close.code(), reason: close.reason().into() };
+        let frame = CloseFrame {
+            code: close.code(),
+            reason: close.reason().into(),
+        };
         let goodbye = async {
             self.socket.send(Message::Close(Some(frame))).await?;
             while let Some(Ok(message)) = self.socket.next().await {

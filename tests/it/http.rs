@@ -54,3 +54,13 @@ async fn the_nodes_of_the_cluster_become_rows() {
     let expected = [("intel-i7-gen7", 7500, 30_720), ("ryzen-3900x", 22_500, 61_440), ("ryzen-6900hs", 15_500, 30_720)];
     assert_eq!(rows, expected.map(|(name, cpu, mem)| (name.to_owned(), cpu, mem)));
 }
+
+#[tokio::test]
+async fn an_older_binary_starts_on_a_newer_schema() {
+    let db = lumbung_tests::database::Database::create().await;
+    sqlx::query("INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES (9999, 'of tomorrow', true, '', 0)")
+        .execute(&db.pool)
+        .await
+        .unwrap();
+    lumbung::db::migrate(&db.url).await.unwrap();
+}

@@ -2,6 +2,7 @@
 
 mod authz;
 mod catalog;
+mod docs;
 mod http;
 mod identity;
 mod instances;

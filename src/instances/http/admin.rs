@@ -52,13 +52,14 @@ pub(super) async fn list(
     Staff(_caller): Staff,
     Query(query): Query<AdminQuery>,
 ) -> Result<Json<Page<View>>> {
-    let phase = query.phase.as_deref().map(|name| {
-        let unknown = || Problem::validation(vec![FieldError::new("?phase", "is not the name of a phase")]);
-        Phase::parse(name).ok_or_else(unknown)
-    });
+    let unknown = || Problem::validation(vec![FieldError::new("?phase", "is not the name of a phase")]);
+    let phase = match &query.phase {
+        Some(name) => Some(Phase::parse(name).ok_or_else(unknown)?),
+        None => None,
+    };
     let filter = Filter {
         user_id: query.user_id,
-        phase: phase.transpose()?,
+        phase,
         deleted: query.deleted.unwrap_or(false),
     };
     let list = format!("admin-instances:{filter:?}");

@@ -48,6 +48,20 @@ pub async fn claim(conn: &mut PgConnection, now: Time, lease_seconds: i32, limit
         .collect())
 }
 
+/// Keeps the lease for another while; false when it is not ours any more.
+pub async fn renew(conn: &mut PgConnection, claimed: &Claimed, lease_seconds: i32) -> sqlx::Result<bool> {
+    let done = sqlx::query!(
+        "UPDATE service_instances SET lease_until = lease_now() + make_interval(secs => $3::int4::float8)
+          WHERE id = $1 AND lease_token = $2 AND lease_until > lease_now()",
+        claimed.instance.id,
+        claimed.lease_token,
+        lease_seconds
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() > 0)
+}
+
 /// Whether the row is still ours and still to be purged: asked before the first step that destroys data.
 pub async fn may_purge(conn: &mut PgConnection, claimed: &Claimed) -> sqlx::Result<bool> {
     sqlx::query_scalar!(

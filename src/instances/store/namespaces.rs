@@ -138,6 +138,20 @@ pub async fn claim(conn: &mut PgConnection, now: Time, lease_seconds: i32, limit
     Ok(claimed.collect())
 }
 
+/// Keeps the lease for another while; false when it is not ours any more.
+pub async fn renew(conn: &mut PgConnection, claimed: &Claimed, lease_seconds: i32) -> sqlx::Result<bool> {
+    let done = sqlx::query!(
+        "UPDATE customer_namespaces SET lease_until = lease_now() + make_interval(secs => $3::int4::float8)
+          WHERE id = $1 AND lease_token = $2 AND lease_until > lease_now()",
+        claimed.id,
+        claimed.lease_token,
+        lease_seconds
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() > 0)
+}
+
 /// The instances of a namespace that may have something in the cluster.
 pub async fn members(conn: &mut PgConnection, id: Uuid) -> sqlx::Result<Vec<Uuid>> {
     sqlx::query_scalar!(

@@ -14,7 +14,14 @@ struct Socket {
 
 fn socket(room: usize) -> (Socket, mpsc::UnboundedSender<Result<Message, axum::Error>>) {
     let (peer, from_peer) = mpsc::unbounded();
-    (Socket { from_peer, to_peer: VecDeque::new(), room }, peer)
+    (
+        Socket {
+            from_peer,
+            to_peer: VecDeque::new(),
+            room,
+        },
+        peer,
+    )
 }
 
 impl Stream for Socket {
@@ -27,7 +34,11 @@ impl Stream for Socket {
 impl Sink<Message> for Socket {
     type Error = axum::Error;
     fn poll_ready(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), axum::Error>> {
-        if self.to_peer.len() < self.room { Poll::Ready(Ok(())) } else { Poll::Pending }
+        if self.to_peer.len() < self.room {
+            Poll::Ready(Ok(()))
+        } else {
+            Poll::Pending
+        }
     }
     fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<(), axum::Error> {
         self.to_peer.push_back(message);
@@ -56,8 +67,8 @@ const CALM: Pace = Pace {
     ..QUICK
 };
 
-fn text(text: &str) -> Result<Message, axum::Error> {
-    Ok(Message::Text(text.into()))
+fn text(text: &str) -> Message {
+    Message::Text(text.into())
 }
 
 #[tokio::test]
@@ -99,7 +110,10 @@ async fn an_overflow_interrupts_a_send_that_hangs() {
     let (socket, _peer) = socket(0);
     let mut wire = Wire::new(socket, &mailbox, CALM);
     let (sent, fits) = tokio::join!(wire.send(&Outgoing::Pong), async {
-        mailbox.push(Item { place: 1, text: "x".repeat(2000).into() })
+        mailbox.push(Item {
+            place: 1,
+            text: "x".repeat(2000).into(),
+        })
     });
     assert!(!fits);
     assert_eq!(sent.unwrap_err(), End::Close(Close::SlowConsumer));
@@ -110,8 +124,8 @@ async fn pings_in_json_are_answered_and_other_words_are_not_accepted() {
     let mailbox = Mailbox::new(1000);
     let (socket, peer) = socket(10);
     let mut wire = Wire::new(socket, &mailbox, CALM);
-    peer.unbounded_send(text(r#"{"type":"ping"}"#)).unwrap();
-    peer.unbounded_send(text("hello")).unwrap();
+    peer.unbounded_send(Ok(text(r#"{"type":"ping"}"#))).unwrap();
+    peer.unbounded_send(Ok(text("hello"))).unwrap();
     assert_eq!(wire.next().await.unwrap_err(), End::Close(Close::BadMessage));
     assert_eq!(wire.socket.to_peer, [Message::Text(r#"{"type":"pong"}"#.into())]);
 }
@@ -129,11 +143,17 @@ async fn a_flood_ends_it() {
 
 #[tokio::test]
 async fn the_end_of_the_peer_is_an_end() {
-    for last in [Some(Ok(Message::Close(None))), Some(Err(axum::Error::new(std::io::Error::other("reset")))), None] {
+    for last in [
+        Some(Ok(Message::Close(None))),
+        Some(Err(axum::Error::new(std::io::Error::other("reset")))),
+        None,
+    ] {
         let mailbox = Mailbox::new(1000);
         let (socket, peer) = socket(10);
         let mut wire = Wire::new(socket, &mailbox, CALM);
-        last.into_iter().for_each(|last| peer.unbounded_send(last).unwrap());
+        if let Some(last) = last {
+            peer.unbounded_send(last).unwrap();
+        }
         drop(peer);
         assert_eq!(wire.next().await.unwrap_err(), End::Gone);
     }
@@ -143,5 +163,7 @@ async fn the_end_of_the_peer_is_an_end() {
 async fn a_goodbye_to_a_peer_that_never_answers_ends() {
     let mailbox = Mailbox::new(1000);
     let (socket, _peer) = socket(0);
-    Wire::new(socket, &mailbox, QUICK).finish(End::Close(Close::Shutdown)).await;
+    Wire::new(socket, &mailbox, QUICK)
+        .finish(End::Close(Close::Shutdown))
+        .await;
 }

@@ -7,7 +7,7 @@ use kube::api::{Api, PostParams};
 use lumbung::instances::store::claim;
 use lumbung_tests::TestApp;
 use serde_json::{Value, json};
-use simcluster::ApiFault;
+use simcluster::{ApiFault, Delays, Options};
 
 use super::{act, instance, operation, order, running};
 
@@ -135,7 +135,7 @@ async fn another_instance_s_volume_is_never_taken_over() {
         .remove(0);
     let namespace = foreign.metadata.namespace.clone().unwrap();
     let labels = foreign.metadata.labels.clone().unwrap();
-    foreign.metadata = Default::default();
+    foreign.metadata = k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta::default();
     foreign.metadata.name = Some("linkding-2-data".to_owned());
     foreign.metadata.labels = Some(labels);
     foreign.spec.as_mut().unwrap().volume_name = None;
@@ -228,4 +228,19 @@ async fn two_replicas_share_the_work_without_doubling_it() {
             1
         );
     }
+}
+
+#[tokio::test]
+async fn what_vanished_while_nobody_looked_is_seen_at_the_first_look() {
+    let (mut app, customer, ordered) = running().await;
+    let options = Options { seed: 2, delays: Delays::zero(), ..Options::default() };
+    let (_empty, kube) = lumbung::simulated::start(options).await.unwrap();
+    app.kube = kube;
+    app.advance(Duration::from_secs(1));
+    let next = app.replica().await;
+    for name in ["resync", "reconcile"] {
+        next.tasks.iter().find(|task| task.name == name).unwrap().once().await.unwrap();
+    }
+    let seen = instance(&customer, &ordered.id).await;
+    assert!(seen["blocking"].is_string(), "{seen:#}");
 }

@@ -92,6 +92,7 @@ async fn a_failed_proof_keeps_the_route_shut_and_is_tried_again() {
     app.sim.faults().stop_crashes();
     app.advance(std::time::Duration::from_mins(5));
     app.settle().await;
+    let customer = app.log_in("ani@example.org").await;
     let seen = instance(&customer, &ordered.id).await;
     assert_eq!(seen["phase"], "running", "{seen:#}");
     let left: Vec<String> = objects::<Pod>(&app, &ordered.id)

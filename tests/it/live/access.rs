@@ -16,13 +16,22 @@ async fn a_ticket_is_good_once_and_for_thirty_seconds() {
     let once = ticket(&budi).await;
     let mut socket = Opening::query(format!("ticket={once}")).open(&app.url).await;
     socket.snapshot().await;
-    Opening::query(format!("ticket={once}")).refused(&app.url, 401, "invalid-token").await;
+    Opening::query(format!("ticket={once}"))
+        .refused(&app.url, 401, "invalid-token")
+        .await;
     let late = ticket(&budi).await;
     app.advance(Duration::from_secs(30));
-    Opening::query(format!("ticket={late}")).refused(&app.url, 401, "invalid-token").await;
-    Opening::query("ticket=nonsense").refused(&app.url, 401, "invalid-token").await;
+    Opening::query(format!("ticket={late}"))
+        .refused(&app.url, 401, "invalid-token")
+        .await;
+    Opening::query("ticket=nonsense")
+        .refused(&app.url, 401, "invalid-token")
+        .await;
     Opening::query("").refused(&app.url, 401, "unauthenticated").await;
-    app.client().post("/api/v1/live/ticket", json!({})).await.problem(401, "unauthenticated");
+    app.client()
+        .post("/api/v1/live/ticket", json!({}))
+        .await
+        .problem(401, "unauthenticated");
 }
 
 #[tokio::test]
@@ -41,16 +50,27 @@ async fn a_ticket_ends_with_its_session() {
     let budi = app.customer("budi@example.com").await;
     let early = ticket(&budi).await;
     budi.post("/api/v1/auth/logout", json!({})).await;
-    Opening::query(format!("ticket={early}")).refused(&app.url, 401, "invalid-token").await;
+    Opening::query(format!("ticket={early}"))
+        .refused(&app.url, 401, "invalid-token")
+        .await;
 }
 
 #[tokio::test]
 async fn programs_use_their_token_and_web_pages_must_be_known() {
-    let app = TestApp::builder().args(&["--allowed-origins", "https://portal.example"]).start().await;
+    let app = TestApp::builder()
+        .args(&["--allowed-origins", "https://portal.example"])
+        .start()
+        .await;
     let budi = app.customer("budi@example.com").await;
     Opening::query("").bearer(&budi).open(&app.url).await.snapshot().await;
     for known in ["https://portal.example", "http://localhost:8080"] {
-        Opening::query("").bearer(&budi).origin(known).open(&app.url).await.snapshot().await;
+        Opening::query("")
+            .bearer(&budi)
+            .origin(known)
+            .open(&app.url)
+            .await
+            .snapshot()
+            .await;
     }
     for foreign in ["https://evil.example", "null", "https://portal.example.evil.example"] {
         let opening = Opening::query(format!("ticket={}", ticket(&budi).await)).origin(foreign);
@@ -68,11 +88,20 @@ async fn a_plain_request_is_told_to_upgrade() {
     app.client().get("/api/v1/live").await.problem(401, "unauthenticated");
     budi.get("/api/v1/live?after=-1").await.problem(422, "validation");
     budi.get("/api/v1/live?after=x").await.problem(422, "validation");
-    budi.send(Method::POST, "/api/v1/live", &[], None).await.problem(405, "method-not-allowed");
+    budi.send(Method::POST, "/api/v1/live", &[], None)
+        .await
+        .problem(405, "method-not-allowed");
     // A ticket is not spent on it.
     let kept = ticket(&budi).await;
-    app.client().get(&format!("/api/v1/live?ticket={kept}")).await.problem(426, "upgrade-required");
-    Opening::query(format!("ticket={kept}")).open(&app.url).await.snapshot().await;
+    app.client()
+        .get(&format!("/api/v1/live?ticket={kept}"))
+        .await
+        .problem(426, "upgrade-required");
+    Opening::query(format!("ticket={kept}"))
+        .open(&app.url)
+        .await
+        .snapshot()
+        .await;
 }
 
 #[tokio::test]
@@ -81,7 +110,11 @@ async fn logging_out_and_losing_a_role_close_the_connection() {
     let budi = app.customer("budi@example.com").await;
     let siti = app.customer("siti@example.com").await;
     let staff = app.support("support@example.com").await;
-    let mut sockets = [open(&budi, &app.url, "").await, open(&staff, &app.url, "").await, open(&siti, &app.url, "").await];
+    let mut sockets = [
+        open(&budi, &app.url, "").await,
+        open(&staff, &app.url, "").await,
+        open(&siti, &app.url, "").await,
+    ];
     for socket in &mut sockets {
         socket.snapshot().await;
     }

@@ -26,7 +26,10 @@ async fn the_state_comes_first_and_then_every_change_of_it() {
     let [instance] = now["data"]["instances"].as_array().unwrap().as_slice() else {
         panic!("one instance: {now:#}");
     };
-    assert_eq!((&instance["id"], &instance["service"]), (&accepted["instance_id"], &json!("linkding")));
+    assert_eq!(
+        (&instance["id"], &instance["service"]),
+        (&accepted["instance_id"], &json!("linkding"))
+    );
     assert_eq!(instance["user_id"], first["stream"]);
 
     // Whoever applies the changes one by one gets to the state that a newcomer is shown.
@@ -49,8 +52,14 @@ async fn the_state_comes_first_and_then_every_change_of_it() {
 #[tokio::test]
 async fn customers_follow_their_account_and_staff_everything() {
     let app = TestApp::start().await;
-    let (budi, siti) = (app.customer("budi@example.com").await, app.customer("siti@example.com").await);
-    let (admin, support) = (app.admin("admin@example.com").await, app.support("support@example.com").await);
+    let (budi, siti) = (
+        app.customer("budi@example.com").await,
+        app.customer("siti@example.com").await,
+    );
+    let (admin, support) = (
+        app.admin("admin@example.com").await,
+        app.support("support@example.com").await,
+    );
     let ids = [account(&budi).await, account(&siti).await, lumbung::events::SYSTEM];
     let mut theirs = [open(&budi, &app.url, "").await, open(&siti, &app.url, "").await];
     let mut all = [open(&admin, &app.url, "").await, open(&support, &app.url, "").await];
@@ -125,7 +134,11 @@ async fn an_absence_that_cannot_be_made_up_for_is_told() {
     check(4, "trimmed", 8).await;
     check(9, "ahead", 8).await;
     let mut socket = open(&budi, &app.url, "&after=5").await;
-    assert_eq!(resumed(&mut socket).await, (true, Value::Null), "what is left begins at 6");
+    assert_eq!(
+        resumed(&mut socket).await,
+        (true, Value::Null),
+        "what is left begins at 6"
+    );
     assert_eq!(socket.event().await["seq"], 6);
     write(&app, &app.signals, id, (0..1001).map(|n| json!({"n": n}))).await;
     check(8, "too_many", 1009).await;

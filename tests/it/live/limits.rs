@@ -11,7 +11,10 @@ use super::{account, write};
 
 async fn closed_as_slow(app: &TestApp) -> bool {
     let metrics = app.client().get("/metrics").await.expect(200);
-    metrics.as_str().expect("text").contains("lumbung_live_closes_total{code=\"4008\"} 1")
+    metrics
+        .as_str()
+        .expect("text")
+        .contains("lumbung_live_closes_total{code=\"4008\"} 1")
 }
 
 #[tokio::test]
@@ -19,14 +22,23 @@ async fn a_slow_reader_is_closed_and_the_others_go_on() {
     let app = TestApp::start().await;
     let budi = app.customer("budi@example.com").await;
     let id = account(&budi).await;
-    let mut slow = Opening { receive_buffer: Some(4096), ..Opening::default() }.bearer(&budi).open(&app.url).await;
+    let mut slow = Opening {
+        receive_buffer: Some(4096),
+        ..Opening::default()
+    }
+    .bearer(&budi)
+    .open(&app.url)
+    .await;
     let mut quick = open(&budi, &app.url, "").await;
     quick.snapshot().await;
     // Until the kernel's buffers and the queue of the one that does not read are full; they have a few MiB together.
     let big = "x".repeat(200_000);
     let mut written = 0;
     while !closed_as_slow(&app).await {
-        assert!(written < 200, "40 MB are more than anybody may keep for a reader that does not read");
+        assert!(
+            written < 200,
+            "40 MB are more than anybody may keep for a reader that does not read"
+        );
         write(&app, &app.signals, id, [json!({"big": big})]).await;
         written += 1;
         assert_eq!(quick.event().await["seq"], written);

@@ -12,13 +12,19 @@ use super::{account, write};
 #[tokio::test]
 async fn a_reader_of_everything_waits_for_a_lower_position_that_is_still_open() {
     let app = TestApp::start().await;
-    let (budi, siti) = (app.customer("budi@example.com").await, app.customer("siti@example.com").await);
+    let (budi, siti) = (
+        app.customer("budi@example.com").await,
+        app.customer("siti@example.com").await,
+    );
     let (budi, siti) = (account(&budi).await, account(&siti).await);
     let mut reader = app.db.pool.acquire().await.unwrap();
     let start = order::settled(&mut reader).await.unwrap();
 
     let mut early = app.db.pool.begin().await.unwrap();
-    sqlx::query("SELECT pg_current_xact_id()").execute(&mut *early).await.unwrap();
+    sqlx::query("SELECT pg_current_xact_id()")
+        .execute(&mut *early)
+        .await
+        .unwrap();
     let mut late = app.db.pool.begin().await.unwrap();
     for (tx, stream) in [(&mut late, budi), (&mut early, siti)] {
         let mut outbox = Outbox::default();
@@ -31,7 +37,10 @@ async fn a_reader_of_everything_waits_for_a_lower_position_that_is_still_open() 
     late.commit().await.unwrap();
     let settled = order::settled(&mut reader).await.unwrap();
     let events = order::between(&mut reader, start, settled, 10).await.unwrap();
-    assert_eq!(events.iter().map(|event| event.stream).collect::<Vec<_>>(), [budi, siti]);
+    assert_eq!(
+        events.iter().map(|event| event.stream).collect::<Vec<_>>(),
+        [budi, siti]
+    );
     assert_eq!(settled, events[1].position);
 }
 
@@ -49,6 +58,13 @@ async fn a_rolled_back_event_holds_nobody_up() {
     tx.rollback().await.unwrap();
     write(&app, &app.signals, budi, [json!({})]).await;
     let message = socket.event().await;
-    assert_eq!((&message["seq"], &message["event"]["type"]), (&json!(1), &json!("test.happened")));
-    assert_eq!(message["position"], start + 2, "positions may have gaps, numbers of a stream may not");
+    assert_eq!(
+        (&message["seq"], &message["event"]["type"]),
+        (&json!(1), &json!("test.happened"))
+    );
+    assert_eq!(
+        message["position"],
+        start + 2,
+        "positions may have gaps, numbers of a stream may not"
+    );
 }

@@ -32,12 +32,18 @@ pub struct Opening<'a> {
 
 impl Opening<'_> {
     pub fn query(query: impl Into<String>) -> Self {
-        Self { query: query.into(), ..Self::default() }
+        Self {
+            query: query.into(),
+            ..Self::default()
+        }
     }
 
     #[must_use]
     pub fn bearer(mut self, client: &Client) -> Self {
-        self.headers.push(("authorization", format!("Bearer {}", client.token.as_deref().expect("logged in"))));
+        self.headers.push((
+            "authorization",
+            format!("Bearer {}", client.token.as_deref().expect("logged in")),
+        ));
         self
     }
 
@@ -50,21 +56,31 @@ impl Opening<'_> {
     /// One try: the connection, or the refusal's status and body.
     pub async fn attempt(&self, url: &str) -> Result<Socket, (u16, Value)> {
         let host = url.strip_prefix("http://").expect("a plain address");
-        let mut request = format!("ws://{host}/api/v1/live?{}", self.query).into_client_request().expect("a request");
+        let mut request = format!("ws://{host}/api/v1/live?{}", self.query)
+            .into_client_request()
+            .expect("a request");
         for (name, value) in &self.headers {
             let name = HeaderName::from_bytes(name.as_bytes()).expect("a name");
-            request.headers_mut().insert(name, HeaderValue::from_str(value).expect("a value"));
+            request
+                .headers_mut()
+                .insert(name, HeaderValue::from_str(value).expect("a value"));
         }
         let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
         if let Some(bytes) = self.receive_buffer {
             socket.set_recv_buffer_size(bytes).expect("a small buffer");
         }
-        let stream = socket.connect(host.parse().expect("an address")).await.expect("the server listens");
+        let stream = socket
+            .connect(host.parse().expect("an address"))
+            .await
+            .expect("the server listens");
         match tokio_tungstenite::client_async(request, stream).await {
             Ok((socket, _)) => Ok(Socket(socket)),
             Err(Error::Http(response)) => {
                 let body = response.body().as_deref().unwrap_or_default();
-                Err((response.status().as_u16(), serde_json::from_slice(body).unwrap_or(Value::Null)))
+                Err((
+                    response.status().as_u16(),
+                    serde_json::from_slice(body).unwrap_or(Value::Null),
+                ))
             }
             Err(error) => panic!("no handshake: {error}"),
         }
@@ -94,7 +110,9 @@ impl Opening<'_> {
 
 /// The usual way: with a ticket.
 pub async fn open(client: &Client, url: &str, rest: &str) -> Socket {
-    Opening::query(format!("ticket={}{rest}", ticket(client).await)).open(url).await
+    Opening::query(format!("ticket={}{rest}", ticket(client).await))
+        .open(url)
+        .await
 }
 
 pub async fn ticket(client: &Client) -> String {
@@ -110,14 +128,18 @@ impl Socket {
             loop {
                 match self.0.next().await {
                     Some(Ok(Message::Text(text))) => break Got::Message(serde_json::from_str(&text).expect("JSON")),
-                    Some(Ok(Message::Close(frame))) => break Got::Closed(frame.map_or(1005, |frame| frame.code.into())),
+                    Some(Ok(Message::Close(frame))) => {
+                        break Got::Closed(frame.map_or(1005, |frame| frame.code.into()));
+                    }
                     Some(Ok(_)) => {}
                     Some(Err(error)) => panic!("the connection broke: {error}"),
                     None => panic!("the connection ended without a word"),
                 }
             }
         };
-        tokio::time::timeout(Duration::from_secs(30), reading).await.expect("a message within 30 s")
+        tokio::time::timeout(Duration::from_secs(30), reading)
+            .await
+            .expect("a message within 30 s")
     }
 
     pub async fn message(&mut self) -> Value {
