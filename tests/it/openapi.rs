@@ -50,7 +50,7 @@ async fn the_served_document_is_the_committed_one() {
     let same = committed == text;
     assert!(
         same,
-        "docs/openapi.json is not what is served; write it anew with LUMBUNG_UPDATE_OPENAPI=1 and look at the diff"
+        "docs/openapi.json is not what is served; write it anew with `make openapi` and look at the diff"
     );
 }
 
