@@ -44,20 +44,10 @@ pub fn finish(document: utoipa::openapi::OpenApi) -> anyhow::Result<Value> {
     let paths = document["paths"].as_object_mut().into_iter().flatten();
     for (path, item) in paths {
         for (method, operation) in item.as_object_mut().into_iter().flatten() {
-            let (secured, body) = (operation.get("security").is_some(), operation.get("requestBody").is_some());
-            let mut shared = vec![Kind::RateLimited, Kind::Internal, Kind::Unavailable];
-            if secured {
-                shared.extend([Kind::Unauthenticated, Kind::Forbidden]);
-            }
-            if path.contains('{') {
-                shared.push(Kind::NotFound);
-            }
-            if body {
-                shared.extend([Kind::BadRequest, Kind::PayloadTooLarge, Kind::UnsupportedMediaType, Kind::Validation]);
-            } else if method == "get" {
-                shared.push(Kind::Validation);
-            }
-            let Some(responses) = operation["responses"].as_object_mut() else { continue };
+            let shared = shared(path, method, operation);
+            let Some(responses) = operation["responses"].as_object_mut() else {
+                continue;
+            };
             for kind in shared {
                 responses.entry(kind.status().as_str()).or_insert_with(|| problem(kind));
             }
@@ -66,11 +56,55 @@ pub fn finish(document: utoipa::openapi::OpenApi) -> anyhow::Result<Value> {
     Ok(document)
 }
 
+/// The problems that an operation may meet before or beside its own.
+fn shared(path: &str, method: &str, operation: &Value) -> Vec<Kind> {
+    // An empty requirement asks for nothing: such an operation is public.
+    let requirements = operation["security"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let secured = !requirements.is_empty() && !requirements.contains(&json!({}));
+    let parameters = operation["parameters"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    let asks = |name: &str| parameters.iter().any(|parameter| parameter["name"] == name);
+    let mut shared = vec![Kind::RateLimited, Kind::Internal, Kind::Unavailable, Kind::Timeout];
+    if secured {
+        shared.extend([Kind::Unauthenticated, Kind::Forbidden]);
+    }
+    if path.contains('{') {
+        shared.push(Kind::NotFound);
+        if method != "get" {
+            shared.push(Kind::Conflict);
+        }
+    }
+    if asks("If-Match") {
+        shared.extend([Kind::PreconditionFailed, Kind::PreconditionRequired]);
+    }
+    if asks("Idempotency-Key") {
+        shared.extend([Kind::IdempotencyKeyMissing, Kind::Conflict, Kind::IdempotencyMismatch]);
+    }
+    if operation.get("requestBody").is_some() {
+        shared.extend([
+            Kind::BadRequest,
+            Kind::PayloadTooLarge,
+            Kind::UnsupportedMediaType,
+            Kind::Validation,
+        ]);
+    } else if method == "get" {
+        shared.push(Kind::Validation);
+    }
+    shared
+}
+
 /// /openapi.json.
 pub fn routes(document: Arc<Value>) -> Router {
     let answer = move || {
         let document = document.clone();
-        async move { ([(header::CACHE_CONTROL, "public, max-age=300")], Json((*document).clone())) }
+        async move {
+            (
+                [(header::CACHE_CONTROL, "public, max-age=300")],
+                Json((*document).clone()),
+            )
+        }
     };
     Router::new().route("/openapi.json", get(answer))
 }

@@ -19,7 +19,7 @@ use super::ticket;
 use super::wire::{End, Pace, Wire};
 use crate::clock::Ambient;
 use crate::http::extract::Query;
-use crate::http::problem::{FieldError, Kind, Problem, Result};
+use crate::http::problem::{Body, FieldError, Kind, Problem, Result};
 use crate::identity::{Customer, Principal};
 
 /// Clients have nothing long to say.
@@ -93,7 +93,10 @@ struct Opening {
 #[utoipa::path(
     get, path = "/api/v1/live", tag = "live", operation_id = "open_live",
     params(Opening), security(("bearer" = ["customer"])),
-    responses((status = 101, description = "The connection speaks WebSocket from here on"))
+    responses(
+        (status = 101, description = "The connection speaks WebSocket from here on"),
+        (status = 426, body = Body, content_type = "application/problem+json", description = "Not a WebSocket handshake")
+    )
 )]
 async fn open(
     State(deps): State<Deps>,

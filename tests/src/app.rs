@@ -1,6 +1,7 @@
 //! The whole app in the test's process: manual clock, seeded randomness, its own database and simulated cluster.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use lumbung::keys::Keys;
 use lumbung::tasks::{self, Task};
 use serde_json::json;
 use simcluster::{NodeSpec, Options, SimCluster};
+use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::client::Client;
@@ -39,6 +41,8 @@ pub struct Builder {
     nodes: Option<Vec<NodeSpec>>,
     args: Vec<String>,
     seed: u64,
+    at: Option<Time>,
+    keys: Option<PathBuf>,
 }
 
 /// A running app. Its background tasks run only in [`TestApp::settle`].
@@ -54,13 +58,14 @@ pub struct TestApp {
     pub kube: kube::Client,
     pub config: Serve,
     keys: Keys,
+    parts: Vec<AbortHandle>,
     cancel: CancellationToken,
 }
 
 impl Default for Builder {
     fn default() -> Self {
         let args = ["lumbung", "--simulate", "--reserve", "0", "--accept-licences", "n8n", "--rate-limit", "100000", "--auth-rate-limit", "100000"];
-        Self { nodes: None, args: args.map(String::from).to_vec(), seed: 1 }
+        Self { nodes: None, args: args.map(String::from).to_vec(), seed: 1, at: None, keys: None }
     }
 }
 
@@ -84,6 +89,20 @@ impl Builder {
         self
     }
 
+    /// When the test begins, if not at [`START`]: beside a process of its own, which lives by the machine's clock.
+    #[must_use]
+    pub fn at(mut self, start: Time) -> Self {
+        self.at = Some(start);
+        self
+    }
+
+    /// Takes the keys from this directory, or writes new ones there, so that a process can be given the same.
+    #[must_use]
+    pub fn keys_in(mut self, dir: PathBuf) -> Self {
+        self.keys = Some(dir);
+        self
+    }
+
     pub async fn start(self) -> TestApp {
         let db = Database::create().await;
         let mut options = Options { seed: self.seed, delays: simcluster::Delays::zero(), ..Options::default() };
@@ -91,11 +110,15 @@ impl Builder {
             options.nodes = nodes;
         }
         let (sim, kube) = lumbung::simulated::start(options).await.expect("a simulated cluster");
-        let clock = Arc::new(ManualClock::at(Time::new(START.parse().expect("a time"))));
+        let start = self.at.unwrap_or_else(|| Time::new(START.parse().expect("a time")));
+        let clock = Arc::new(ManualClock::at(start));
         let ambient = Ambient { clock: clock.clone(), entropy: Entropy::seeded(self.seed) };
         let config = Command::try_parse_from(&self.args).expect("valid settings").serve;
         config.validate().expect("valid settings");
-        let keys = Keys::ephemeral(&ambient);
+        let keys = match &self.keys {
+            Some(dir) => Keys::load_or_generate(dir, &ambient).expect("keys"),
+            None => Keys::ephemeral(&ambient),
+        };
         let mut app = TestApp {
             db,
             sim,
@@ -108,10 +131,11 @@ impl Builder {
             kube,
             config,
             keys,
+            parts: Vec::new(),
             cancel: CancellationToken::new(),
         };
         let replica = app.replica().await;
-        (app.tasks, app.signals, app.openapi, app.url) = (replica.tasks, replica.signals, replica.openapi, replica.url);
+        app.become_replica(replica);
         app
     }
 }
@@ -122,6 +146,8 @@ pub struct Replica {
     pub signals: lumbung::db::signal::Signals,
     pub openapi: Arc<serde_json::Value>,
     pub url: String,
+    /// Its server, watches and hub.
+    parts: Vec<AbortHandle>,
 }
 
 impl TestApp {
@@ -149,11 +175,34 @@ impl TestApp {
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         let service = app.router.into_make_service_with_connect_info::<SocketAddr>();
         let cancel = self.cancel.clone();
-        tokio::spawn(async move { axum::serve(listener, service).with_graceful_shutdown(cancel.cancelled_owned()).await });
-        for part in app.forever {
-            tokio::spawn(part(self.cancel.clone()));
+        let serving = async move { axum::serve(listener, service).with_graceful_shutdown(cancel.cancelled_owned()).await };
+        let mut parts = vec![tokio::spawn(serving).abort_handle()];
+        parts.extend(app.forever.into_iter().map(|part| tokio::spawn(part(self.cancel.clone())).abort_handle()));
+        Replica { tasks: app.tasks, signals: app.signals, openapi: app.openapi, url, parts }
+    }
+
+    fn become_replica(&mut self, replica: Replica) {
+        (self.tasks, self.signals, self.openapi, self.url) =
+            (replica.tasks, replica.signals, replica.openapi, replica.url);
+        self.parts = replica.parts;
+    }
+
+    /// Drops the app as a dying process would, without any shutdown, and starts another one on the same database and
+    /// cluster. What the dead one had leased is free after a while; that while is over here.
+    pub async fn crash(&mut self) {
+        self.tasks.clear();
+        for part in self.parts.drain(..) {
+            part.abort();
         }
-        Replica { tasks: app.tasks, signals: app.signals, openapi: app.openapi, url }
+        self.outlive_leases().await;
+        let replica = self.replica().await;
+        self.become_replica(replica);
+    }
+
+    /// Lets every lease that is held now run out.
+    pub async fn outlive_leases(&self) {
+        let shift = "UPDATE clock_shift SET shift = shift + interval '2 minutes'";
+        sqlx::query(shift).execute(&self.db.pool).await.expect("the leases' clock");
     }
 
     pub fn client(&self) -> Client {

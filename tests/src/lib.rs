@@ -6,9 +6,10 @@
 mod app;
 mod client;
 pub mod database;
+pub mod invariants;
 pub mod process;
 
-pub use app::{Builder, TestApp};
+pub use app::{Builder, PASSWORD, TestApp};
 pub use client::{Answer, Client};
 
 use std::time::Duration;
