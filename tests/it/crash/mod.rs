@@ -35,7 +35,6 @@ crashes! {
         after_policies = "instance.after_policies",
         after_quotas = "instance.after_quotas",
         before_namespace_written = "instance.before_namespace_written",
-        after_secrets = "instance.after_secrets",
         after_secret = "instance.after_secret",
         after_config_map = "instance.after_config_map",
         after_claim = "instance.after_claim",
@@ -47,6 +46,8 @@ crashes! {
         after_ingress = "instance.after_ingress",
         before_seen_commit = "instance.before_seen_commit",
         after_seen_commit = "instance.after_seen_commit";
+    provision_with_a_hashed_password:
+        after_secrets = "instance.after_secrets";
     pay:
         payment_claimed = "payment.claimed",
         payment_gateway_called = "payment.gateway_called",

@@ -86,6 +86,13 @@ pub async fn provision(stage: &mut Stage) {
     tells(stage, &["provision"], &[]).await;
 }
 
+/// A secret that takes long to make is made after the order.
+pub async fn provision_with_a_hashed_password(stage: &mut Stage) {
+    let ordered = order(stage, "n8n", "starter").await;
+    begins(stage, &ordered).await;
+    tells(stage, &["provision"], &[]).await;
+}
+
 /// A price, paid by a transfer that an operator confirms.
 pub async fn pay(stage: &mut Stage) {
     stage.sql("UPDATE service_plans SET price_idr = 25000").await;
