@@ -4,12 +4,12 @@
 //! Those processes live by the machine's clock, so these histories begin now.
 
 use lumbung::clock::Ambient;
-use lumbung_tests::TestApp;
 use lumbung_tests::process::{Scratch, Server};
+use lumbung_tests::{TestApp, cut};
 use reqwest::Method;
 use serde_json::json;
 
-use super::world::{World, cut};
+use super::world::World;
 
 /// Processes that are killed in each history.
 const LIVES: usize = 2;

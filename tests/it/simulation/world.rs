@@ -1,10 +1,8 @@
 //! The platform, its customers, what they were promised, and the dice.
 
-use std::pin::pin;
-use std::task::Poll;
 use std::time::Duration;
 
-use lumbung_tests::{Answer, Builder, Client, PASSWORD, TestApp, inputs};
+use lumbung_tests::{Answer, Builder, Client, PASSWORD, TestApp, cut, inputs};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use reqwest::Method;
@@ -142,9 +140,9 @@ impl World {
             self.app.outlive_leases().await;
         }
         let how = match ended {
-            None => "dropped",
-            Some(Ok(())) => "at rest",
-            Some(Err(_)) => "with an error",
+            None => "dropped".to_owned(),
+            Some(Ok(())) => "at rest".to_owned(),
+            Some(Err(error)) => format!("{error:#}"),
         };
         self.history.add(format!("tasks polled {polls} times at most: {how}"));
     }
@@ -222,18 +220,4 @@ impl World {
         }
         panic!("the first request with {key} never ends");
     }
-}
-
-/// Polls the work so many times and then drops it; its output, if it came that far.
-pub async fn cut<T>(work: impl Future<Output = T>, polls: u32) -> Option<T> {
-    let mut work = pin!(work);
-    let mut left = polls;
-    std::future::poll_fn(|context| {
-        if left == 0 {
-            return Poll::Ready(None);
-        }
-        left -= 1;
-        work.as_mut().poll(context).map(Some)
-    })
-    .await
 }
