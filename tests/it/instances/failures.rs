@@ -233,13 +233,23 @@ async fn two_replicas_share_the_work_without_doubling_it() {
 #[tokio::test]
 async fn what_vanished_while_nobody_looked_is_seen_at_the_first_look() {
     let (mut app, customer, ordered) = running().await;
-    let options = Options { seed: 2, delays: Delays::zero(), ..Options::default() };
+    let options = Options {
+        seed: 2,
+        delays: Delays::zero(),
+        ..Options::default()
+    };
     let (_empty, kube) = lumbung::simulated::start(options).await.unwrap();
     app.kube = kube;
     app.advance(Duration::from_secs(1));
     let next = app.replica().await;
     for name in ["resync", "reconcile"] {
-        next.tasks.iter().find(|task| task.name == name).unwrap().once().await.unwrap();
+        next.tasks
+            .iter()
+            .find(|task| task.name == name)
+            .unwrap()
+            .once()
+            .await
+            .unwrap();
     }
     let seen = instance(&customer, &ordered.id).await;
     assert!(seen["blocking"].is_string(), "{seen:#}");
