@@ -74,7 +74,7 @@ impl sqlx::postgres::PgHasArrayType for Time {
     }
 }
 
-impl<'q> sqlx::Encode<'q, sqlx::Postgres> for Time {
+impl sqlx::Encode<'_, sqlx::Postgres> for Time {
     fn encode_by_ref(
         &self,
         buf: &mut sqlx::postgres::PgArgumentBuffer,

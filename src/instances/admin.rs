@@ -183,7 +183,7 @@ mod tests {
             tasks,
         };
         advance(&strategy(slug), before, sight, NAME, |failures| {
-            Duration::from_secs(10 * failures.unsigned_abs() as u64)
+            Duration::from_secs(10 * u64::from(failures.unsigned_abs()))
         })
     }
 

@@ -127,7 +127,7 @@ mod tests {
     fn the_lowest_free_number_is_taken() {
         let base = "apps.example.org";
         let mut taken = BTreeSet::new();
-        let mut next = |taken: &mut BTreeSet<String>| {
+        let next = |taken: &mut BTreeSet<String>| {
             let (host, name) = allocate("kf3a9x2b", "n8n", base, taken);
             taken.insert(host.clone());
             (host, name)

@@ -114,7 +114,8 @@ pub async fn seen(sink: Sink<'_>, claimed: &Claimed, verdict: &Verdict) -> sqlx:
     Ok(true)
 }
 
-/// CPU and memory go back to the node; disk and the data's place stay.
+/// CPU and memory go back to the node; disk and the data's place stay. A hold is a renewal that waits for its payment:
+/// it is left alone.
 async fn park(conn: &mut PgConnection, ambient: &Ambient, row: &Instance) -> sqlx::Result<()> {
     let placed = scheduling::current(conn, row.id).await?;
     if placed.is_some_and(|placed| placed.state == scheduling::State::Firm) {

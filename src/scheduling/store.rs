@@ -109,11 +109,12 @@ pub async fn firm(conn: &mut PgConnection, instance_id: Uuid) -> sqlx::Result<()
 }
 
 /// Gives CPU and memory back and keeps disk and place. Call it only after the pod was seen to be gone: until then
-/// Kubernetes still counts it. Parking twice changes nothing, and a hold (a renewal that waits for its payment) is kept.
+/// Kubernetes still counts it. Parking twice changes nothing. Whether a hold is to be
+/// parked (a renewal was not paid) or kept (it waits for its payment) is the caller's to know.
 pub async fn park(conn: &mut PgConnection, ambient: &Ambient, instance_id: Uuid) -> sqlx::Result<()> {
     let closed = sqlx::query!(
         "UPDATE placements SET released_at = $2
-          WHERE instance_id = $1 AND released_at IS NULL AND state = 'firm'
+          WHERE instance_id = $1 AND released_at IS NULL AND state <> 'parked'
          RETURNING node_id, disk_mib, policy_version",
         instance_id,
         ambient.now() as _

@@ -27,10 +27,10 @@ where
             }
         }
     };
-    match tokio::time::timeout(Duration::from_secs(30), waiting).await {
-        Ok(found) => found,
-        Err(_) => panic!("did not happen within 30 s: {what}"),
-    }
+    let Ok(found) = tokio::time::timeout(Duration::from_secs(30), waiting).await else {
+        panic!("did not happen within 30 s: {what}");
+    };
+    found
 }
 
 /// Inputs that satisfy a service, from its catalogue entry: what is required and has no default.

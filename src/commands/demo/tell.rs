@@ -9,6 +9,7 @@ pub struct Tell {
     begun: Stopwatch,
 }
 
+#[expect(clippy::unused_self, reason = "one way of talking for every kind of line")]
 impl Tell {
     pub fn new() -> Self {
         let colours = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();

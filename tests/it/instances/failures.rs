@@ -135,7 +135,7 @@ async fn another_instance_s_volume_is_never_taken_over() {
         .remove(0);
     let namespace = foreign.metadata.namespace.clone().unwrap();
     let labels = foreign.metadata.labels.clone().unwrap();
-    foreign.metadata = Default::default();
+    foreign.metadata = k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta::default();
     foreign.metadata.name = Some("linkding-2-data".to_owned());
     foreign.metadata.labels = Some(labels);
     foreign.spec.as_mut().unwrap().volume_name = None;
