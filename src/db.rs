@@ -42,7 +42,9 @@ pub fn options(url: &str) -> sqlx::Result<PgConnectOptions> {
 }
 
 pub async fn connect(settings: &Settings) -> sqlx::Result<PgPool> {
-    pool_options(settings.max_connections).connect_with(options(&settings.url)?).await
+    pool_options(settings.max_connections)
+        .connect_with(options(&settings.url)?)
+        .await
 }
 
 /// A future that is dropped while its BEGIN is on the way (its client went away, its time was up) gives back a
@@ -59,7 +61,9 @@ pub fn pool_options(max_connections: u32) -> PgPoolOptions {
 /// A lone statement begins its own transaction. As a simple query, because the extended protocol's steps each have a
 /// time of their own. In a failed transaction this is an error, with the same consequence.
 async fn outside_transaction(conn: &mut PgConnection) -> sqlx::Result<bool> {
-    let row = conn.fetch_one(sqlx::raw_sql("SELECT now() = statement_timestamp()")).await?;
+    let row = conn
+        .fetch_one(sqlx::raw_sql("SELECT now() = statement_timestamp()"))
+        .await?;
     row.try_get(0)
 }
 
