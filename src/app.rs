@@ -23,9 +23,9 @@ use crate::billing::gateway::{Gateways, Manual};
 use crate::clock::Ambient;
 use crate::config::Serve;
 use crate::db::{self, signal::Signals};
+use crate::http::layers;
 use crate::http::limit::peer::TrustedProxies;
 use crate::http::limit::{self, Limits};
-use crate::http::layers;
 use crate::keys::Keys;
 use crate::scheduling::{self, Scheduler};
 use crate::tasks::{self, Task};
@@ -68,14 +68,27 @@ impl App {
 
     /// Wires the domains, without any I/O: enough for the OpenAPI document.
     pub fn wire(outside: Outside) -> anyhow::Result<Self> {
-        let Outside { pool, database_url, ambient, keys, kube, config, password_cost } = outside;
+        let Outside {
+            pool,
+            database_url,
+            ambient,
+            keys,
+            kube,
+            config,
+            password_cost,
+        } = outside;
         let signals = Signals::default();
         let accepted_licences: Arc<BTreeSet<String>> = Arc::new(config.terms.accept_licences.iter().cloned().collect());
 
-        let issuer = identity::session::Issuer::new(&config.http.public_url, keys.signing.clone(), keys.sealing.keys())?;
+        let issuer =
+            identity::session::Issuer::new(&config.http.public_url, keys.signing.clone(), keys.sealing.keys())?;
         let hasher = Arc::new(identity::password::Hasher::new(password_cost, &ambient.entropy)?);
         let accounts = identity::account::Accounts::new(pool.clone(), ambient.clone(), hasher, issuer);
-        let limits = Arc::new(Limits::new(config.http.rate_limit, config.http.auth_rate_limit, &ambient.clock));
+        let limits = Arc::new(Limits::new(
+            config.http.rate_limit,
+            config.http.auth_rate_limit,
+            &ambient.clock,
+        ));
         let gate = accounts.gate.clone();
         let trusted: TrustedProxies = config.http.trusted_proxies.iter().copied().collect();
 
@@ -97,7 +110,9 @@ impl App {
             signals: signals.clone(),
             scheduler: scheduler.clone(),
             keyring: keyring.clone(),
-            gateways: Arc::new(Gateways::new(Manual { account: config.terms.bank_account.clone() })),
+            gateways: Arc::new(Gateways::new(Manual {
+                account: config.terms.bank_account.clone(),
+            })),
             settings: Arc::new(subscriptions::Settings::from_config(&config.terms, &config.cluster)),
         };
         let hub = live::Hub::new(pool.clone(), ambient.clone(), signals.clone());
@@ -118,15 +133,26 @@ impl App {
                 templates,
                 scheduler: Arc::new(scheduler.clone()),
             }))
-            .merge(identity::http::routes(identity::http::Deps { accounts, limits: limits.clone() }))
+            .merge(identity::http::routes(identity::http::Deps {
+                accounts,
+                limits: limits.clone(),
+            }))
             .merge(live::routes(live::Deps {
                 hub: hub.clone(),
                 ambient: ambient.clone(),
                 origins: live::Origins::new(&config.http.allowed_origins, &config.http.public_url),
                 pace: live::Pace::STANDARD,
             }))
-            .merge(nodes::http::routes(nodes::http::Api { pool: pool.clone(), ambient: ambient.clone(), signals: signals.clone() }))
-            .merge(scheduling::http::routes(scheduling::http::Api { pool: pool.clone(), ambient: ambient.clone(), scheduler: scheduler.clone() }))
+            .merge(nodes::http::routes(nodes::http::Api {
+                pool: pool.clone(),
+                ambient: ambient.clone(),
+                signals: signals.clone(),
+            }))
+            .merge(scheduling::http::routes(scheduling::http::Api {
+                pool: pool.clone(),
+                ambient: ambient.clone(),
+                scheduler: scheduler.clone(),
+            }))
             .merge(operations::http::routes(pool.clone()));
         let (router, document) = api.split_for_parts();
         // From the inside: has this one asked too often, whose token is it, where does it come from.
@@ -136,7 +162,12 @@ impl App {
             .layer(from_fn_with_state(Arc::new(trusted), limit::peer::layer));
         let openapi = Arc::new(openapi::finish(document)?);
 
-        let nodes = nodes::Deps { pool: pool.clone(), ambient: ambient.clone(), signals: signals.clone(), client: kube };
+        let nodes = nodes::Deps {
+            pool: pool.clone(),
+            ambient: ambient.clone(),
+            signals: signals.clone(),
+            client: kube,
+        };
         let mut tasks = nodes::tasks(&nodes);
         tasks.extend(scheduling::tasks(&pool, &scheduler));
         tasks.push(identity::housekeeping::task(pool.clone(), ambient.clone()));
@@ -152,13 +183,27 @@ impl App {
             })
         });
 
-        let relay = { let (signals, pool) = (signals.clone(), pool.clone()); forever(move |cancel| signals.relay(pool, database_url, cancel)) };
+        let relay = {
+            let (signals, pool) = (signals.clone(), pool.clone());
+            forever(move |cancel| signals.relay(pool, database_url, cancel))
+        };
         let watch = forever(move |cancel| instances::watch::run(reconciler, cancel));
         let watch_nodes = forever(move |cancel| nodes::watch::run(nodes, cancel));
-        let router = router.merge(health::routes(pool.clone())).merge(openapi::routes(openapi.clone())).merge(docs::routes(openapi.clone()));
+        let router = router
+            .merge(health::routes(pool.clone()))
+            .merge(openapi::routes(openapi.clone()))
+            .merge(docs::routes(openapi.clone()));
         let router = layers::wrap(router, ambient.clone(), &config.http.allowed_origins);
         let feed = forever(move |cancel| hub.run(cancel));
-        Ok(Self { router, openapi, tasks, forever: vec![relay, watch, watch_nodes, feed], signals, ambient, pool })
+        Ok(Self {
+            router,
+            openapi,
+            tasks,
+            forever: vec![relay, watch, watch_nodes, feed],
+            signals,
+            ambient,
+            pool,
+        })
     }
 
     /// Serves until cancelled: then no new requests, the running ones and the tasks finish, connections close.

@@ -185,7 +185,11 @@ impl Entropy {
     /// 6.2, method 1), so that what one process makes in turn also sorts in turn; the rest is random.
     fn after_millis(&self, millis: u64) -> [u8; 10] {
         let mut source = self.source();
-        let count = if source.newest.0 == millis { source.newest.1.wrapping_add(1) & 0x0fff } else { 0 };
+        let count = if source.newest.0 == millis {
+            source.newest.1.wrapping_add(1) & 0x0fff
+        } else {
+            0
+        };
         source.newest = (millis, count);
         let mut bytes = [0; 10];
         source.rng.fill_bytes(&mut bytes);

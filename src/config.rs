@@ -159,7 +159,11 @@ pub struct Terms {
     #[arg(long, env = "LUMBUNG_READY_MINUTES", default_value_t = 60, value_parser = clap::value_parser!(u32).range(5..=10080))]
     pub ready_minutes: u32,
     /// The bank account that customers transfer to, as they shall read it: bank, number, holder.
-    #[arg(long, env = "LUMBUNG_BANK_ACCOUNT", default_value = "the account on your order confirmation")]
+    #[arg(
+        long,
+        env = "LUMBUNG_BANK_ACCOUNT",
+        default_value = "the account on your order confirmation"
+    )]
     pub bank_account: String,
     /// Services whose licence restricts hosted resale and which you are entitled to sell, by slug.
     #[arg(long, env = "LUMBUNG_ACCEPT_LICENCES", value_delimiter = ',')]

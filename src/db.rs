@@ -12,7 +12,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{Connection, PgConnection};
+use sqlx::{Connection, Executor as _, PgConnection, Row as _};
 
 /// A schema that is newer than this binary is no reason to refuse: an old replica may have to start again while it is
 /// being replaced, and an operator may have to go back. Migrations leave the binary before them working.
@@ -42,12 +42,29 @@ pub fn options(url: &str) -> sqlx::Result<PgConnectOptions> {
 }
 
 pub async fn connect(settings: &Settings) -> sqlx::Result<PgPool> {
-    PgPoolOptions::new()
-        .max_connections(settings.max_connections)
-        .acquire_timeout(Duration::from_secs(5))
-        .idle_timeout(Duration::from_mins(10))
+    pool_options(settings.max_connections)
         .connect_with(options(&settings.url)?)
         .await
+}
+
+/// A future that is dropped while its BEGIN is on the way (its client went away, its time was up) gives back a
+/// connection inside of a transaction that nobody knows of: what the next one writes there would never be committed.
+/// So every connection that comes back is asked, and closed if it is in one.
+pub fn pool_options(max_connections: u32) -> PgPoolOptions {
+    PgPoolOptions::new()
+        .max_connections(max_connections)
+        .acquire_timeout(Duration::from_secs(5))
+        .idle_timeout(Duration::from_mins(10))
+        .after_release(|conn, _| Box::pin(outside_transaction(conn)))
+}
+
+/// A lone statement begins its own transaction. As a simple query, because the extended protocol's steps each have a
+/// time of their own. In a failed transaction this is an error, with the same consequence.
+async fn outside_transaction(conn: &mut PgConnection) -> sqlx::Result<bool> {
+    let row = conn
+        .fetch_one(sqlx::raw_sql("SELECT now() = statement_timestamp()"))
+        .await?;
+    row.try_get(0)
 }
 
 /// Brings the schema up to date, on a connection of its own: a migration may take longer than a statement may.

@@ -61,7 +61,10 @@ impl Keys {
     pub fn ephemeral(ambient: &Ambient) -> Self {
         let (key, _) = MasterKey::generate(1, &ambient.entropy);
         let sealing = Keyring::new(vec![key]).expect("one key is a keyring");
-        Self { sealing, signing: vec![tokens::generate(&ambient.entropy)] }
+        Self {
+            sealing,
+            signing: vec![tokens::generate(&ambient.entropy)],
+        }
     }
 
     /// Holds the keys against the database's record; a first start writes it, an added version is added.
@@ -84,10 +87,12 @@ async fn agree(
     purpose: &str,
     have: Vec<(i32, String)>,
 ) -> anyhow::Result<()> {
-    let recorded =
-        sqlx::query!("SELECT version, fingerprint FROM key_fingerprints WHERE purpose = $1 ORDER BY version", purpose)
-            .fetch_all(&mut *conn)
-            .await?;
+    let recorded = sqlx::query!(
+        "SELECT version, fingerprint FROM key_fingerprints WHERE purpose = $1 ORDER BY version",
+        purpose
+    )
+    .fetch_all(&mut *conn)
+    .await?;
     for row in &recorded {
         match have.iter().find(|(version, _)| *version == row.version) {
             Some((_, fingerprint)) if *fingerprint == row.fingerprint => {}
@@ -101,7 +106,10 @@ async fn agree(
             ),
         }
     }
-    for (version, fingerprint) in have.iter().filter(|(version, _)| recorded.iter().all(|row| row.version != *version)) {
+    for (version, fingerprint) in have
+        .iter()
+        .filter(|(version, _)| recorded.iter().all(|row| row.version != *version))
+    {
         sqlx::query!(
             "INSERT INTO key_fingerprints (purpose, version, fingerprint, created_at) VALUES ($1, $2, $3, $4)",
             purpose,
@@ -116,11 +124,16 @@ async fn agree(
 }
 
 fn parse_keyring(text: &str) -> anyhow::Result<Keyring> {
-    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let lines = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with('#'));
     let keys = lines
         .enumerate()
         .map(|(n, line)| {
-            let (version, hex) = line.split_once(':').with_context(|| format!("key {} is not version:hex", n + 1))?;
+            let (version, hex) = line
+                .split_once(':')
+                .with_context(|| format!("key {} is not version:hex", n + 1))?;
             let version = version.trim().parse::<i32>().ok().filter(|version| *version > 0);
             let version = version.with_context(|| format!("key {} has no positive version", n + 1))?;
             MasterKey::from_hex(version, hex).with_context(|| format!("key version {version}"))
@@ -136,7 +149,13 @@ mod tests {
     #[test]
     fn a_key_file_says_what_is_wrong_with_it() {
         let hex = "ab".repeat(32);
-        assert_eq!(parse_keyring(&format!("# old\n1:{hex}\n\n2:{hex}\n")).unwrap().newest().version(), 2);
+        assert_eq!(
+            parse_keyring(&format!("# old\n1:{hex}\n\n2:{hex}\n"))
+                .unwrap()
+                .newest()
+                .version(),
+            2
+        );
         for (text, says) in [
             (String::new(), "at least one key"),
             (format!("1:{hex}\n1:{hex}"), "every version once"),

@@ -53,7 +53,9 @@ pub fn counter(name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
 
 /// A gauge likewise. The endings of counters and of a histogram's parts are not for gauges: readers take them for those.
 pub fn gauge(name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
-    let taken = ["_total", "_count", "_sum", "_bucket"].iter().any(|ending| name.ends_with(ending));
+    let taken = ["_total", "_count", "_sum", "_bucket"]
+        .iter()
+        .any(|ending| name.ends_with(ending));
     assert!(!taken, "{name}: not a gauge's name");
     let metric = IntGaugeVec::new(Opts::new(name, help), labels).expect("a valid metric");
     REGISTRY
@@ -101,7 +103,10 @@ mod tests {
     #[test]
     fn a_metric_is_not_named_like_one_of_another_kind() {
         for name in ["lumbung_test_things_count", "lumbung_test_things_total"] {
-            assert!(std::panic::catch_unwind(|| gauge(name, "A test.", &[])).is_err(), "{name}");
+            assert!(
+                std::panic::catch_unwind(|| gauge(name, "A test.", &[])).is_err(),
+                "{name}"
+            );
         }
         assert!(std::panic::catch_unwind(|| counter("lumbung_test_things", "A test.", &[])).is_err());
         gauge("lumbung_test_things", "A test.", &[]);

@@ -20,7 +20,12 @@ pub struct Timing(Vec<u64>);
 impl Timing {
     fn of(mut samples: Vec<Duration>) -> Self {
         samples.sort_unstable();
-        Self(samples.into_iter().map(|sample| u64::try_from(sample.as_micros()).unwrap_or(u64::MAX)).collect())
+        Self(
+            samples
+                .into_iter()
+                .map(|sample| u64::try_from(sample.as_micros()).unwrap_or(u64::MAX))
+                .collect(),
+        )
     }
 
     /// The value that `percent` of the samples do not exceed (nearest rank).
@@ -56,7 +61,11 @@ pub async fn orders(stage: &Stage, count: usize, width: usize) -> anyhow::Result
         .try_collect()
         .await?;
     let pick = |which: fn(&Sample) -> Duration| Timing::of(samples.iter().map(which).collect());
-    Ok(Orders { answered: pick(|s| s.answered), applied: pick(|s| s.applied), running: pick(|s| s.running) })
+    Ok(Orders {
+        answered: pick(|s| s.answered),
+        applied: pick(|s| s.applied),
+        running: pick(|s| s.running),
+    })
 }
 
 struct Sample {
@@ -86,7 +95,11 @@ async fn order(stage: &Stage, key: String) -> anyhow::Result<Sample> {
         }
         changed.changed().await?;
     };
-    Ok(Sample { answered, applied, running })
+    Ok(Sample {
+        answered,
+        applied,
+        running,
+    })
 }
 
 /// What the cluster alone takes for the objects that one order makes: the same client, no control plane.
@@ -96,7 +109,10 @@ pub async fn bare_writes(stage: &Stage, count: usize) -> anyhow::Result<Timing> 
     let apply = |group: &'static str, kind: &'static str, name: String, body: Value| {
         let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, "v1", kind));
         let api: Api<DynamicObject> = Api::namespaced_with(stage.kube.clone(), "default", &resource);
-        async move { api.patch(&name, &PatchParams::apply("bench"), &Patch::Apply(body)).await }
+        async move {
+            api.patch(&name, &PatchParams::apply("bench"), &Patch::Apply(body))
+                .await
+        }
     };
     let mut samples = Vec::with_capacity(count);
     for n in 0..count {
@@ -112,9 +128,12 @@ pub async fn bare_writes(stage: &Stage, count: usize) -> anyhow::Result<Timing> 
         set["spec"] = json!({"replicas": 0, "serviceName": name, "selector": {"matchLabels": {"app": name}},
             "template": {"metadata": {"labels": {"app": name}}, "spec": {"containers": [{"name": "c", "image": "c:1"}]}}});
         let watch = Stopwatch::start();
-        for (group, kind, body) in
-            [("", "Secret", secret), ("", "PersistentVolumeClaim", claim), ("", "Service", service), ("apps", "StatefulSet", set)]
-        {
+        for (group, kind, body) in [
+            ("", "Secret", secret),
+            ("", "PersistentVolumeClaim", claim),
+            ("", "Service", service),
+            ("apps", "StatefulSet", set),
+        ] {
             apply(group, kind, name.clone(), body).await?;
         }
         samples.push(watch.elapsed());

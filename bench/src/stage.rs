@@ -47,8 +47,20 @@ impl Stage {
         let (cluster, kube) = simulated::start(options()).await?;
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("http://{}", listener.local_addr()?);
-        let flags = ["lumbung", "--simulate", "--public-url", &url, "--reserve", "0", "--rate-limit", "100000000"];
-        let settings = db::Settings { url: embedded.url().to_owned(), max_connections: 16 };
+        let flags = [
+            "lumbung",
+            "--simulate",
+            "--public-url",
+            &url,
+            "--reserve",
+            "0",
+            "--rate-limit",
+            "100000000",
+        ];
+        let settings = db::Settings {
+            url: embedded.url().to_owned(),
+            max_connections: 16,
+        };
         let app = App::build(Outside {
             pool: db::connect(&settings).await?,
             database_url: settings.url,
@@ -62,15 +74,32 @@ impl Stage {
         let cancel = CancellationToken::new();
         let server = tokio::spawn(app.run(listener, cancel.clone()));
 
-        let anonymous = Client { http: reqwest::Client::new(), base: url, token: None };
+        let anonymous = Client {
+            http: reqwest::Client::new(),
+            base: url,
+            token: None,
+        };
         let account = json!({"email": "bench@example.com", "password": "rice-barn-on-stilts"});
         anonymous.post("/api/v1/auth/register", &account).await?;
         let token = anonymous.post("/api/v1/auth/login", &account).await?;
         let token = token["access_token"].as_str().context("a token")?.to_owned();
-        let customer = Client { token: Some(token), ..anonymous.clone() };
+        let customer = Client {
+            token: Some(token),
+            ..anonymous.clone()
+        };
         let service = anonymous.get("/api/v1/services/linkding").await?;
         let plan = service["plans"][0]["code"].as_str().context("a plan")?.to_owned();
-        let stage = Self { anonymous, customer, plan, kube, cluster, dir, embedded, server, cancel };
+        let stage = Self {
+            anonymous,
+            customer,
+            plan,
+            kube,
+            cluster,
+            dir,
+            embedded,
+            server,
+            cancel,
+        };
         stage.warm_up().await?;
         Ok(stage)
     }
@@ -79,7 +108,12 @@ impl Stage {
     async fn warm_up(&self) -> anyhow::Result<()> {
         let body = json!({"service": "linkding", "plan": self.plan, "inputs": {}});
         for n in 0..200 {
-            if self.customer.post_once(&format!("warm-{n}"), "/api/v1/orders", &body).await.is_ok() {
+            if self
+                .customer
+                .post_once(&format!("warm-{n}"), "/api/v1/orders", &body)
+                .await
+                .is_ok()
+            {
                 return Ok(());
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -98,8 +132,16 @@ impl Stage {
 
 /// Three machines large enough that the orders never meet their limit.
 fn options() -> Options {
-    let nodes = Options::default().nodes.into_iter().map(|node| NodeSpec { max_pods: 1000, ..node }).collect();
-    Options { nodes, delays: Delays::zero(), ..Options::default() }
+    let nodes = Options::default()
+        .nodes
+        .into_iter()
+        .map(|node| NodeSpec { max_pods: 1000, ..node })
+        .collect();
+    Options {
+        nodes,
+        delays: Delays::zero(),
+        ..Options::default()
+    }
 }
 
 /// `lumbung serve` as its own process, its cluster and database outside of it; its resident memory after start-up.
@@ -143,7 +185,11 @@ pub fn resident_mib() -> u64 {
 fn resident_of(process: &str) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
-    line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib / 1024)
+    line.split_whitespace()
+        .nth(1)?
+        .parse::<u64>()
+        .ok()
+        .map(|kib| kib / 1024)
 }
 
 #[derive(Clone)]
@@ -159,15 +205,26 @@ impl Client {
     }
 
     pub async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
-        self.send(self.http.post(format!("{}{path}", self.base)).json(body)).await
+        self.send(self.http.post(format!("{}{path}", self.base)).json(body))
+            .await
     }
 
     pub async fn post_once(&self, key: &str, path: &str, body: &Value) -> anyhow::Result<Value> {
-        self.send(self.http.post(format!("{}{path}", self.base)).header("idempotency-key", key).json(body)).await
+        self.send(
+            self.http
+                .post(format!("{}{path}", self.base))
+                .header("idempotency-key", key)
+                .json(body),
+        )
+        .await
     }
 
     async fn send(&self, request: reqwest::RequestBuilder) -> anyhow::Result<Value> {
-        let request = if let Some(token) = &self.token { request.bearer_auth(token) } else { request };
+        let request = if let Some(token) = &self.token {
+            request.bearer_auth(token)
+        } else {
+            request
+        };
         let response = request.send().await?;
         let (status, address) = (response.status(), response.url().clone());
         let body = response.json().await?;

@@ -28,15 +28,27 @@ pub fn routes(pool: PgPool) -> Router {
 async fn ready(State(pool): State<PgPool>) -> Response {
     let answer = tokio::time::timeout(PATIENCE, sqlx::query_scalar!(r#"SELECT 1 AS "one!""#).fetch_one(&pool)).await;
     let ok = matches!(answer, Ok(Ok(_)));
-    let status = if ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let status = if ok {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
     let word = |ok| if ok { "ok" } else { "failed" };
     if ok {
-        return (status, Json(json!({"status": word(ok), "checks": {"database": word(ok)}}))).into_response();
+        return (
+            status,
+            Json(json!({"status": word(ok), "checks": {"database": word(ok)}})),
+        )
+            .into_response();
     }
     let detail = "The database does not answer";
     crate::http::problem::Problem::with(crate::http::problem::Kind::Unavailable, detail).into_response()
 }
 
 async fn metrics() -> Response {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], telemetry::render()).into_response()
+    (
+        [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
+        telemetry::render(),
+    )
+        .into_response()
 }

@@ -51,7 +51,11 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         Command::Create(create) => run_create(create).await,
         Command::Keys { dir } => {
             Keys::load_or_generate(&dir, &Ambient::system())?;
-            println!("{}/signing.pem and {}/encryption.keys are there. Back them up: without the second, customers'", dir.display(), dir.display());
+            println!(
+                "{}/signing.pem and {}/encryption.keys are there. Back them up: without the second, customers'",
+                dir.display(),
+                dir.display()
+            );
             println!("credentials cannot be opened by anybody.");
             Ok(())
         }
@@ -62,13 +66,22 @@ async fn run_create(create: Create) -> anyhow::Result<()> {
     let ambient = Ambient::system();
     let password = create.password_file.map(read_password).transpose()?;
     // Beside a running server its database is used; otherwise one is started for as long as this takes.
-    let beside = create.database.database_url.is_none().then(|| Embedded::running(&create.database.state_dir())).flatten();
+    let beside = create
+        .database
+        .database_url
+        .is_none()
+        .then(|| Embedded::running(&create.database.state_dir()))
+        .flatten();
     let (embedded, url) = match beside {
         Some(url) => (None, url),
         None => super::serve::database(&create.database, &ambient).await?,
     };
     db::migrate(&url).await?;
-    let pool = db::connect(&db::Settings { url, max_connections: 4 }).await?;
+    let pool = db::connect(&db::Settings {
+        url,
+        max_connections: 4,
+    })
+    .await?;
     let hasher = Hasher::new(Cost::STANDARD, &ambient.entropy)?;
     let outcome = create_admin(&pool, &ambient, &hasher, &create.email, password, create.promote).await;
     pool.close().await;
@@ -76,8 +89,15 @@ async fn run_create(create: Create) -> anyhow::Result<()> {
         embedded.stop().await?;
     }
     match outcome? {
-        Outcome::Created { generated: Some(password), .. } => {
-            println!("{} is an admin. Password, shown only now: {}", create.email, password.expose());
+        Outcome::Created {
+            generated: Some(password),
+            ..
+        } => {
+            println!(
+                "{} is an admin. Password, shown only now: {}",
+                create.email,
+                password.expose()
+            );
         }
         Outcome::Created { generated: None, .. } => println!("{} is an admin.", create.email),
         Outcome::Promoted { .. } => println!("{} is an admin now; the password stays what it was.", create.email),

@@ -34,9 +34,15 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         let told = story::play(&tell, &stage).await?;
         if !args.once {
             tell.blank();
-            tell.line(&format!("API       {}/api/v1   (readable: {}/docs)", stage.url, stage.url));
+            tell.line(&format!(
+                "API       {}/api/v1   (readable: {}/docs)",
+                stage.url, stage.url
+            ));
             tell.line(&format!("metrics   {}/metrics", stage.url));
-            tell.line(&format!("kubectl   kubectl --kubeconfig {} get pods -A", stage.kubeconfig.display()));
+            tell.line(&format!(
+                "kubectl   kubectl --kubeconfig {} get pods -A",
+                stage.kubeconfig.display()
+            ));
             tell.line(&format!("customer  {} / {}", told.email, told.password));
             tell.line(&format!("admin     {} / {}", stage.admin_email, stage.admin_password));
             tell.blank();

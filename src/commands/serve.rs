@@ -26,15 +26,28 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let (embedded, url) = database(&config.database, &ambient).await?;
     db::migrate(&url).await.context("migrating the database")?;
     let keys = Keys::from_config(&config.keys, &state_dir, &ambient)?;
-    let settings = db::Settings { url: url.clone(), max_connections: config.database.database_connections };
+    let settings = db::Settings {
+        url: url.clone(),
+        max_connections: config.database.database_connections,
+    };
     let pool = db::connect(&settings).await.context("connecting to the database")?;
     let (cluster, client) = if config.cluster.simulate {
         let (cluster, client) = simulated::start(::simcluster::Options::default()).await?;
         (Some(cluster), client)
     } else {
-        let kubeconfig = config.cluster.kubeconfig.as_ref().map(std::fs::read_to_string).transpose();
+        let kubeconfig = config
+            .cluster
+            .kubeconfig
+            .as_ref()
+            .map(std::fs::read_to_string)
+            .transpose();
         let kubeconfig = kubeconfig.context("reading the kubeconfig")?;
-        (None, kube::connect(kubeconfig.as_deref()).await.context("finding a cluster (KUBECONFIG, or --simulate)")?)
+        (
+            None,
+            kube::connect(kubeconfig.as_deref())
+                .await
+                .context("finding a cluster (KUBECONFIG, or --simulate)")?,
+        )
     };
 
     let listener = tokio::net::TcpListener::bind(config.http.listen)

@@ -25,16 +25,31 @@ pub struct Args {
 }
 
 pub async fn run(args: Args) -> anyhow::Result<()> {
-    let delays = if args.instant { Delays::zero() } else { Delays::lifelike() };
+    let delays = if args.instant {
+        Delays::zero()
+    } else {
+        Delays::lifelike()
+    };
     let token = Some(encode_hex(&Entropy::from_os().bytes::<16>()));
-    let options = Options { listen: args.listen, delays, token, ..Options::default() };
-    let cluster = SimCluster::start(options).await.with_context(|| format!("listening on {}", args.listen))?;
+    let options = Options {
+        listen: args.listen,
+        delays,
+        token,
+        ..Options::default()
+    };
+    let cluster = SimCluster::start(options)
+        .await
+        .with_context(|| format!("listening on {}", args.listen))?;
     let client = crate::kube::connect(Some(&cluster.kubeconfig())).await?;
     crate::simulated::prepare(&client).await?;
     match &args.kubeconfig {
         Some(path) => {
             write_private(path, &cluster.kubeconfig()).with_context(|| format!("writing {}", path.display()))?;
-            eprintln!("simulated K3s at {}; try:  kubectl --kubeconfig {} get nodes", cluster.url(), path.display());
+            eprintln!(
+                "simulated K3s at {}; try:  kubectl --kubeconfig {} get nodes",
+                cluster.url(),
+                path.display()
+            );
         }
         None => println!("{}", cluster.kubeconfig()),
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::StatefulSet;
 
-use super::cluster::Place;
+use super::cluster::{Holder, Place};
 use super::create::generate;
 use super::keep::Seen;
 use super::manifests::{self, InstanceFacts, WrittenRequest};
@@ -110,8 +110,12 @@ pub(super) async fn act(
     }
     for claim in &rendered.claims {
         let name = claim.metadata.name.clone().unwrap_or_default();
-        if !place.claim_is_free(&name).await? {
-            return Err(PassError::Foreign(name));
+        match place.claim_holder(&name).await? {
+            Holder::Another => return Err(PassError::Foreign(name)),
+            // An empty volume would pass for the customer's, and on it the application could be claimed by whoever comes
+            // first: its administrator was made once, and the route is open.
+            Holder::Nobody if row.admin_state.is_verified() => return Err(PassError::StorageLost(name)),
+            Holder::Nobody | Holder::Ours => {}
         }
         seen.claims.push(place.apply(claim).await?);
         crash::point("instance.after_claim");

@@ -52,6 +52,15 @@ pub struct Things {
     pub certificate: Option<Secret>,
 }
 
+/// Who has an object's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holder {
+    Nobody,
+    Ours,
+    /// Another instance, or somebody else.
+    Another,
+}
+
 impl Things {
     /// Is there anything beside StatefulSet, claims and ingress?
     pub fn others(&self) -> bool {
@@ -97,10 +106,14 @@ impl Place {
         Ok(found.filter(|object| self.is_ours(object.meta())))
     }
 
-    /// A claim that is to be applied: `Err(name)` inside when another instance's data lies under its name.
-    pub async fn claim_is_free(&self, name: &str) -> kube::Result<bool> {
+    /// Whose data lies under the name of a claim that is to be applied.
+    pub async fn claim_holder(&self, name: &str) -> kube::Result<Holder> {
         let found: Option<PersistentVolumeClaim> = k8s::get(&self.api(), name).await?;
-        Ok(found.is_none_or(|claim| self.is_ours(&claim.metadata)))
+        Ok(match found {
+            None => Holder::Nobody,
+            Some(claim) if self.is_ours(&claim.metadata) => Holder::Ours,
+            Some(_) => Holder::Another,
+        })
     }
 
     pub async fn pods(&self) -> kube::Result<Pods> {

@@ -15,7 +15,7 @@ use super::admin::Progress;
 use super::finish::{self, Sink, Verdict};
 use super::lease::{self, Lost};
 use super::phase::{Desire, Phase};
-use super::status::{Status, reason};
+use super::status::{self, Status, reason};
 use super::store::claim::{self, Claimed};
 use super::store::namespaces;
 use super::store::secrets::OpenError;
@@ -83,6 +83,8 @@ pub enum PassError {
     Inputs(#[from] serde_json::Error),
     #[error("the claim {0} belongs to another instance")]
     Foreign(String),
+    #[error("the claim {0} held data and is gone")]
+    StorageLost(String),
     #[error("the pass took too long")]
     TooLong,
 }
@@ -102,7 +104,19 @@ impl PassError {
         match self {
             Self::Kube(error) => classify(error) != Class::Permanent,
             Self::Sql(_) | Self::TooLong => true,
-            Self::Manifests(_) | Self::Secrets(_) | Self::Generate(_) | Self::Inputs(_) | Self::Foreign(_) => false,
+            Self::Manifests(_) | Self::Secrets(_) | Self::Generate(_) | Self::Inputs(_) => false,
+            Self::Foreign(_) | Self::StorageLost(_) => false,
+        }
+    }
+
+    /// What the customer is told when it does not.
+    fn explained(&self) -> (&'static str, &'static str) {
+        match self {
+            Self::StorageLost(_) => (reason::STORAGE_LOST, status::STORAGE_LOST),
+            _ => (
+                reason::REJECTED,
+                "The cluster does not accept this service as it is set up. Our operators have been told.",
+            ),
         }
     }
 
@@ -164,7 +178,7 @@ impl Reconciler {
             Err(error) => {
                 let id = claimed.instance.id;
                 tracing::error!(instance_id = %id, %error, "an instance cannot be reconciled as it is specified");
-                (finish::seen(sink, claimed, &refused(claimed)).await?, "refused")
+                (finish::seen(sink, claimed, &refused(claimed, &error)).await?, "refused")
             }
         };
         Ok(if kept { outcome } else { "lease_lost" })
@@ -185,11 +199,12 @@ impl Reconciler {
 }
 
 /// Only another desire, or our operators, can help.
-fn refused(claimed: &Claimed) -> Verdict {
+fn refused(claimed: &Claimed, error: &PassError) -> Verdict {
+    let (reason, message) = error.explained();
     let status = Status {
         phase: Phase::Failed,
-        reason: reason::REJECTED,
-        message: "The cluster does not accept this service as it is set up. Our operators have been told.".to_owned(),
+        reason,
+        message: message.to_owned(),
         pod_ready: false,
         ready: false,
         pod_gone: false,

@@ -22,13 +22,8 @@ use crate::telemetry;
 /// Nothing is believed for longer than this without having been looked at again.
 const STALE: Duration = Duration::from_mins(10);
 
-static PHASES: LazyLock<IntGaugeVec> = LazyLock::new(|| {
-    telemetry::gauge(
-        "lumbung_instances_current",
-        "Instances by observed phase.",
-        &["phase"],
-    )
-});
+static PHASES: LazyLock<IntGaugeVec> =
+    LazyLock::new(|| telemetry::gauge("lumbung_instances_current", "Instances by observed phase.", &["phase"]));
 
 /// A mark that changes when any of an instance's objects changes.
 type Marks = HashMap<Uuid, u64>;

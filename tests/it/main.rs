@@ -2,6 +2,7 @@
 
 mod authz;
 mod catalog;
+mod crash;
 mod docs;
 mod http;
 mod identity;
@@ -11,7 +12,9 @@ mod live;
 mod nodes;
 mod openapi;
 mod order;
+mod pool;
 mod rbac;
 mod scheduling;
+mod simulation;
 mod subscriptions;
 mod unhappy;

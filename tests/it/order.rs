@@ -9,7 +9,11 @@ async fn every_shipped_service_comes_up_with_an_administrator_of_its_own() {
     app.settle().await;
     let customer = app.customer("budi@example.com").await;
     for service in ["linkding", "n8n", "ghost", "wordpress", "vaultwarden"] {
-        let plans = app.client().get(&format!("/api/v1/services/{service}")).await.expect(200);
+        let plans = app
+            .client()
+            .get(&format!("/api/v1/services/{service}"))
+            .await
+            .expect(200);
         let order = json!({"service": service, "plan": plans["plans"][0]["code"], "inputs": inputs(&plans)});
         let accepted = customer.post_once(service, "/api/v1/orders", order).await;
         let location = accepted.header("location").map(str::to_owned);
@@ -21,7 +25,10 @@ async fn every_shipped_service_comes_up_with_an_administrator_of_its_own() {
         let operation = customer.get(&location.unwrap()).await.expect(200);
         assert_eq!(operation["status"], "succeeded", "{operation:#}");
         let subscription = accepted["subscription_id"].as_str().unwrap();
-        let subscription = customer.get(&format!("/api/v1/subscriptions/{subscription}")).await.expect(200);
+        let subscription = customer
+            .get(&format!("/api/v1/subscriptions/{subscription}"))
+            .await
+            .expect(200);
         assert_eq!(subscription["status"], "active", "{subscription:#}");
         let credentials = customer.get(&format!("/api/v1/instances/{id}/credentials")).await;
         assert_eq!(credentials.header("cache-control"), Some("no-store"));

@@ -194,6 +194,7 @@ impl TestApp {
         for part in self.parts.drain(..) {
             part.abort();
         }
+        self.db.reconnect().await;
         self.outlive_leases().await;
         let replica = self.replica().await;
         self.become_replica(replica);

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgPool};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use uuid::Uuid;
 
@@ -51,10 +51,19 @@ impl Database {
         sqlx::query(AssertSqlSafe(clone)).execute(&mut conn).await.expect("a clone of the template");
         conn.close().await.expect("closed");
         let url = url_of(&name);
-        let options = lumbung::db::options(&url).expect("options");
-        let pool = PgPoolOptions::new().max_connections(12).connect_with(options).await.expect("the clone answers");
+        let pool = connect(&url).await;
         Self { url, pool, name }
     }
+
+    /// New connections in the place of all that there are, as another process would have.
+    pub async fn reconnect(&mut self) {
+        self.pool = connect(&self.url).await;
+    }
+}
+
+async fn connect(url: &str) -> PgPool {
+    let options = lumbung::db::options(url).expect("options");
+    lumbung::db::pool_options(12).connect_with(options).await.expect("the clone answers")
 }
 
 #[expect(clippy::disallowed_methods, reason = "a name that no other test has; nothing is decided by it")]

@@ -77,7 +77,7 @@ const RULES: &[(&str, &str)] = &[
             AND (SELECT coalesce(array_agg(k ORDER BY k), '{}') FROM jsonb_object_keys(n.applied_quota) k)
                 IS DISTINCT FROM
                 (SELECT coalesce(array_agg(i.id::text ORDER BY i.id::text), '{}') FROM service_instances i
-                  WHERE i.namespace_id = n.id AND i.deleted_at IS NULL)",
+                  WHERE i.namespace_id = n.id AND i.phase NOT IN ('pending', 'deleted'))",
     ),
 ];
 

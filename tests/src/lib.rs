@@ -12,6 +12,8 @@ pub mod process;
 pub use app::{Builder, PASSWORD, TestApp};
 pub use client::{Answer, Client};
 
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 /// Waits until `check` gives something, looking whenever the runtime is idle; fails after 30 s of real time.
@@ -46,4 +48,18 @@ pub fn inputs(service: &serde_json::Value) -> serde_json::Value {
         other => panic!("no value for an input of type {other:?}"),
     };
     needed.map(|input| (input["key"].as_str().unwrap_or_default().to_owned(), value(input))).collect::<serde_json::Map<_, _>>().into()
+}
+
+/// Polls the work so many times and then drops it; its output, if it came that far.
+pub async fn cut<T>(work: impl Future<Output = T>, polls: u32) -> Option<T> {
+    let mut work = pin!(work);
+    let mut left = polls;
+    std::future::poll_fn(|context| {
+        if left == 0 {
+            return Poll::Ready(None);
+        }
+        left -= 1;
+        work.as_mut().poll(context).map(Some)
+    })
+    .await
 }

@@ -21,7 +21,12 @@ pub(super) fn apply_defaults(state: &State, pod: &mut Value) {
     for limit in container_limits(state, pod) {
         for list in ["containers", "initContainers"] {
             // Indexing would leave a null where there are no init containers, and the pod could never be bound.
-            for container in pod["spec"].get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
+            for container in pod["spec"]
+                .get_mut(list)
+                .and_then(Value::as_array_mut)
+                .into_iter()
+                .flatten()
+            {
                 for (field, defaults) in [("limits", "default"), ("requests", "defaultRequest")] {
                     for (name, amount) in limit[defaults].as_object().into_iter().flatten() {
                         if !container["resources"].is_object() {

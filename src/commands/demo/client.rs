@@ -16,12 +16,18 @@ pub struct Client {
 
 impl Client {
     pub fn new(base: &str) -> Self {
-        Self { http: reqwest::Client::new(), base: base.to_owned(), token: None }
+        Self {
+            http: reqwest::Client::new(),
+            base: base.to_owned(),
+            token: None,
+        }
     }
 
     pub async fn log_in(&mut self, email: &str, password: &str) -> anyhow::Result<()> {
         let credentials = serde_json::json!({"email": email, "password": password});
-        let answer = self.send(Method::POST, "/api/v1/auth/login", &[], Some(&credentials)).await?;
+        let answer = self
+            .send(Method::POST, "/api/v1/auth/login", &[], Some(&credentials))
+            .await?;
         self.token = Some(text(&answer, "/access_token")?.to_owned());
         Ok(())
     }
@@ -35,10 +41,17 @@ impl Client {
     }
 
     pub async fn post_once(&self, key: &str, path: &str, body: &Value) -> anyhow::Result<Value> {
-        self.send(Method::POST, path, &[("idempotency-key", key)], Some(body)).await
+        self.send(Method::POST, path, &[("idempotency-key", key)], Some(body))
+            .await
     }
 
-    async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: Option<&Value>) -> anyhow::Result<Value> {
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<&Value>,
+    ) -> anyhow::Result<Value> {
         let mut request = self.http.request(method.clone(), format!("{}{path}", self.base));
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
@@ -63,7 +76,9 @@ impl Client {
         let ticket = self.post("/api/v1/live/ticket", &serde_json::json!({})).await?;
         let address = self.base.replacen("http://", "ws://", 1);
         let address = format!("{address}/api/v1/live?ticket={}", text(&ticket, "/ticket")?);
-        let (socket, _) = tokio_tungstenite::connect_async(address).await.context("opening the live view")?;
+        let (socket, _) = tokio_tungstenite::connect_async(address)
+            .await
+            .context("opening the live view")?;
         Ok(Live(socket))
     }
 }
@@ -85,5 +100,8 @@ impl Live {
 
 /// The string at a JSON pointer.
 pub fn text<'a>(value: &'a Value, pointer: &str) -> anyhow::Result<&'a str> {
-    value.pointer(pointer).and_then(Value::as_str).with_context(|| format!("no {pointer} in {value}"))
+    value
+        .pointer(pointer)
+        .and_then(Value::as_str)
+        .with_context(|| format!("no {pointer} in {value}"))
 }

@@ -49,7 +49,10 @@ impl Stage {
         db::migrate(embedded.url()).await.context("migrating the database")?;
         tell.done("a private PostgreSQL, with the schema");
 
-        let options = Options { delays: Delays::lifelike(), ..Options::default() };
+        let options = Options {
+            delays: Delays::lifelike(),
+            ..Options::default()
+        };
         let machines = options.nodes.len();
         let (cluster, kube) = simulated::start(options).await?;
         let kubeconfig = dir.join("kubeconfig");
@@ -58,13 +61,25 @@ impl Stage {
 
         let listener = match TcpListener::bind(listen).await {
             Ok(listener) => listener,
-            Err(_) => TcpListener::bind((listen.ip(), 0)).await.context("finding a free port")?,
+            Err(_) => TcpListener::bind((listen.ip(), 0))
+                .await
+                .context("finding a free port")?,
         };
         let url = format!("http://{}", listener.local_addr()?);
         // n8n's licence restricts hosted resale: the demo sells nothing, so it may show it.
-        let flags = ["lumbung", "--simulate", "--accept-licences", "n8n", "--public-url", &url];
+        let flags = [
+            "lumbung",
+            "--simulate",
+            "--accept-licences",
+            "n8n",
+            "--public-url",
+            &url,
+        ];
         let config = Settings::try_parse_from(flags).context("the demo's settings")?.serve;
-        let settings = db::Settings { url: embedded.url().to_owned(), max_connections: 16 };
+        let settings = db::Settings {
+            url: embedded.url().to_owned(),
+            max_connections: 16,
+        };
         let pool = db::connect(&settings).await?;
         let app = App::build(Outside {
             pool: pool.clone(),
@@ -83,7 +98,11 @@ impl Stage {
         let admin_email = "admin@example.com";
         let hasher = Hasher::new(Cost::STANDARD, &ambient.entropy)?;
         let admin = create_admin(&pool, &ambient, &hasher, admin_email, None, false).await?;
-        let Outcome::Created { generated: Some(password), .. } = admin else {
+        let Outcome::Created {
+            generated: Some(password),
+            ..
+        } = admin
+        else {
             anyhow::bail!("the admin's account was there already, in a new database");
         };
         let alphabet = b"abcdefghjkmnpqrstuvwxyz23456789";

@@ -13,11 +13,18 @@ pub struct Tell {
 impl Tell {
     pub fn new() -> Self {
         let colours = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        Self { colours, begun: Stopwatch::start() }
+        Self {
+            colours,
+            begun: Stopwatch::start(),
+        }
     }
 
     fn paint(&self, code: &str, text: &str) -> String {
-        if self.colours { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+        if self.colours {
+            format!("\x1b[{code}m{text}\x1b[0m")
+        } else {
+            text.to_owned()
+        }
     }
 
     pub fn blank(&self) {
@@ -46,6 +53,10 @@ impl Tell {
             "failed" | "degraded" => self.paint("31", phase),
             _ => self.paint("33", phase),
         };
-        println!("  {} {} {service:<10} {phase}  {message}", self.paint("36", &format!("live {seq:>3}")), self.paint("2", &at));
+        println!(
+            "  {} {} {service:<10} {phase}  {message}",
+            self.paint("36", &format!("live {seq:>3}")),
+            self.paint("2", &at)
+        );
     }
 }

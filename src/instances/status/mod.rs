@@ -25,6 +25,7 @@ use super::phase::{AdminState, Desire, Phase};
 use crate::clock::Time;
 use crate::kube::ANNOTATION_GENERATION;
 
+pub use explain::STORAGE_LOST;
 pub use task::{Outcome, outcome};
 
 /// How long after its own grace period a terminating pod is still believed to be going: the kubelet needs a moment to

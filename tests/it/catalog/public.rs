@@ -87,10 +87,18 @@ async fn a_detail_is_revalidated_by_its_etag_and_the_operators_acceptance_change
 async fn the_whole_app_sells_the_shipped_services() {
     let app = TestApp::start().await;
     let body = app.client().get("/api/v1/services").await.expect(200);
-    let mut slugs: Vec<_> = body["items"].as_array().unwrap().iter().map(|s| s["slug"].as_str().unwrap()).collect();
+    let mut slugs: Vec<_> = body["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|s| s["slug"].as_str().unwrap())
+        .collect();
     slugs.sort_unstable();
     assert_eq!(slugs, ["ghost", "linkding", "n8n", "vaultwarden", "wordpress"]);
     let n8n = app.client().get("/api/v1/services/n8n").await.expect(200);
     assert_eq!(n8n["plans"][0]["price_idr"], 0);
-    app.client().get("/api/v1/services/none").await.problem(404, "not-found");
+    app.client()
+        .get("/api/v1/services/none")
+        .await
+        .problem(404, "not-found");
 }

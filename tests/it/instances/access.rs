@@ -118,7 +118,10 @@ async fn lists_hold_the_caller_s_own_and_the_admin_s_filter() {
     assert!(ids(&stranger.get("/api/v1/instances").await.expect(200)).is_empty());
     let all = "/api/v1/admin/instances";
     owner.get(all).await.problem(403, "forbidden");
-    assert_eq!(ids(&support.get(all).await.expect(200)), std::slice::from_ref(&ordered.id));
+    assert_eq!(
+        ids(&support.get(all).await.expect(200)),
+        std::slice::from_ref(&ordered.id)
+    );
     assert_eq!(
         ids(&support.get(&format!("{all}?phase=running")).await.expect(200)),
         std::slice::from_ref(&ordered.id)

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
-use kube::api::{Api, PostParams};
+use kube::api::{Api, DeleteParams, PostParams};
 use lumbung::instances::store::claim;
 use lumbung_tests::TestApp;
 use serde_json::{Value, json};
@@ -233,14 +233,58 @@ async fn two_replicas_share_the_work_without_doubling_it() {
 #[tokio::test]
 async fn what_vanished_while_nobody_looked_is_seen_at_the_first_look() {
     let (mut app, customer, ordered) = running().await;
-    let options = Options { seed: 2, delays: Delays::zero(), ..Options::default() };
+    let options = Options {
+        seed: 2,
+        delays: Delays::zero(),
+        ..Options::default()
+    };
     let (_empty, kube) = lumbung::simulated::start(options).await.unwrap();
     app.kube = kube;
     app.advance(Duration::from_secs(1));
     let next = app.replica().await;
     for name in ["resync", "reconcile"] {
-        next.tasks.iter().find(|task| task.name == name).unwrap().once().await.unwrap();
+        next.tasks
+            .iter()
+            .find(|task| task.name == name)
+            .unwrap()
+            .once()
+            .await
+            .unwrap();
     }
     let seen = instance(&customer, &ordered.id).await;
     assert!(seen["blocking"].is_string(), "{seen:#}");
+}
+
+/// The first administrator was made once: on an empty volume the application would belong to whoever comes first.
+#[tokio::test]
+async fn a_volume_that_is_gone_is_said_and_never_replaced_by_an_empty_one() {
+    let (app, customer, ordered) = running().await;
+    act(&customer, &ordered.id, "stop").await;
+    app.settle().await;
+    let claim = super::objects::<PersistentVolumeClaim>(&app, &ordered.id)
+        .await
+        .remove(0);
+    let namespace = claim.metadata.namespace.as_deref().unwrap();
+    let claims: Api<PersistentVolumeClaim> = Api::namespaced(app.kube.clone(), namespace);
+    let name = claim.metadata.name.as_deref().unwrap();
+    claims.delete(name, &DeleteParams::default()).await.unwrap();
+    app.settle().await;
+    let started = act(&customer, &ordered.id, "start").await;
+    app.settle().await;
+    let seen = instance(&customer, &ordered.id).await;
+    assert_eq!(
+        (seen["phase"].as_str(), seen["reason"].as_str()),
+        (Some("failed"), Some("storage_lost")),
+        "{seen:#}"
+    );
+    assert!(
+        super::objects::<PersistentVolumeClaim>(&app, &ordered.id)
+            .await
+            .is_empty()
+    );
+    let operation = operation(&customer, started["id"].as_str().unwrap()).await;
+    assert_eq!(
+        (operation["status"].as_str(), operation["reason"].as_str()),
+        (Some("failed"), Some("storage_lost"))
+    );
 }

@@ -27,7 +27,9 @@ async fn rest(app: &TestApp) {
         }
         let ids: Vec<_> = seen.iter().map(|(id, _)| *id).collect();
         let mut conn = app.db.pool.acquire().await.unwrap();
-        instances::store::touch(&mut conn, app.ambient.now(), &ids).await.unwrap();
+        instances::store::touch(&mut conn, app.ambient.now(), &ids)
+            .await
+            .unwrap();
         before = seen;
     }
     panic!("platform and cluster do not come to rest: {before:?}");
