@@ -1,6 +1,7 @@
 //! Unhappy pods, explained in words: phase, reason, message and next try as the customer sees them, and the way out.
 //!
-//! Images that cannot be pulled and corrected specifications are in `instances::failures`, refusals by quota in `rbac`.
+//! That an operation waits for an image, and what a corrected template does to an instance, is in `instances::failures`; a
+//! refusal by quota is in `rbac`.
 
 use std::time::Duration;
 
@@ -13,6 +14,8 @@ use serde_json::{Value, json};
 use simcluster::faults::ContainerSelector;
 use simcluster::resource;
 
+const CUSTOMER: &str = "ani@example.org";
+
 struct Bench {
     app: TestApp,
     customer: Client,
@@ -24,9 +27,16 @@ impl Bench {
     async fn ordered() -> Self {
         let app = TestApp::start().await;
         app.settle().await;
-        let customer = app.customer("ani@example.org").await;
+        app.customer(CUSTOMER).await;
+        Self::order(app).await
+    }
+
+    /// The same on a platform that runs, for a customer who has an account.
+    async fn order(app: TestApp) -> Self {
+        let customer = app.log_in(CUSTOMER).await;
+        let key = app.ambient.new_id().to_string();
         let wish = json!({"service": "linkding", "plan": "starter"});
-        let accepted = customer.post_once("order", "/api/v1/orders", wish).await.expect(202);
+        let accepted = customer.post_once(&key, "/api/v1/orders", wish).await.expect(202);
         let id = accepted["instance_id"].as_str().expect("an id").to_owned();
         Self { app, customer, id }
     }
@@ -243,4 +253,72 @@ async fn a_restart_replaces_a_broken_pod_at_once() {
         .await
         .expect(200);
     assert_eq!(done["status"], "succeeded", "{done:#}");
+}
+
+#[tokio::test]
+async fn an_image_that_does_not_come_is_explained_and_the_same_pod_goes_on() {
+    let bench = Bench::ordered().await;
+    bench.app.sim.faults().fail_pulls("linkding");
+    let seen = bench
+        .until("a failed pull", |seen| seen["reason"] == "image_pull_failed")
+        .await;
+    assert_eq!(seen["phase"], "failed", "{seen:#}");
+    let words = message(&seen);
+    assert!(
+        words.starts_with("The software of your service could not be downloaded: "),
+        "{words}"
+    );
+    assert!(
+        words.ends_with("It is tried again at intervals of up to five minutes."),
+        "{words}"
+    );
+    assert!(seen["next_retry_at"].is_string(), "{seen:#}");
+    let waiting = bench.objects::<Pod>().await.remove(0).uid();
+    bench.app.sim.faults().mend_pulls("linkding");
+    bench.until("running", |seen| seen["phase"] == "running").await;
+    assert_eq!(bench.objects::<Pod>().await.remove(0).uid(), waiting);
+}
+
+/// What was sold stays what it was; the correction is for whoever orders after it.
+#[tokio::test]
+async fn a_corrected_version_of_a_service_is_what_the_next_order_gets() {
+    let app = TestApp::start().await;
+    app.settle().await;
+    app.customer(CUSTOMER).await;
+    let admin = app.admin("root@example.org").await;
+    let first = admin
+        .get("/api/v1/admin/services/linkding/versions/1")
+        .await
+        .expect(200);
+    let publish = async |number: u32, tag: &str| {
+        let mut template = first["template"].clone();
+        template["components"][0]["image"]["tag"] = json!(tag);
+        template["version"] = json!(tag);
+        let versions = "/api/v1/admin/services/linkding/versions";
+        let made = admin.post_once(tag, versions, template).await.expect(201);
+        assert_eq!(made["version"], number);
+        admin
+            .post(&format!("{versions}/{number}/publish"), json!({}))
+            .await
+            .expect(200);
+    };
+    publish(2, "9.9.8").await;
+    app.sim.faults().fail_pulls(":9.9.8");
+    let bad = Bench::order(app).await;
+    bad.until("a failed pull", |seen| seen["reason"] == "image_pull_failed")
+        .await;
+    publish(3, "9.9.9").await;
+    let Bench { app, id, .. } = bad;
+    let good = Bench::order(app).await;
+    good.until("running", |seen| seen["phase"] == "running").await;
+    let seen = good.customer.get(&format!("/api/v1/instances/{id}")).await.expect(200);
+    assert_eq!(seen["reason"], "image_pull_failed", "{seen:#}");
+    let image = good.objects::<Pod>().await[0]
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.containers[0].image.clone());
+    assert!(
+        image.as_deref().is_some_and(|image| image.contains(":9.9.9")),
+        "{image:?}"
+    );
 }
