@@ -158,7 +158,7 @@ impl Server {
                 }
             }
         };
-        let ready = tokio::time::timeout(Duration::from_secs(60), waiting).await;
+        let ready = tokio::time::timeout(Duration::from_mins(1), waiting).await;
         assert!(
             ready == Ok(true),
             "the server did not become ready; its log ends with:\n{}",

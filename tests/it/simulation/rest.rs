@@ -9,7 +9,7 @@ use super::world::{Order, PRICED, World};
 
 const DAY: Duration = Duration::from_hours(24);
 /// Real time: the simulated kubelets' waits are real, if short.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// How far the platform's clock goes between two looks.
 const PACE: Duration = Duration::from_secs(15);
 
