@@ -127,10 +127,8 @@ impl Stage {
                 }
             }
         };
-        match tokio::time::timeout(PATIENCE, asking).await {
-            Ok(answer) => answer,
-            Err(_) => panic!("no answer from {path}"),
-        }
+        let answer = tokio::time::timeout(PATIENCE, asking).await;
+        answer.unwrap_or_else(|_| panic!("no answer from {path}"))
     }
 
     pub async fn post(&mut self, path: &str, key: &str, body: Value) -> Answer {

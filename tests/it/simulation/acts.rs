@@ -3,7 +3,7 @@
 use lumbung_tests::Answer;
 use serde_json::json;
 
-use super::world::{OFFERS, Order, PRICED, World};
+use super::world::{OFFERS, Order, World};
 
 impl World {
     pub async fn order(&mut self) {
@@ -135,24 +135,11 @@ impl World {
 
     /// The operator sees the transfers for open invoices.
     pub async fn confirm(&mut self) {
-        let priced: Vec<_> = self
-            .orders
-            .iter()
-            .filter(|order| order.offer == PRICED)
-            .cloned()
-            .collect();
-        let ids: Vec<String> = priced.into_iter().map(|order| order.subscription).collect();
-        let open: Vec<uuid::Uuid> = sqlx::query_scalar(
-            "SELECT id FROM billing WHERE status = 'open' AND subscription_id = ANY($1::uuid[]) ORDER BY number",
-        )
-        .bind(
-            &ids.iter()
-                .map(|id| id.parse().expect("an id"))
-                .collect::<Vec<uuid::Uuid>>(),
-        )
-        .fetch_all(&self.app.db.pool)
-        .await
-        .expect("invoices");
+        let sql = "SELECT id FROM billing WHERE status = 'open' ORDER BY number";
+        let open: Vec<uuid::Uuid> = sqlx::query_scalar(sql)
+            .fetch_all(&self.app.db.pool)
+            .await
+            .expect("invoices");
         for invoice in open {
             let path = format!("/api/v1/admin/invoices/{invoice}/confirm-payment");
             let answer = self.root().await.post(&path, json!({})).await;

@@ -139,7 +139,7 @@ impl World {
             49..52 => self.undo().await,
             52..60 => self.renew().await,
             60..64 => self.confirm().await,
-            64..72 => self.minutes().await,
+            64..72 => self.minutes(),
             72..76 => self.leap().await,
             76..88 => self.fault(),
             88..92 => self.rest().await,
@@ -171,7 +171,7 @@ impl World {
         self.url.clone_from(&self.app.url);
     }
 
-    async fn minutes(&mut self) {
+    fn minutes(&mut self) {
         let minutes = 1 + self.below(40);
         self.history.add(format!("{minutes} minutes pass"));
         self.app.advance(Duration::from_mins(minutes.into()));
