@@ -64,8 +64,25 @@ pub struct TestApp {
 
 impl Default for Builder {
     fn default() -> Self {
-        let args = ["lumbung", "--simulate", "--reserve", "0", "--accept-licences", "n8n", "--rate-limit", "100000", "--auth-rate-limit", "100000"];
-        Self { nodes: None, args: args.map(String::from).to_vec(), seed: 1, at: None, keys: None }
+        let args = [
+            "lumbung",
+            "--simulate",
+            "--reserve",
+            "0",
+            "--accept-licences",
+            "n8n",
+            "--rate-limit",
+            "100000",
+            "--auth-rate-limit",
+            "100000",
+        ];
+        Self {
+            nodes: None,
+            args: args.map(String::from).to_vec(),
+            seed: 1,
+            at: None,
+            keys: None,
+        }
     }
 }
 
@@ -105,14 +122,21 @@ impl Builder {
 
     pub async fn start(self) -> TestApp {
         let db = Database::create().await;
-        let mut options = Options { seed: self.seed, delays: simcluster::Delays::zero(), ..Options::default() };
+        let mut options = Options {
+            seed: self.seed,
+            delays: simcluster::Delays::zero(),
+            ..Options::default()
+        };
         if let Some(nodes) = self.nodes {
             options.nodes = nodes;
         }
         let (sim, kube) = lumbung::simulated::start(options).await.expect("a simulated cluster");
         let start = self.at.unwrap_or_else(|| Time::new(START.parse().expect("a time")));
         let clock = Arc::new(ManualClock::at(start));
-        let ambient = Ambient { clock: clock.clone(), entropy: Entropy::seeded(self.seed) };
+        let ambient = Ambient {
+            clock: clock.clone(),
+            entropy: Entropy::seeded(self.seed),
+        };
         let config = Command::try_parse_from(&self.args).expect("valid settings").serve;
         config.validate().expect("valid settings");
         let keys = match &self.keys {
@@ -175,10 +199,24 @@ impl TestApp {
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         let service = app.router.into_make_service_with_connect_info::<SocketAddr>();
         let cancel = self.cancel.clone();
-        let serving = async move { axum::serve(listener, service).with_graceful_shutdown(cancel.cancelled_owned()).await };
+        let serving = async move {
+            axum::serve(listener, service)
+                .with_graceful_shutdown(cancel.cancelled_owned())
+                .await
+        };
         let mut parts = vec![tokio::spawn(serving).abort_handle()];
-        parts.extend(app.forever.into_iter().map(|part| tokio::spawn(part(self.cancel.clone())).abort_handle()));
-        Replica { tasks: app.tasks, signals: app.signals, openapi: app.openapi, url, parts }
+        parts.extend(
+            app.forever
+                .into_iter()
+                .map(|part| tokio::spawn(part(self.cancel.clone())).abort_handle()),
+        );
+        Replica {
+            tasks: app.tasks,
+            signals: app.signals,
+            openapi: app.openapi,
+            url,
+            parts,
+        }
     }
 
     fn become_replica(&mut self, replica: Replica) {
@@ -203,7 +241,10 @@ impl TestApp {
     /// Lets every lease that is held now run out.
     pub async fn outlive_leases(&self) {
         let shift = "UPDATE clock_shift SET shift = shift + interval '2 minutes'";
-        sqlx::query(shift).execute(&self.db.pool).await.expect("the leases' clock");
+        sqlx::query(shift)
+            .execute(&self.db.pool)
+            .await
+            .expect("the leases' clock");
     }
 
     pub fn client(&self) -> Client {
@@ -213,7 +254,10 @@ impl TestApp {
     /// A client logged in as a new customer.
     pub async fn customer(&self, email: &str) -> Client {
         let credentials = json!({"email": email, "password": PASSWORD});
-        self.client().post("/api/v1/auth/register", credentials).await.expect(202);
+        self.client()
+            .post("/api/v1/auth/register", credentials)
+            .await
+            .expect(202);
         self.log_in(email).await
     }
 
@@ -222,7 +266,9 @@ impl TestApp {
         let (pool, ambient) = (&self.db.pool, &self.ambient);
         let hasher = Hasher::new(Cost::TRIFLING, &ambient.entropy).expect("a hasher");
         let password = Some(Password::new(PASSWORD));
-        create_admin(pool, ambient, &hasher, email, password, false).await.expect("an admin");
+        create_admin(pool, ambient, &hasher, email, password, false)
+            .await
+            .expect("an admin");
         self.log_in(email).await
     }
 
@@ -240,7 +286,8 @@ impl TestApp {
     pub async fn log_in(&self, email: &str) -> Client {
         let credentials = json!({"email": email, "password": PASSWORD});
         let body = self.client().post("/api/v1/auth/login", credentials).await.expect(200);
-        self.client().with_token(body["access_token"].as_str().expect("a token"))
+        self.client()
+            .with_token(body["access_token"].as_str().expect("a token"))
     }
 
     pub fn advance(&self, by: Duration) {
@@ -264,7 +311,11 @@ impl TestApp {
 
     /// Runs one task by name, once.
     pub async fn run(&self, task: &str) -> lumbung::tasks::Report {
-        let task = self.tasks.iter().find(|candidate| candidate.name == task).expect("a task of that name");
+        let task = self
+            .tasks
+            .iter()
+            .find(|candidate| candidate.name == task)
+            .expect("a task of that name");
         task.once().await.expect("the task runs")
     }
 }

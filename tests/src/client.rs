@@ -22,7 +22,12 @@ impl Answer {
     /// Asserts that this is the problem `code` with its status, and gives the body.
     #[track_caller]
     pub fn problem(self, status: u16, code: &str) -> Value {
-        let media = self.headers.get("content-type").and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
+        let media = self
+            .headers
+            .get("content-type")
+            .and_then(|v| v.to_str().ok())
+            .unwrap_or_default()
+            .to_owned();
         let body = self.expect(status);
         assert_eq!(body["code"], code, "body: {body:#}");
         assert_eq!(media, "application/problem+json");
@@ -44,18 +49,28 @@ pub struct Client {
 
 impl Client {
     pub fn new(base: &str) -> Self {
-        Self { http: reqwest::Client::new(), base: base.to_owned(), token: None }
+        Self {
+            http: reqwest::Client::new(),
+            base: base.to_owned(),
+            token: None,
+        }
     }
 
     #[must_use]
     pub fn with_token(&self, token: &str) -> Self {
-        Self { token: Some(token.to_owned()), ..self.clone() }
+        Self {
+            token: Some(token.to_owned()),
+            ..self.clone()
+        }
     }
 
     /// The same client as nobody.
     #[must_use]
     pub fn anonymous(&self) -> Self {
-        Self { token: None, ..self.clone() }
+        Self {
+            token: None,
+            ..self.clone()
+        }
     }
 
     pub async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: Option<&Value>) -> Answer {
@@ -83,7 +98,8 @@ impl Client {
         let response = request.send().await?;
         let (status, headers) = (response.status(), response.headers().clone());
         let bytes = response.bytes().await?;
-        let body = serde_json::from_slice(&bytes).unwrap_or_else(|_| String::from_utf8_lossy(&bytes).into_owned().into());
+        let body =
+            serde_json::from_slice(&bytes).unwrap_or_else(|_| String::from_utf8_lossy(&bytes).into_owned().into());
         Ok(Answer { status, headers, body })
     }
 
@@ -97,7 +113,8 @@ impl Client {
 
     /// A POST with an Idempotency-Key.
     pub async fn post_once(&self, key: &str, path: &str, body: Value) -> Answer {
-        self.send(Method::POST, path, &[("idempotency-key", key)], Some(&body)).await
+        self.send(Method::POST, path, &[("idempotency-key", key)], Some(&body))
+            .await
     }
 
     pub async fn patch(&self, path: &str, etag: &str, body: Value) -> Answer {

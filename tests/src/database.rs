@@ -28,10 +28,15 @@ fn url_of(name: &str) -> String {
 impl Database {
     pub async fn create() -> Self {
         let admin = PgConnectOptions::from_str(&admin_url()).expect("a database address");
-        let mut conn = PgConnection::connect_with(&admin).await.expect("the test server answers");
+        let mut conn = PgConnection::connect_with(&admin)
+            .await
+            .expect("the test server answers");
         let template = format!("lumbung_{}", lumbung::db::schema_hash());
         // Test processes race for the template: the first makes it, the others wait here.
-        sqlx::query("SELECT pg_advisory_lock(1)").execute(&mut conn).await.expect("the lock");
+        sqlx::query("SELECT pg_advisory_lock(1)")
+            .execute(&mut conn)
+            .await
+            .expect("the lock");
         let exists: bool = sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)")
             .bind(&template)
             .fetch_one(&mut conn)
@@ -39,16 +44,28 @@ impl Database {
             .expect("pg_database");
         if !exists {
             let draft = format!("{template}_draft");
-            for sql in [format!("DROP DATABASE IF EXISTS {draft}"), format!("CREATE DATABASE {draft} TEMPLATE template0")] {
-                sqlx::query(AssertSqlSafe(sql)).execute(&mut conn).await.expect("a draft of the template");
+            for sql in [
+                format!("DROP DATABASE IF EXISTS {draft}"),
+                format!("CREATE DATABASE {draft} TEMPLATE template0"),
+            ] {
+                sqlx::query(AssertSqlSafe(sql))
+                    .execute(&mut conn)
+                    .await
+                    .expect("a draft of the template");
             }
             lumbung::db::migrate(&url_of(&draft)).await.expect("the migrations run");
             let rename = format!("ALTER DATABASE {draft} RENAME TO {template}");
-            sqlx::query(AssertSqlSafe(rename)).execute(&mut conn).await.expect("the template is named");
+            sqlx::query(AssertSqlSafe(rename))
+                .execute(&mut conn)
+                .await
+                .expect("the template is named");
         }
         let name = format!("test_{}", random_name());
         let clone = format!("CREATE DATABASE {name} TEMPLATE {template}");
-        sqlx::query(AssertSqlSafe(clone)).execute(&mut conn).await.expect("a clone of the template");
+        sqlx::query(AssertSqlSafe(clone))
+            .execute(&mut conn)
+            .await
+            .expect("a clone of the template");
         conn.close().await.expect("closed");
         let url = url_of(&name);
         let pool = connect(&url).await;
@@ -63,10 +80,16 @@ impl Database {
 
 async fn connect(url: &str) -> PgPool {
     let options = lumbung::db::options(url).expect("options");
-    lumbung::db::pool_options(12).connect_with(options).await.expect("the clone answers")
+    lumbung::db::pool_options(12)
+        .connect_with(options)
+        .await
+        .expect("the clone answers")
 }
 
-#[expect(clippy::disallowed_methods, reason = "a name that no other test has; nothing is decided by it")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a name that no other test has; nothing is decided by it"
+)]
 fn random_name() -> String {
     Uuid::now_v7().simple().to_string()
 }

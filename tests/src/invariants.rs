@@ -158,18 +158,24 @@ where
 fn orphans(rows: &[Row], found: &BTreeMap<Uuid, Counts>) -> Vec<String> {
     let known: BTreeSet<_> = rows.iter().map(|row| row.id).collect();
     let unknown = found.iter().filter(|(id, _)| !known.contains(id));
-    unknown.map(|(id, has)| format!("no row owns the objects of {id}: {has:?}")).collect()
+    unknown
+        .map(|(id, has)| format!("no row owns the objects of {id}: {has:?}"))
+        .collect()
 }
 
 /// What there must be of an instance in its phase, once each.
 fn shape(row: &Row, has: &Counts) -> Option<String> {
     let exactly = |kinds: &[(&'static str, usize)]| {
-        kinds.iter().all(|(kind, count)| has.get(kind).copied().unwrap_or(0) == *count)
+        kinds
+            .iter()
+            .all(|(kind, count)| has.get(kind).copied().unwrap_or(0) == *count)
     };
     let some = |kind| has.contains_key(kind);
     let right = match row.phase.as_str() {
         "running" => {
-            exactly(&[("statefulset", 1), ("pod", 1), ("service", 1), ("ingress", 1)]) && some("secret") && some("claim")
+            exactly(&[("statefulset", 1), ("pod", 1), ("service", 1), ("ingress", 1)])
+                && some("secret")
+                && some("claim")
         }
         "stopped" => exactly(&[("pod", 0)]),
         "pending" | "deleted" => has.is_empty(),
@@ -197,12 +203,17 @@ fn placed(rows: &[Row], pods: &[Pod]) -> Vec<String> {
     let mut broken = Vec::new();
     for pod in pods.iter().filter(|pod| requests::counts(pod)) {
         let row = instance_of(&pod.metadata).and_then(|id| rows.iter().find(|row| row.id == id));
-        let Some(row) = row.filter(|row| row.phase == "running") else { continue };
+        let Some(row) = row.filter(|row| row.phase == "running") else {
+            continue;
+        };
         let node = pod.spec.as_ref().and_then(|spec| spec.node_name.clone());
         let asks = requests::effective(pod);
         let written = (row.cpu_request_milli.map(i64::from), row.mem_request_mib.map(i64::from));
         if node != row.node || (Some(asks.cpu_milli), Some(asks.mem_mib)) != written {
-            broken.push(format!("the pod of {} is on {node:?} and asks for {asks:?}; its placement: {row:?}", row.id));
+            broken.push(format!(
+                "the pod of {} is on {node:?} and asks for {asks:?}; its placement: {row:?}",
+                row.id
+            ));
         }
     }
     broken
@@ -211,11 +222,19 @@ fn placed(rows: &[Row], pods: &[Pod]) -> Vec<String> {
 /// What the pods on a node ask for, foreign ones included, is what it has at most.
 fn overfull(node: &Node, pods: &[Pod]) -> Option<String> {
     let name = node.metadata.name.as_deref();
-    let here = pods.iter().filter(|pod| pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()) == name);
-    let asked: Vec<_> = here.filter(|pod| requests::counts(pod)).map(requests::effective).collect();
-    let (cpu, mem) = asked.iter().fold((0, 0), |sum, one| (sum.0 + one.cpu_milli, sum.1 + one.mem_mib));
+    let here = pods
+        .iter()
+        .filter(|pod| pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()) == name);
+    let asked: Vec<_> = here
+        .filter(|pod| requests::counts(pod))
+        .map(requests::effective)
+        .collect();
+    let (cpu, mem) = asked
+        .iter()
+        .fold((0, 0), |sum, one| (sum.0 + one.cpu_milli, sum.1 + one.mem_mib));
     let has = node.status.as_ref()?.allocatable.as_ref()?;
     let cpu_has = quantity::milli_floor(&has["cpu"].0)?;
     let mem_has = quantity::mib_floor(&has["memory"].0)?;
-    (cpu > cpu_has || mem > mem_has).then(|| format!("{name:?} has {cpu_has}m, {mem_has} MiB; asked: {cpu}m, {mem} MiB"))
+    (cpu > cpu_has || mem > mem_has)
+        .then(|| format!("{name:?} has {cpu_has}m, {mem_has} MiB; asked: {cpu}m, {mem} MiB"))
 }

@@ -39,7 +39,9 @@ where
 /// Inputs that satisfy a service, from its catalogue entry: what is required and has no default.
 pub fn inputs(service: &serde_json::Value) -> serde_json::Value {
     let inputs = service["inputs"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let needed = inputs.iter().filter(|input| input["required"] == true && input["default"].is_null());
+    let needed = inputs
+        .iter()
+        .filter(|input| input["required"] == true && input["default"].is_null());
     let value = |input: &serde_json::Value| match input["type"].as_str() {
         Some("email") => "owner@example.com".into(),
         Some("string") => "Warung Padi".into(),
@@ -47,7 +49,10 @@ pub fn inputs(service: &serde_json::Value) -> serde_json::Value {
         Some("integer") => 1.into(),
         other => panic!("no value for an input of type {other:?}"),
     };
-    needed.map(|input| (input["key"].as_str().unwrap_or_default().to_owned(), value(input))).collect::<serde_json::Map<_, _>>().into()
+    needed
+        .map(|input| (input["key"].as_str().unwrap_or_default().to_owned(), value(input)))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
 }
 
 /// Polls the work so many times and then drops it; its output, if it came that far.

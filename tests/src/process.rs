@@ -11,8 +11,16 @@ use simcluster::SimCluster;
 /// Where `make test` has built it, beside the test binaries.
 pub fn binary() -> PathBuf {
     let test = std::env::current_exe().expect("this test has a path");
-    let path = test.ancestors().nth(2).expect("target/<profile>/deps/<test>").join("lumbung");
-    assert!(path.is_file(), "{} is missing: run the tests by `make test`, which builds it", path.display());
+    let path = test
+        .ancestors()
+        .nth(2)
+        .expect("target/<profile>/deps/<test>")
+        .join("lumbung");
+    assert!(
+        path.is_file(),
+        "{} is missing: run the tests by `make test`, which builds it",
+        path.display()
+    );
     path
 }
 
@@ -23,7 +31,10 @@ pub struct Process(pub Child);
 impl Process {
     pub fn spawn(configure: impl FnOnce(&mut Command)) -> Self {
         let mut command = Command::new(binary());
-        command.env_remove("DATABASE_URL").env_remove("KUBECONFIG").stdin(Stdio::null());
+        command
+            .env_remove("DATABASE_URL")
+            .env_remove("KUBECONFIG")
+            .stdin(Stdio::null());
         configure(&mut command);
         Self(command.spawn().expect("the binary starts"))
     }
@@ -86,18 +97,48 @@ impl Server {
         Keys::load_or_generate(&keys, &Ambient::system()).expect("keys");
         std::fs::write(&kubeconfig, sim.kubeconfig()).expect("a kubeconfig");
         let address = free_address();
-        let output = std::fs::OpenOptions::new().create(true).append(true).open(&log).expect("a log");
+        let output = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&log)
+            .expect("a log");
         let errors = output.try_clone().expect("a log");
         let process = Process::spawn(|command| {
-            command.args(["serve", "--reserve", "0", "--accept-licences", "n8n", "--ready-minutes", "10080"]);
-            command.args(["--rate-limit", "100000", "--auth-rate-limit", "100000", "--database-connections", "8"]);
-            command.args(["--listen", &address, "--database-url", database_url, "--log-format", "json"]);
+            command.args([
+                "serve",
+                "--reserve",
+                "0",
+                "--accept-licences",
+                "n8n",
+                "--ready-minutes",
+                "10080",
+            ]);
+            command.args([
+                "--rate-limit",
+                "100000",
+                "--auth-rate-limit",
+                "100000",
+                "--database-connections",
+                "8",
+            ]);
+            command.args([
+                "--listen",
+                &address,
+                "--database-url",
+                database_url,
+                "--log-format",
+                "json",
+            ]);
             command.arg("--kubeconfig").arg(&kubeconfig);
             command.arg("--signing-key-file").arg(keys.join("signing.pem"));
             command.arg("--encryption-key-file").arg(keys.join("encryption.keys"));
             command.envs(env.iter().copied()).stdout(output).stderr(errors);
         });
-        let mut server = Self { process, url: format!("http://{address}"), log };
+        let mut server = Self {
+            process,
+            url: format!("http://{address}"),
+            log,
+        };
         server.ready().await;
         server
     }
@@ -117,8 +158,12 @@ impl Server {
                 }
             }
         };
-        let ready = tokio::time::timeout(Duration::from_secs(60), waiting).await;
-        assert!(ready == Ok(true), "the server did not become ready; its log ends with:\n{}", self.log());
+        let ready = tokio::time::timeout(Duration::from_mins(1), waiting).await;
+        assert!(
+            ready == Ok(true),
+            "the server did not become ready; its log ends with:\n{}",
+            self.log()
+        );
     }
 
     /// The end of its log.

@@ -34,7 +34,9 @@ async fn reaches(stage: &mut Stage, ordered: &Ordered, phase: &str) {
 /// Running, and its first period has begun.
 async fn begins(stage: &mut Stage, ordered: &Ordered) {
     reaches(stage, ordered, "running").await;
-    stage.until(&ordered.subscription, |seen| seen["period_start"].is_string()).await;
+    stage
+        .until(&ordered.subscription, |seen| seen["period_start"].is_string())
+        .await;
 }
 
 async fn running(stage: &mut Stage) -> Ordered {
@@ -47,14 +49,18 @@ async fn running(stage: &mut Stage) -> Ordered {
 async fn tells(stage: &mut Stage, operations: &[&str], beside: &[(&str, i64)]) {
     let pool = &stage.db.pool;
     let running = || async {
-        let kinds: Vec<(String, String)> = sqlx::query_as("SELECT kind, status FROM operations ORDER BY created_at, id")
-            .fetch_all(pool)
-            .await
-            .expect("operations");
+        let kinds: Vec<(String, String)> =
+            sqlx::query_as("SELECT kind, status FROM operations ORDER BY created_at, id")
+                .fetch_all(pool)
+                .await
+                .expect("operations");
         kinds.iter().all(|(_, status)| status != "running").then_some(kinds)
     };
     let ended = lumbung_tests::eventually("every operation ends", running).await;
-    let wanted: Vec<_> = operations.iter().map(|kind| ((*kind).to_owned(), "succeeded".to_owned())).collect();
+    let wanted: Vec<_> = operations
+        .iter()
+        .map(|kind| ((*kind).to_owned(), "succeeded".to_owned()))
+        .collect();
     assert_eq!(ended, wanted);
     let mut events = vec![
         ("invoice.opened", 1),
@@ -97,11 +103,15 @@ pub async fn provision_with_a_hashed_password(stage: &mut Stage) {
 pub async fn pay(stage: &mut Stage) {
     stage.sql("UPDATE service_plans SET price_idr = 25000").await;
     let ordered = order(stage, "linkding", "mini").await;
-    stage.until("/api/v1/transactions", |seen| seen["items"][0]["status"] == "pending").await;
+    stage
+        .until("/api/v1/transactions", |seen| seen["items"][0]["status"] == "pending")
+        .await;
     let (ambient, entropy) = (Ambient::system(), Entropy::from_os());
     let hasher = Hasher::new(Cost::TRIFLING, &entropy).expect("a hasher");
     let (root, password) = ("root@example.org", Some(Password::new(PASSWORD)));
-    create_admin(&stage.db.pool, &ambient, &hasher, root, password, false).await.expect("an admin");
+    create_admin(&stage.db.pool, &ambient, &hasher, root, password, false)
+        .await
+        .expect("an admin");
     stage.log_in(json!({"email": root, "password": PASSWORD})).await;
     let path = format!("{}/confirm-payment", ordered.invoice);
     stage.post(&path, "confirm", json!({})).await.expect(200);
@@ -112,7 +122,10 @@ pub async fn pay(stage: &mut Stage) {
 pub async fn stop_and_start(stage: &mut Stage) {
     let ordered = running(stage).await;
     for (act, phase) in [("stop", "stopped"), ("start", "running"), ("restart", "running")] {
-        let operation = stage.post(&format!("{}/{act}", ordered.instance), act, json!({})).await.expect(202);
+        let operation = stage
+            .post(&format!("{}/{act}", ordered.instance), act, json!({}))
+            .await
+            .expect(202);
         let path = format!("/api/v1/operations/{}", operation["id"].as_str().expect("an id"));
         stage.until(&path, |seen| seen["status"] == "succeeded").await;
         reaches(stage, &ordered, phase).await;
@@ -136,7 +149,12 @@ pub async fn cancel(stage: &mut Stage) {
     let answer = stage.post(&path, "cancel", json!({"when": "now"})).await;
     assert!(matches!(answer.status.as_u16(), 200 | 202), "{:#}", answer.body);
     reaches(stage, &ordered, "deleted").await;
-    tells(stage, &["provision", "delete"], &[("subscription.cancelled", 1), ("instance.deleted", 1)]).await;
+    tells(
+        stage,
+        &["provision", "delete"],
+        &[("subscription.cancelled", 1), ("instance.deleted", 1)],
+    )
+    .await;
 }
 
 /// Its period ends, then its grace: stopped, and at last deleted.
@@ -149,7 +167,9 @@ pub async fn expire(stage: &mut Stage) {
                     next_transition_at = next_transition_at - interval '31 days', version = version + 1",
         )
         .await;
-    stage.until(&ordered.subscription, |seen| seen["status"] == "expired").await;
+    stage
+        .until(&ordered.subscription, |seen| seen["status"] == "expired")
+        .await;
     reaches(stage, &ordered, "stopped").await;
     stage
         .sql(
@@ -158,8 +178,14 @@ pub async fn expire(stage: &mut Stage) {
                     next_transition_at = next_transition_at - interval '31 days', version = version + 1",
         )
         .await;
-    stage.until(&ordered.subscription, |seen| seen["status"] == "cancelled").await;
+    stage
+        .until(&ordered.subscription, |seen| seen["status"] == "cancelled")
+        .await;
     reaches(stage, &ordered, "deleted").await;
-    let beside = [("subscription.expired", 1), ("subscription.cancelled", 1), ("instance.deleted", 1)];
+    let beside = [
+        ("subscription.expired", 1),
+        ("subscription.cancelled", 1),
+        ("instance.deleted", 1),
+    ];
     tells(stage, &["provision"], &beside).await;
 }

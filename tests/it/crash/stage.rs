@@ -33,15 +33,38 @@ impl Stage {
     pub async fn open(point: &'static str) -> Self {
         let db = Database::create().await;
         // A pod takes a moment to end, so that a purge sees one that is still there without its set.
-        let delays = Delays { stop: Duration::from_millis(300), ..Delays::zero() };
-        let (sim, kube) = lumbung::simulated::start(Options { delays, ..Options::default() }).await.expect("a cluster");
+        let delays = Delays {
+            stop: Duration::from_millis(300),
+            ..Delays::zero()
+        };
+        let (sim, kube) = lumbung::simulated::start(Options {
+            delays,
+            ..Options::default()
+        })
+        .await
+        .expect("a cluster");
         let scratch = Scratch::new();
         let log = scratch.path("crash");
-        let env = [("LUMBUNG_CRASH_AT", point), ("LUMBUNG_CRASH_LOG", log.to_str().expect("a path in UTF-8"))];
+        let env = [
+            ("LUMBUNG_CRASH_AT", point),
+            ("LUMBUNG_CRASH_LOG", log.to_str().expect("a path in UTF-8")),
+        ];
         let server = Server::start(&db.url, &sim, &scratch, &env).await;
-        let mut stage = Self { db, sim, kube, server, scratch, point, crashed: false, token: None };
+        let mut stage = Self {
+            db,
+            sim,
+            kube,
+            server,
+            scratch,
+            point,
+            crashed: false,
+            token: None,
+        };
         let credentials = json!({"email": "ani@example.org", "password": PASSWORD});
-        stage.post("/api/v1/auth/register", "r", credentials.clone()).await.expect(202);
+        stage
+            .post("/api/v1/auth/register", "r", credentials.clone())
+            .await
+            .expect(202);
         stage.log_in(credentials).await;
         stage
     }
@@ -57,14 +80,27 @@ impl Stage {
 
     /// If the process has ended, then by itself at its point, and once: another one is started.
     async fn tend(&mut self) {
-        let Some(status) = self.server.process.0.try_wait().expect("its state") else { return };
+        let Some(status) = self.server.process.0.try_wait().expect("its state") else {
+            return;
+        };
         let log = self.server.log();
-        assert!(!self.crashed, "it ended a second time ({status}); its log ends with:\n{log}");
-        assert_eq!(status.signal(), Some(SIGABRT), "it ended otherwise ({status}); its log ends with:\n{log}");
-        assert_eq!(std::fs::read_to_string(self.crash_log()).expect("the crash log"), self.point);
+        assert!(
+            !self.crashed,
+            "it ended a second time ({status}); its log ends with:\n{log}"
+        );
+        assert_eq!(
+            status.signal(),
+            Some(SIGABRT),
+            "it ended otherwise ({status}); its log ends with:\n{log}"
+        );
+        assert_eq!(
+            std::fs::read_to_string(self.crash_log()).expect("the crash log"),
+            self.point
+        );
         self.crashed = true;
         // What the dead process had leased is free after a while; that while is over here.
-        self.sql("UPDATE clock_shift SET shift = shift + interval '2 minutes'").await;
+        self.sql("UPDATE clock_shift SET shift = shift + interval '2 minutes'")
+            .await;
         self.server = Server::start(&self.db.url, &self.sim, &self.scratch, &[]).await;
     }
 
@@ -91,10 +127,8 @@ impl Stage {
                 }
             }
         };
-        match tokio::time::timeout(PATIENCE, asking).await {
-            Ok(answer) => answer,
-            Err(_) => panic!("no answer from {path}"),
-        }
+        let answer = tokio::time::timeout(PATIENCE, asking).await;
+        answer.unwrap_or_else(|_| panic!("no answer from {path}"))
     }
 
     pub async fn post(&mut self, path: &str, key: &str, body: Value) -> Answer {

@@ -3,7 +3,7 @@
 use lumbung_tests::Answer;
 use serde_json::json;
 
-use super::world::{OFFERS, Order, PRICED, World};
+use super::world::{OFFERS, Order, World};
 
 impl World {
     pub async fn order(&mut self) {
@@ -50,7 +50,9 @@ impl World {
         .await
         .expect("the plan");
         let path = format!("/api/v1/admin/placements/headroom?plan_id={id}");
-        self.root().await.get(&path).await.expect(200)["count"].as_u64().expect("a count")
+        self.root().await.get(&path).await.expect(200)["count"]
+            .as_u64()
+            .expect("a count")
     }
 
     fn any(&mut self) -> Option<usize> {
@@ -62,7 +64,11 @@ impl World {
     async fn change(&mut self, at: usize, what: &str, path: String, body: serde_json::Value) -> bool {
         let owner = self.orders[at].owner;
         let answer = self.ask(owner, &path, body).await;
-        self.history.add(format!("{what} {} of {owner}: {}", self.orders[at].instance, said(&answer)));
+        self.history.add(format!(
+            "{what} {} of {owner}: {}",
+            self.orders[at].instance,
+            said(&answer)
+        ));
         let status = answer.status.as_u16();
         assert!(matches!(status, 200 | 202 | 409), "{what}: {status} {:#}", answer.body);
         status != 409
@@ -93,7 +99,10 @@ impl World {
     pub async fn cancel(&mut self, when: &str) {
         let Some(at) = self.any() else { return };
         let path = format!("/api/v1/subscriptions/{}/cancel", self.orders[at].subscription);
-        if self.change(at, &format!("cancel {when}"), path, json!({"when": when})).await {
+        if self
+            .change(at, &format!("cancel {when}"), path, json!({"when": when}))
+            .await
+        {
             let order = &mut self.orders[at];
             order.cancelled_now |= when == "now";
             order.cancelled_at_end |= when == "period_end";
@@ -112,25 +121,30 @@ impl World {
         let order = self.orders[at].clone();
         let path = format!("/api/v1/subscriptions/{}", order.subscription);
         let shown = self.log_in(order.owner).await.get(&path).await.expect(200);
-        let Some(period) = shown["renewable_period"].as_i64() else { return };
-        self.change(at, &format!("renew {period}"), format!("{path}/renew"), json!({"period_no": period})).await;
+        let Some(period) = shown["renewable_period"].as_i64() else {
+            return;
+        };
+        self.change(
+            at,
+            &format!("renew {period}"),
+            format!("{path}/renew"),
+            json!({"period_no": period}),
+        )
+        .await;
     }
 
     /// The operator sees the transfers for open invoices.
     pub async fn confirm(&mut self) {
-        let priced: Vec<_> = self.orders.iter().filter(|order| order.offer == PRICED).cloned().collect();
-        let ids: Vec<String> = priced.into_iter().map(|order| order.subscription).collect();
-        let open: Vec<uuid::Uuid> = sqlx::query_scalar(
-            "SELECT id FROM billing WHERE status = 'open' AND subscription_id = ANY($1::uuid[]) ORDER BY number",
-        )
-        .bind(&ids.iter().map(|id| id.parse().expect("an id")).collect::<Vec<uuid::Uuid>>())
-        .fetch_all(&self.app.db.pool)
-        .await
-        .expect("invoices");
+        let sql = "SELECT id FROM billing WHERE status = 'open' ORDER BY number";
+        let open: Vec<uuid::Uuid> = sqlx::query_scalar(sql)
+            .fetch_all(&self.app.db.pool)
+            .await
+            .expect("invoices");
         for invoice in open {
             let path = format!("/api/v1/admin/invoices/{invoice}/confirm-payment");
             let answer = self.root().await.post(&path, json!({})).await;
-            self.history.add(format!("the transfer for {invoice} is confirmed: {}", said(&answer)));
+            self.history
+                .add(format!("the transfer for {invoice} is confirmed: {}", said(&answer)));
             assert!(matches!(answer.status.as_u16(), 200 | 409), "{:#}", answer.body);
         }
     }

@@ -15,10 +15,26 @@ impl World {
     pub fn fault(&mut self) {
         let faults = self.app.sim.faults().clone();
         let what = match self.below(10) {
-            0 => api(&faults, "every seventh request is refused with 500", ApiFault::Status(500)),
-            1 => api(&faults, "every seventh request is refused with 409", ApiFault::Status(409)),
-            2 => api(&faults, "every seventh answer is lost", ApiFault::StatusAfterEffect(504)),
-            3 => api(&faults, "every seventh request is slow", ApiFault::Latency(Duration::from_millis(5))),
+            0 => api(
+                &faults,
+                "every seventh request is refused with 500",
+                ApiFault::Status(500),
+            ),
+            1 => api(
+                &faults,
+                "every seventh request is refused with 409",
+                ApiFault::Status(409),
+            ),
+            2 => api(
+                &faults,
+                "every seventh answer is lost",
+                ApiFault::StatusAfterEffect(504),
+            ),
+            3 => api(
+                &faults,
+                "every seventh request is slow",
+                ApiFault::Latency(Duration::from_millis(5)),
+            ),
             4 => api(&faults, "every seventh watch is cut at once", ApiFault::DropWatch),
             5 => {
                 faults.drop_watches();
@@ -61,6 +77,12 @@ impl World {
 
 fn api(faults: &Faults, what: &str, fault: ApiFault) -> String {
     let when = When::Chance { ppm: PPM };
-    faults.add_api_rule(ApiRule { verb: None, resource: None, namespace: None, when, fault });
+    faults.add_api_rule(ApiRule {
+        verb: None,
+        resource: None,
+        namespace: None,
+        when,
+        fault,
+    });
     what.to_owned()
 }

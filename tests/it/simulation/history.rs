@@ -11,7 +11,11 @@ pub struct History {
 
 impl History {
     pub fn of(seed: u64) -> Self {
-        Self { seed, lines: Vec::new(), wrong: Vec::new() }
+        Self {
+            seed,
+            lines: Vec::new(),
+            wrong: Vec::new(),
+        }
     }
 
     pub fn add(&mut self, line: impl Into<String>) {

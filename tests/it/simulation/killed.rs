@@ -27,7 +27,9 @@ seeds! { killed_1 = 1001, killed_2 = 1002, killed_3 = 1003, killed_4 = 1004, kil
 
 async fn history(seed: u64) {
     let scratch = Scratch::new();
-    let builder = TestApp::builder().at(Ambient::system().now()).keys_in(scratch.path("keys"));
+    let builder = TestApp::builder()
+        .at(Ambient::system().now())
+        .keys_in(scratch.path("keys"));
     let mut world = World::begin(seed, builder).await;
     world.alone = false;
     for _ in 0..LIVES {
@@ -60,9 +62,15 @@ async fn killed_over_an_order(world: &mut World, mut server: Server) {
     let body = json!({"service": "linkding", "plan": "mini"});
     let headers = [("idempotency-key", key.as_str())];
     let client = world.log_in(owner).await;
-    cut(client.send(Method::POST, "/api/v1/orders", &headers, Some(&body)), polls).await;
+    cut(
+        client.send(Method::POST, "/api/v1/orders", &headers, Some(&body)),
+        polls,
+    )
+    .await;
     server.kill();
-    world.history.add(format!("killed, {polls} polls into an order of {owner}"));
+    world
+        .history
+        .add(format!("killed, {polls} polls into an order of {owner}"));
     world.app.outlive_leases().await;
     world.url.clone_from(&world.app.url);
     let answer = world.log_in(owner).await.post_once(&key, "/api/v1/orders", body).await;

@@ -36,7 +36,11 @@ seeds! {
 /// One more seed than the twenty, unless asked for others.
 #[tokio::test]
 async fn more_seeds_on_demand() {
-    let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
+    let number = |name: &str| {
+        std::env::var(name)
+            .ok()
+            .map(|text| text.parse::<u64>().expect("a number"))
+    };
     let seeds = match (number("LUMBUNG_SIM_SEED"), number("LUMBUNG_SIM_SEEDS")) {
         (Some(seed), _) => seed..=seed,
         (None, more) => 101..=100 + more.unwrap_or(1),

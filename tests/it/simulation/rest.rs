@@ -9,7 +9,7 @@ use super::world::{Order, PRICED, World};
 
 const DAY: Duration = Duration::from_hours(24);
 /// Real time: the simulated kubelets' waits are real, if short.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// How far the platform's clock goes between two looks.
 const PACE: Duration = Duration::from_secs(15);
 
@@ -64,10 +64,17 @@ impl World {
         .expect("how the orders stand");
         let mut wrong = Vec::new();
         if standings.len() != self.orders.len() {
-            wrong.push(format!("{} orders were accepted, and {} stand", self.orders.len(), standings.len()));
+            wrong.push(format!(
+                "{} orders were accepted, and {} stand",
+                self.orders.len(),
+                standings.len()
+            ));
         }
         for order in &self.orders {
-            match standings.iter().find(|standing| standing.subscription == order.subscription) {
+            match standings
+                .iter()
+                .find(|standing| standing.subscription == order.subscription)
+            {
                 Some(standing) if self.is_right(order, standing) => {}
                 found => wrong.push(format!("{order:?}: {found:?}")),
             }

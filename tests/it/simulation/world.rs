@@ -18,7 +18,12 @@ const STEPS: std::ops::RangeInclusive<usize> = 40..=150;
 /// Orders that are tried in a history's first steps, so that there is something to happen to.
 const FIRST: usize = 4;
 
-const CUSTOMERS: [&str; 4] = ["ani@example.org", "budi@example.org", "citra@example.org", "dewi@example.org"];
+const CUSTOMERS: [&str; 4] = [
+    "ani@example.org",
+    "budi@example.org",
+    "citra@example.org",
+    "dewi@example.org",
+];
 const ROOT: &str = "root@example.org";
 /// Service and plan. The one with a price is paid by bank transfer, which an operator confirms.
 pub const OFFERS: [(&str, &str); 6] = [
@@ -64,7 +69,11 @@ impl World {
 
     pub async fn begin(seed: u64, builder: Builder) -> Self {
         let node = |name, mem_mib| NodeSpec::new(name, 8_000, mem_mib);
-        let nodes = vec![node("large", 4 * 1024), node("middle", 3 * 1024), node("small", 2 * 1024)];
+        let nodes = vec![
+            node("large", 4 * 1024),
+            node("middle", 3 * 1024),
+            node("small", 2 * 1024),
+        ];
         // So long that only what can never run is given up.
         let builder = builder.nodes(nodes).seed(seed).args(&["--ready-minutes", "10080"]);
         let app = builder.start().await;
@@ -88,7 +97,16 @@ impl World {
         }
         let url = app.url.clone();
         let (history, rng) = (History::of(seed), StdRng::seed_from_u64(seed));
-        Self { app, orders: Vec::new(), history, broken, url, alone: true, rng, keys: 0 }
+        Self {
+            app,
+            orders: Vec::new(),
+            history,
+            broken,
+            url,
+            alone: true,
+            rng,
+            keys: 0,
+        }
     }
 
     /// The whole history, and what must hold at its end.
@@ -121,7 +139,7 @@ impl World {
             49..52 => self.undo().await,
             52..60 => self.renew().await,
             60..64 => self.confirm().await,
-            64..72 => self.minutes().await,
+            64..72 => self.minutes(),
             72..76 => self.leap().await,
             76..88 => self.fault(),
             88..92 => self.rest().await,
@@ -153,7 +171,7 @@ impl World {
         self.url.clone_from(&self.app.url);
     }
 
-    async fn minutes(&mut self) {
+    fn minutes(&mut self) {
         let minutes = 1 + self.below(40);
         self.history.add(format!("{minutes} minutes pass"));
         self.app.advance(Duration::from_mins(minutes.into()));
@@ -187,7 +205,10 @@ impl World {
     /// Tokens live for minutes and histories for months, so everybody logs in for each request.
     pub async fn log_in(&self, email: &str) -> Client {
         let client = Client::new(&self.url);
-        let body = client.post("/api/v1/auth/login", json!({"email": email, "password": PASSWORD})).await.expect(200);
+        let body = client
+            .post("/api/v1/auth/login", json!({"email": email, "password": PASSWORD}))
+            .await
+            .expect(200);
         client.with_token(body["access_token"].as_str().expect("a token"))
     }
 
@@ -196,7 +217,12 @@ impl World {
     }
 
     pub async fn inputs(&self, service: &str) -> Value {
-        inputs(&Client::new(&self.url).get(&format!("/api/v1/services/{service}")).await.expect(200))
+        inputs(
+            &Client::new(&self.url)
+                .get(&format!("/api/v1/services/{service}"))
+                .await
+                .expect(200),
+        )
     }
 
     /// A POST. Now and then its sender goes away half-way and asks again; now and then the server has died with it.
@@ -206,14 +232,22 @@ impl World {
         if self.below(5) == 0 {
             let polls = 1 + self.below(8);
             let client = self.log_in(who).await;
-            let answered = cut(client.send(Method::POST, path, &headers, Some(&body)), polls).await.is_some();
-            self.history.add(format!("  the first {path} was cut after {polls} polls; answered: {answered}"));
+            let answered = cut(client.send(Method::POST, path, &headers, Some(&body)), polls)
+                .await
+                .is_some();
+            self.history.add(format!(
+                "  the first {path} was cut after {polls} polls; answered: {answered}"
+            ));
             if self.alone && self.below(3) == 0 {
                 self.crash().await;
             }
         }
         for _ in 0..500 {
-            let answer = self.log_in(who).await.send(Method::POST, path, &headers, Some(&body)).await;
+            let answer = self
+                .log_in(who)
+                .await
+                .send(Method::POST, path, &headers, Some(&body))
+                .await;
             if answer.body["code"] != "idempotency-in-flight" {
                 return answer;
             }
