@@ -176,10 +176,10 @@ impl App {
         tasks.extend(subscriptions::tasks(&commerce));
         tasks.extend(instances::tasks(&reconciler));
         tasks.push({
-            let (pool, ambient) = (pool.clone(), ambient.clone());
+            let (pool, ambient, signals) = (pool.clone(), ambient.clone(), signals.clone());
             Task::new("operations", Duration::from_secs(5), None, move || {
-                let (pool, ambient) = (pool.clone(), ambient.clone());
-                async move { operations::task::run(&pool, &ambient).await }
+                let (pool, ambient, signals) = (pool.clone(), ambient.clone(), signals.clone());
+                async move { operations::task::run(&pool, &ambient, &signals).await }
             })
         });
 
@@ -214,11 +214,17 @@ impl App {
             tracker.spawn(part(cancel.clone()));
         }
         let service = self.router.into_make_service_with_connect_info::<SocketAddr>();
-        let stop = cancel.clone();
-        axum::serve(listener, service)
-            .with_graceful_shutdown(async move { stop.cancelled().await })
-            .await
-            .context("serving HTTP")?;
+        let (stop, patience) = (cancel.clone(), cancel.clone());
+        let serving = axum::serve(listener, service).with_graceful_shutdown(async move { stop.cancelled().await });
+        // A request whose head never ends would hold the process for ever: it gets as long as everything else.
+        let overdue = async move {
+            patience.cancelled().await;
+            tokio::time::sleep(SHUTDOWN).await;
+        };
+        tokio::select! {
+            served = serving.into_future() => served.context("serving HTTP")?,
+            () = overdue => tracing::warn!("some requests did not end in time; their connections are closed"),
+        }
         tracker.close();
         if tokio::time::timeout(SHUTDOWN, tracker.wait()).await.is_err() {
             tracing::warn!("some background work did not end in time; its leases run out and it is taken up again");

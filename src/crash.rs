@@ -34,6 +34,8 @@ pub const POINTS: &[&str] = &[
     "instance.after_seen_commit",
     "instance.before_buried_commit",
     "instance.after_buried_commit",
+    "stop.before_commit",
+    "stop.after_commit",
     "order.admitted",
     "order.before_commit",
     "order.after_commit",

@@ -37,15 +37,21 @@ pub async fn run(ctx: &Reconciler, memory: &Memory) -> anyhow::Result<Report> {
     for (phase, count) in counts(store::by_phase(&mut conn).await?) {
         PHASES.with_label_values(&[phase.name()]).set(count);
     }
+    let now = ctx.ambient.now();
+    // Before the look: when the cluster does not answer, the passes that this makes due are what says so.
+    let mut touched = store::touch_stale(&mut conn, now, now.minus(STALE)).await?;
+    if touched > 0 {
+        ctx.signals.ring(Channel::Work);
+    }
     drop(conn);
     let marks = look(ctx).await?;
     let (moved, is_first) = moved(&memory.0, marks);
-    let now = ctx.ambient.now();
     // What lost all its objects while nobody looked has no mark to be found by.
-    let seen_before = if is_first { now } else { now.minus(STALE) };
     let mut conn = ctx.pool.acquire().await?;
-    let mut touched = store::touch(&mut conn, now, &moved).await?;
-    touched += store::touch_stale(&mut conn, now, seen_before).await?;
+    touched += store::touch(&mut conn, now, &moved).await?;
+    if is_first {
+        touched += store::touch_stale(&mut conn, now, now).await?;
+    }
     if touched > 0 {
         ctx.signals.ring(Channel::Work);
     }

@@ -1,8 +1,8 @@
 //! The orphan sweep: finds objects in the cluster that say they belong to an instance that no live row owns.
 //!
-//! What was found twice in a row, and whose instance's purge has finished, is deleted by exact uid. Of an instance that
-//! no row knows at all, volumes and secrets are only reported: they cannot be made again, and a person has to look. The
-//! rest of such an instance goes too, unless so many are unknown that the database is more likely the wrong one.
+//! What was found twice in a row, and whose instance's purge has finished here, is deleted by exact uid. What belongs to
+//! an instance that no row of this database knows is only reported, whatever it is: it may be another platform's on the
+//! same cluster, or the database may be older than the cluster, and then these are customers' running services.
 //! Runs under a lease: one replica at a time.
 
 use std::collections::{HashMap, HashSet};
@@ -27,8 +27,6 @@ use crate::tasks::{Report, leader};
 use crate::telemetry;
 
 const LEASE: &str = "instances.sweep";
-/// Instances without a row that may be cleared away beyond as many as have one.
-const FEW: usize = 3;
 
 static ORPHANS: LazyLock<IntGaugeVec> = LazyLock::new(|| {
     telemetry::gauge(
@@ -49,9 +47,9 @@ static DELETED: LazyLock<IntCounterVec> = LazyLock::new(|| {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Finding {
     Owned,
-    /// Its instance's purge has finished, or nobody knows it and it can be made again.
+    /// Its instance's purge has finished: our own leftovers.
     Deletable,
-    /// For a person to look at.
+    /// Nobody here knows its instance. It may be another platform's, or this database may be an old one: a person looks.
     Reported,
 }
 
@@ -63,11 +61,11 @@ enum Owner {
     Unknown,
 }
 
-fn judge(owner: Owner, precious: bool, strange: bool) -> Finding {
+fn judge(owner: Owner) -> Finding {
     match owner {
         Owner::Live => Finding::Owned,
-        Owner::Unknown if precious || strange => Finding::Reported,
-        Owner::Buried | Owner::Unknown => Finding::Deletable,
+        Owner::Unknown => Finding::Reported,
+        Owner::Buried => Finding::Deletable,
     }
 }
 
@@ -81,8 +79,6 @@ pub struct Sweeper {
 /// One kind's objects.
 struct Found<K> {
     kind: &'static str,
-    /// Holds what cannot be made again.
-    precious: bool,
     objects: Vec<PartialObjectMeta<K>>,
 }
 
@@ -90,13 +86,9 @@ impl<K> Found<K>
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
 {
-    async fn list(client: &Client, kind: &'static str, precious: bool) -> kube::Result<Self> {
+    async fn list(client: &Client, kind: &'static str) -> kube::Result<Self> {
         let objects = k8s::list_metadata(&Api::<K>::all(client.clone()), OURS).await?;
-        Ok(Self {
-            kind,
-            precious,
-            objects,
-        })
+        Ok(Self { kind, objects })
     }
 
     fn instances(&self) -> impl Iterator<Item = Uuid> {
@@ -110,8 +102,6 @@ where
 struct Round<'a> {
     client: &'a Client,
     owners: HashMap<Uuid, Owner>,
-    /// More are unknown than can be accidents.
-    strange: bool,
     before: HashSet<String>,
     now: HashSet<String>,
     deleted: u64,
@@ -133,14 +123,14 @@ impl Sweeper {
         drop(conn);
         let client = &ctx.client;
         // The objects before the rows: a row that is made in between was there for its objects.
-        let ingresses = Found::<Ingress>::list(client, "ingress", false).await?;
-        let sets = Found::<StatefulSet>::list(client, "statefulset", false).await?;
-        let pods = Found::<Pod>::list(client, "pod", false).await?;
-        let services = Found::<Service>::list(client, "service", false).await?;
-        let policies = Found::<NetworkPolicy>::list(client, "networkpolicy", false).await?;
-        let config_maps = Found::<ConfigMap>::list(client, "configmap", false).await?;
-        let secrets = Found::<Secret>::list(client, "secret", true).await?;
-        let claims = Found::<PersistentVolumeClaim>::list(client, "persistentvolumeclaim", true).await?;
+        let ingresses = Found::<Ingress>::list(client, "ingress").await?;
+        let sets = Found::<StatefulSet>::list(client, "statefulset").await?;
+        let pods = Found::<Pod>::list(client, "pod").await?;
+        let services = Found::<Service>::list(client, "service").await?;
+        let policies = Found::<NetworkPolicy>::list(client, "networkpolicy").await?;
+        let config_maps = Found::<ConfigMap>::list(client, "configmap").await?;
+        let secrets = Found::<Secret>::list(client, "secret").await?;
+        let claims = Found::<PersistentVolumeClaim>::list(client, "persistentvolumeclaim").await?;
         let mut ids: Vec<Uuid> = ingresses.instances().chain(sets.instances()).collect();
         ids.extend(pods.instances().chain(services.instances()).chain(policies.instances()));
         ids.extend(
@@ -153,17 +143,11 @@ impl Sweeper {
         let before = std::mem::take(&mut *self.seen.lock().unwrap_or_else(PoisonError::into_inner));
         let mut round = Round {
             client,
-            strange: is_strange(&owners),
             owners,
             before,
             now: HashSet::new(),
             deleted: 0,
         };
-        if round.strange {
-            tracing::error!(
-                "most instances in this cluster are unknown to this database; none of them is cleared away"
-            );
-        }
         round.clear(&ingresses).await?;
         round.clear(&sets).await?;
         round.clear(&pods).await?;
@@ -190,11 +174,6 @@ async fn owners(ctx: &Reconciler, mut ids: Vec<Uuid>) -> sqlx::Result<HashMap<Uu
     Ok(ids.into_iter().map(|id| (id, owner(id))).collect())
 }
 
-fn is_strange(owners: &HashMap<Uuid, Owner>) -> bool {
-    let unknown = owners.values().filter(|owner| **owner == Owner::Unknown).count();
-    unknown > owners.len() - unknown + FEW
-}
-
 impl Round<'_> {
     async fn clear<K>(&mut self, found: &Found<K>) -> kube::Result<()>
     where
@@ -206,7 +185,7 @@ impl Round<'_> {
             let Some(owner) = k8s::instance_of(meta).and_then(|id| self.owners.get(&id)) else {
                 continue;
             };
-            let finding = judge(*owner, found.precious, self.strange);
+            let finding = judge(*owner);
             let (Some(uid), false) = (meta.uid.clone(), finding == Finding::Owned) else {
                 continue;
             };
@@ -251,38 +230,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn data_of_unknown_instances_is_never_deleted() {
-        for strange in [false, true] {
-            for precious in [false, true] {
-                assert_eq!(judge(Owner::Live, precious, strange), Finding::Owned);
-                assert_eq!(judge(Owner::Buried, precious, strange), Finding::Deletable);
-            }
-            assert_eq!(judge(Owner::Unknown, true, strange), Finding::Reported);
-        }
-        assert_eq!(judge(Owner::Unknown, false, false), Finding::Deletable);
-        assert_eq!(judge(Owner::Unknown, false, true), Finding::Reported);
-    }
-
-    #[test]
-    fn many_unknown_instances_mean_a_wrong_database() {
-        let owners = |live: usize, unknown: usize| -> HashMap<Uuid, Owner> {
-            let owner = |n: usize| if n < live { Owner::Live } else { Owner::Unknown };
-            (0..live + unknown)
-                .map(|n| (Uuid::from_u128(n as u128), owner(n)))
-                .collect()
-        };
-        for (live, unknown, strange) in [
-            (0, 0, false),
-            (0, 3, false),
-            (0, 4, true),
-            (10, 13, false),
-            (10, 14, true),
-        ] {
-            assert_eq!(
-                is_strange(&owners(live, unknown)),
-                strange,
-                "{live} live, {unknown} unknown"
-            );
-        }
+    fn only_our_own_leftovers_are_deleted() {
+        assert_eq!(judge(Owner::Live), Finding::Owned);
+        assert_eq!(judge(Owner::Buried), Finding::Deletable);
+        assert_eq!(judge(Owner::Unknown), Finding::Reported);
     }
 }

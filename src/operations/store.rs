@@ -198,16 +198,27 @@ pub async fn finish(
     .await
 }
 
-/// Ends operations whose deadline has passed; returns how many.
-pub async fn expire(conn: &mut PgConnection, now: Time) -> sqlx::Result<u64> {
-    let done = sqlx::query!(
+/// An operation that its deadline has ended.
+#[derive(Debug)]
+pub struct Expired {
+    pub id: Uuid,
+    pub user_id: Option<Uuid>,
+    pub kind: String,
+    pub subject: String,
+    pub subject_id: Uuid,
+}
+
+/// Ends operations whose deadline has passed; returns them.
+pub async fn expire(conn: &mut PgConnection, now: Time) -> sqlx::Result<Vec<Expired>> {
+    sqlx::query_as!(
+        Expired,
         "UPDATE operations
             SET status = 'failed', reason = 'deadline_exceeded', finished_at = $1,
                 message = 'The work was not finished in time; it is still being tried.'
-          WHERE status = 'running' AND deadline <= $1",
+          WHERE status = 'running' AND deadline <= $1
+         RETURNING id, user_id, kind, subject, subject_id",
         now as _
     )
-    .execute(conn)
-    .await?;
-    Ok(done.rows_affected())
+    .fetch_all(conn)
+    .await
 }

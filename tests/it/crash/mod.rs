@@ -54,6 +54,8 @@ crashes! {
         payment_before_commit = "payment.before_commit",
         payment_after_commit = "payment.after_commit";
     stop_and_start:
+        stop_before_commit = "stop.before_commit",
+        stop_after_commit = "stop.after_commit",
         after_scale_down = "instance.after_scale_down",
         after_pod_delete = "instance.after_pod_delete";
     renew:
@@ -66,10 +68,13 @@ crashes! {
         purge_stateful_set = "instance.purge_stateful_set",
         purge_pod = "instance.purge_pod",
         purge_service = "instance.purge_service",
+        purge_policy = "instance.purge_policy",
         purge_secret = "instance.purge_secret",
         purge_claim = "instance.purge_claim",
         before_buried_commit = "instance.before_buried_commit",
         after_buried_commit = "instance.after_buried_commit";
+    cancel_with_a_configuration:
+        purge_config_map = "instance.purge_config_map";
     expire:
         expire_before_commit = "expire.before_commit",
         expire_after_commit = "expire.after_commit",

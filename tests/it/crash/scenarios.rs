@@ -145,6 +145,17 @@ pub async fn renew(stage: &mut Stage) {
 /// Cancelled by its owner: everything of it is deleted.
 pub async fn cancel(stage: &mut Stage) {
     let ordered = running(stage).await;
+    cancelled(stage, ordered).await;
+}
+
+/// The same with a configuration to delete.
+pub async fn cancel_with_a_configuration(stage: &mut Stage) {
+    let ordered = order(stage, "ghost", "starter").await;
+    begins(stage, &ordered).await;
+    cancelled(stage, ordered).await;
+}
+
+async fn cancelled(stage: &mut Stage, ordered: Ordered) {
     let path = format!("{}/cancel", ordered.subscription);
     let answer = stage.post(&path, "cancel", json!({"when": "now"})).await;
     assert!(matches!(answer.status.as_u16(), 200 | 202), "{:#}", answer.body);

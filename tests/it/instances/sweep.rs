@@ -37,14 +37,13 @@ async fn plant(app: &TestApp, namespace: &str, instance: &str) {
 }
 
 #[tokio::test]
-async fn an_unknown_instance_s_objects_go_but_not_its_data() {
+async fn an_unknown_instance_s_objects_are_reported_and_left_alone() {
     let (app, customer, ordered) = running().await;
     let unknown = Uuid::from_u128(7).to_string();
     plant(&app, "default", &unknown).await;
     assert_eq!(app.run("sweep").await.done, 0, "seen once");
-    assert_eq!(objects::<ConfigMap>(&app, &unknown).await.len(), 1);
-    assert_eq!(app.run("sweep").await.done, 1, "seen twice");
-    assert!(objects::<ConfigMap>(&app, &unknown).await.is_empty());
+    assert_eq!(app.run("sweep").await.done, 0, "seen twice");
+    assert_eq!(objects::<ConfigMap>(&app, &unknown).await.len(), 1, "reported, not deleted");
     assert_eq!(
         objects::<Secret>(&app, &unknown).await.len(),
         1,

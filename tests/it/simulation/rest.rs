@@ -86,9 +86,9 @@ impl World {
         let age = self.app.ambient.now().since(standing.created_at);
         let cannot_run = Some(order.offer.0) == self.broken;
         let justified = match (standing.status.as_str(), standing.cancel_reason.as_deref()) {
-            ("active", None) => true,
+            ("active", None) => !order.cancelled_now,
             ("pending", None) | ("cancelled", Some("unpaid")) => order.offer == PRICED,
-            ("expired", None) => age >= 30 * DAY,
+            ("expired", None) => !order.cancelled_now && age >= 30 * DAY,
             ("cancelled", Some("customer")) => order.cancelled_now,
             ("cancelled", Some("period_end")) => order.cancelled_at_end && age >= 30 * DAY,
             ("cancelled", Some("grace_over")) => age >= 60 * DAY,
