@@ -52,7 +52,9 @@ impl Database {
         }
         // Without a home the present directory: never a shared one, where somebody else may have put the keys.
         let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_else(|| ".".into())).join(".local/state");
-        std::env::var_os("XDG_STATE_HOME").map_or_else(home, PathBuf::from).join("lumbung")
+        std::env::var_os("XDG_STATE_HOME")
+            .map_or_else(home, PathBuf::from)
+            .join("lumbung")
     }
 }
 

@@ -211,9 +211,11 @@ fn outcome<'a>(
             Some((operations::Status::Succeeded, "stopped", "It is stopped."))
         }
         // Its owner had stopped it: the reservation is what was renewed, and nothing will start by itself.
-        (Desire::Stop, true) if operation.kind == Kind::Renew && status.pod_gone => {
-            Some((operations::Status::Succeeded, "stopped", "It is renewed, and stays stopped."))
-        }
+        (Desire::Stop, true) if operation.kind == Kind::Renew && status.pod_gone => Some((
+            operations::Status::Succeeded,
+            "stopped",
+            "It is renewed, and stays stopped.",
+        )),
         _ => None,
     }
 }

@@ -107,7 +107,13 @@ async fn changeable(conn: &mut PgConnection, caller: &Principal, id: Uuid) -> Re
 }
 
 /// An admin's hand on a customer's instance leaves a trace, in the transaction of the deed.
-async fn trace(conn: &mut PgConnection, api: &Api, caller: &Principal, action: &str, seen: &Instance) -> sqlx::Result<()> {
+async fn trace(
+    conn: &mut PgConnection,
+    api: &Api,
+    caller: &Principal,
+    action: &str,
+    seen: &Instance,
+) -> sqlx::Result<()> {
     let deed = audit::OnBehalf {
         actor: caller.user_id,
         role: caller.role.name(),

@@ -12,15 +12,15 @@ use uuid::Uuid;
 
 use super::http::may_change;
 use super::state::{Refusal, Trigger};
-use super::view::{self, SubscriptionView};
 use super::store::Subscription;
+use super::view::{self, SubscriptionView};
 use super::{Deps, Error, change, store};
 use crate::billing::book::Book;
-use crate::{audit, crash};
 use crate::http::extract::{self, Path, Validate};
 use crate::http::problem::{FieldError, Problem, Result};
 use crate::identity::{Customer, Principal};
 use crate::operations::{self, Kind, Operation, Subject};
+use crate::{audit, crash};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]

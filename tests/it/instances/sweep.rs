@@ -43,7 +43,11 @@ async fn an_unknown_instance_s_objects_are_reported_and_left_alone() {
     plant(&app, "default", &unknown).await;
     assert_eq!(app.run("sweep").await.done, 0, "seen once");
     assert_eq!(app.run("sweep").await.done, 0, "seen twice");
-    assert_eq!(objects::<ConfigMap>(&app, &unknown).await.len(), 1, "reported, not deleted");
+    assert_eq!(
+        objects::<ConfigMap>(&app, &unknown).await.len(),
+        1,
+        "reported, not deleted"
+    );
     assert_eq!(
         objects::<Secret>(&app, &unknown).await.len(),
         1,
