@@ -1,8 +1,9 @@
 //! The embedded default: a private PostgreSQL in the state directory, run from the installed binaries.
 //!
 //! Promises: started by root it runs as an unprivileged user, as PostgreSQL demands; a second process on the same
-//! directory is refused; a server, or a part of one, that an earlier kill -9 left behind is stopped first; a stale pid file is no
-//! obstacle; shutdown is clean. It listens on loopback only, with a password that stands in the state directory.
+//! directory is refused; a server that an earlier kill -9 left behind is stopped first, and so is what outlived it; a
+//! stale pid file is no obstacle; shutdown is clean. It listens on loopback only, with a password that stands in the
+//! state directory.
 
 use std::fs;
 use std::io::{self, Write};
@@ -363,8 +364,8 @@ fn is_postgres_on(pid: u32, data: &Path) -> bool {
     })
 }
 
-/// The processes of a server on these files, which is where all of them work. Those that we may not look at are missing:
-/// then PostgreSQL's own look at their shared memory refuses the start.
+/// The processes of a server on these files: all of them work there. Those that we may not look at are missing; then
+/// PostgreSQL's own look at their shared memory refuses the start.
 fn backends_on(data: &Path) -> Vec<u32> {
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
     let ours = |path: &Path| {

@@ -79,7 +79,7 @@ async fn a_killed_server_comes_back_with_what_was_committed() {
     second.stop().await.expect("a clean stop");
 }
 
-/// A backend that is busy does not notice that its postmaster died, and PostgreSQL refuses to start as long as it lives.
+/// A busy backend does not notice that its postmaster died, and as long as it lives PostgreSQL refuses to start.
 #[tokio::test]
 async fn a_backend_that_outlived_its_server_is_ended_before_the_next_start() {
     let scratch = Scratch::new();

@@ -118,14 +118,12 @@ async fn a_privileged_pod_is_refused_where_baseline_is_enforced() {
     };
     let (code, _, message) = stage
         .eventually("the privileged pod is refused", async || {
-            match make(json!({"privileged": true})).await {
-                Err(error) => Some(refusal(error)),
+            let answer = make(json!({"privileged": true})).await;
+            if answer.is_ok() {
                 // The label has not reached the admission yet.
-                Ok(_) => {
-                    pods.delete("p", &DeleteParams::default()).await.unwrap();
-                    None
-                }
+                pods.delete("p", &DeleteParams::default()).await.unwrap();
             }
+            answer.err().map(refusal)
         })
         .await;
     assert_eq!(code, 403);

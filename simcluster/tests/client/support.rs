@@ -30,14 +30,8 @@ pub struct Stage {
 
 /// The cluster that the environment names, or else a simulated one.
 pub async fn start() -> Stage {
-    let (sim, client) = match std::env::var_os(KUBECONFIG) {
-        Some(_) => (None, connect(other()).await),
-        None => {
-            let sim = simulate().await;
-            let client = connect(of(&sim)).await;
-            (Some(sim), client)
-        }
-    };
+    let sim = if real() { None } else { Some(simulate().await) };
+    let client = connect(sim.as_ref().map_or_else(other, of)).await;
     let namespace = object(json!({"metadata": {"generateName": "lumbung-test-"}}));
     let namespace = Api::<Namespace>::all(client.clone())
         .create(&PostParams::default(), &namespace)
@@ -53,7 +47,7 @@ pub async fn start() -> Stage {
 
 /// A simulated cluster with the namespace `t`, for what no other cluster can do; nothing when another one is tested.
 pub async fn simulated(why: &str) -> Option<(SimCluster, Client)> {
-    if std::env::var_os(KUBECONFIG).is_some() {
+    if real() {
         eprintln!("skipped, {KUBECONFIG} is set: {why}");
         return None;
     }
@@ -65,6 +59,10 @@ pub async fn simulated(why: &str) -> Option<(SimCluster, Client)> {
         .await
         .unwrap();
     Some((sim, client))
+}
+
+fn real() -> bool {
+    std::env::var_os(KUBECONFIG).is_some()
 }
 
 async fn simulate() -> SimCluster {
@@ -103,8 +101,8 @@ impl Stage {
         self.sim.is_some()
     }
 
-    /// Waits until `check` gives something. The simulated cluster knows when it has nothing left to do: there, the first
-    /// look after that decides.
+    /// Waits until `check` gives something. The simulated cluster knows when it has nothing left to do: there, the
+    /// first look after that decides.
     pub async fn eventually<T>(&self, what: &str, mut check: impl AsyncFnMut() -> Option<T>) -> T {
         if let Some(sim) = &self.sim {
             sim.settle().await;
