@@ -1,8 +1,9 @@
 //! The embedded default: a private PostgreSQL in the state directory, run from the installed binaries.
 //!
 //! Promises: started by root it runs as an unprivileged user, as PostgreSQL demands; a second process on the same
-//! directory is refused; a server that an earlier kill -9 left behind is stopped first; a stale pid file is no obstacle;
-//! shutdown is clean. It listens on loopback only, with a password that stands in the state directory.
+//! directory is refused; a server that an earlier kill -9 left behind is stopped first, and so is what outlived it; a
+//! stale pid file is no obstacle; shutdown is clean. It listens on loopback only, with a password that stands in the
+//! state directory.
 
 use std::fs;
 use std::io::{self, Write};
@@ -125,7 +126,7 @@ impl Embedded {
         let Some(mut child) = self.child.take() else {
             return Ok(());
         };
-        interrupt(child.id());
+        signal(child.id(), Signal::INT);
         let stopped = async {
             while child.try_wait().is_ok_and(|status| status.is_none()) {
                 tokio::time::sleep(POLL).await;
@@ -145,7 +146,7 @@ impl Embedded {
 impl Drop for Embedded {
     fn drop(&mut self) {
         if let Some(child) = &mut self.child {
-            interrupt(child.id());
+            signal(child.id(), Signal::INT);
             let _ = child.wait();
         }
     }
@@ -222,30 +223,31 @@ impl Home {
         }
     }
 
-    /// We hold the lock, so a server that runs on this directory has lost its Lumbung: stop it. A pid file whose
-    /// process is no PostgreSQL is a leftover of a crash, and its number may by now be somebody else's.
+    /// We hold the lock, so a server that runs on this directory has lost its Lumbung: stop it, and then whatever of
+    /// one outlived it. A busy backend does not notice that its postmaster was killed, and as long as it lives
+    /// PostgreSQL refuses to start.
     async fn stop_leftover(&self) -> Result<(), Error> {
         let file = self.data.join("postmaster.pid");
-        let Ok(text) = fs::read_to_string(&file) else {
-            return Ok(());
-        };
+        let text = fs::read_to_string(&file).unwrap_or_default();
         let pid = text.lines().next().and_then(|line| line.trim().parse::<u32>().ok());
-        let Some(pid) = pid.filter(|pid| is_postgres_on(*pid, &self.data)) else {
-            return fs::remove_file(&file).map_err(|error| Error::Io("removing a stale pid file", error));
-        };
-        tracing::warn!(pid, "an embedded PostgreSQL was left behind; stopping it");
-        interrupt(pid);
-        let gone = async {
-            while is_postgres_on(pid, &self.data) {
-                tokio::time::sleep(POLL).await;
+        match pid {
+            Some(pid) if is_postgres_on(pid, &self.data) => {
+                tracing::warn!(pid, "an embedded PostgreSQL was left behind; stopping it");
+                signal(pid, Signal::INT);
+                gone(|| !is_postgres_on(pid, &self.data)).await?;
             }
-        };
-        tokio::time::timeout(STOP_TIMEOUT, gone).await.map_err(|_| {
-            Error::Io(
-                "stopping the PostgreSQL that was left behind",
-                io::ErrorKind::TimedOut.into(),
-            )
-        })
+            // By now the number is somebody else's, whom PostgreSQL would take for its other self.
+            Some(pid) if Path::new(&format!("/proc/{pid}")).exists() => {
+                fs::remove_file(&file).map_err(|error| Error::Io("removing a stale pid file", error))?;
+            }
+            // PostgreSQL itself removes one whose process is gone, and looks first whether its memory is still in use.
+            _ => {}
+        }
+        for orphan in backends_on(&self.data) {
+            tracing::warn!(pid = orphan, "a PostgreSQL backend outlived its server; ending it");
+            signal(orphan, Signal::QUIT);
+        }
+        gone(|| backends_on(&self.data).is_empty()).await
     }
 
     fn password(&self, entropy: &Entropy) -> Result<String, Error> {
@@ -333,11 +335,26 @@ fn url(password: &str, port: u16, database: &str) -> String {
     format!("postgres://{USER}:{password}@127.0.0.1:{port}/{database}")
 }
 
-/// SIGINT is PostgreSQL's fast shutdown: it does not wait for clients to leave.
-fn interrupt(pid: u32) {
+/// SIGINT is PostgreSQL's fast shutdown: it does not wait for clients to leave. SIGQUIT ends a backend at once.
+fn signal(pid: u32, signal: Signal) {
     if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
-        let _ = kill_process(pid, Signal::INT);
+        let _ = kill_process(pid, signal);
     }
+}
+
+async fn gone(is_gone: impl Fn() -> bool) -> Result<(), Error> {
+    let waiting = async {
+        while !is_gone() {
+            tokio::time::sleep(POLL).await;
+        }
+    };
+    let timed_out = |_| {
+        Error::Io(
+            "stopping the PostgreSQL that was left behind",
+            io::ErrorKind::TimedOut.into(),
+        )
+    };
+    tokio::time::timeout(STOP_TIMEOUT, waiting).await.map_err(timed_out)
 }
 
 fn is_postgres_on(pid: u32, data: &Path) -> bool {
@@ -345,6 +362,19 @@ fn is_postgres_on(pid: u32, data: &Path) -> bool {
         line.split(|byte| *byte == 0)
             .any(|arg| arg == data.as_os_str().as_encoded_bytes())
     })
+}
+
+/// The processes of a server on these files: all of them work there. Those that we may not look at are missing; then
+/// PostgreSQL's own look at their shared memory refuses the start.
+fn backends_on(data: &Path) -> Vec<u32> {
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let ours = |path: &Path| {
+        fs::read_link(path.join("cwd")).is_ok_and(|dir| dir == data)
+            && fs::read_to_string(path.join("comm")).is_ok_and(|name| name.trim() == "postgres")
+    };
+    let ours = processes.filter(|entry| ours(&entry.path()));
+    ours.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .collect()
 }
 
 fn free_port() -> io::Result<u16> {

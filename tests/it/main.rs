@@ -4,6 +4,7 @@ mod authz;
 mod catalog;
 mod crash;
 mod docs;
+mod embedded;
 mod http;
 mod identity;
 mod instances;

@@ -3,22 +3,32 @@
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, PersistentVolumeClaim, Pod, ResourceQuota};
 use kube::{
     Api,
-    api::{Patch, PatchParams, PostParams},
+    api::{DeleteParams, Patch, PatchParams, PostParams},
 };
 use lumbung_simcluster::ApiFault;
 use serde_json::{Value, json};
 
-use crate::support::{config_map, object, refusal, start};
+use crate::support::{Stage, config_map, object, pod, refusal, simulated, start};
+
+/// A quota holds once its controller has counted.
+async fn counted(stage: &Stage, quotas: &Api<ResourceQuota>, name: &str) {
+    stage
+        .eventually(&format!("the quota {name} is counted"), async || {
+            let status = quotas.get(name).await.unwrap().status?;
+            status.used.is_some().then_some(())
+        })
+        .await;
+}
 
 #[tokio::test]
 async fn a_quota_refuses_what_goes_beyond() {
-    let (cluster, client) = start().await;
-    let quotas = Api::<ResourceQuota>::namespaced(client.clone(), "t");
+    let stage = start().await;
+    let quotas = stage.api::<ResourceQuota>();
     let quota =
         json!({"metadata": {"name": "q"}, "spec": {"hard": {"requests.storage": "2Gi", "persistentvolumeclaims": 1}}});
     quotas.create(&PostParams::default(), &object(quota)).await.unwrap();
-    cluster.settle().await;
-    let claims = Api::<PersistentVolumeClaim>::namespaced(client, "t");
+    counted(&stage, &quotas, "q").await;
+    let claims = stage.api::<PersistentVolumeClaim>();
     let claim = |name: &str, size: &str| {
         object::<PersistentVolumeClaim>(json!({"metadata": {"name": name}, "spec": {
             "accessModes": ["ReadWriteOnce"], "storageClassName": "longhorn", "resources": {"requests": {"storage": size}}}}))
@@ -47,18 +57,17 @@ async fn a_quota_refuses_what_goes_beyond() {
     assert_eq!(code, 403);
     let used = quotas.get("q").await.unwrap().status.unwrap().used.unwrap();
     assert_eq!(used["requests.storage"].0, "1Gi");
-    cluster.shutdown().await;
 }
 
 #[tokio::test]
 async fn a_scoped_quota_counts_only_its_priority_class() {
-    let (cluster, client) = start().await;
+    let stage = start().await;
     let quota = |name: &str, operator: &str| {
         let scope = json!({"scopeName": "PriorityClass", "operator": operator, "values": ["system-node-critical"]});
         object::<ResourceQuota>(json!({"metadata": {"name": name}, "spec": {
             "hard": {"pods": "1"}, "scopeSelector": {"matchExpressions": [scope]}}}))
     };
-    let quotas = Api::<ResourceQuota>::namespaced(client.clone(), "t");
+    let quotas = stage.api::<ResourceQuota>();
     quotas
         .create(&PostParams::default(), &quota("setup", "In"))
         .await
@@ -67,11 +76,11 @@ async fn a_scoped_quota_counts_only_its_priority_class() {
         .create(&PostParams::default(), &quota("others", "NotIn"))
         .await
         .unwrap();
-    cluster.settle().await;
-    let pods = Api::<Pod>::namespaced(client, "t");
+    counted(&stage, &quotas, "setup").await;
+    counted(&stage, &quotas, "others").await;
+    let pods = stage.api::<Pod>();
     let make = |name: &'static str, class: Option<&'static str>| {
-        let mut pod =
-            json!({"metadata": {"name": name}, "spec": {"containers": [{"name": "app", "image": "nginx:1.29"}]}});
+        let mut pod = pod(name);
         if let Some(class) = class {
             pod["spec"]["priorityClassName"] = class.into();
         }
@@ -90,39 +99,46 @@ async fn a_scoped_quota_counts_only_its_priority_class() {
         (403, true),
         "{message}"
     );
-    cluster.shutdown().await;
 }
 
 #[tokio::test]
 async fn a_privileged_pod_is_refused_where_baseline_is_enforced() {
-    let (cluster, client) = start().await;
+    let stage = start().await;
     let label = json!({"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "baseline"}}});
-    Api::<Namespace>::all(client.clone())
-        .patch("t", &PatchParams::default(), &Patch::Merge(label))
+    Api::<Namespace>::all(stage.client.clone())
+        .patch(&stage.namespace, &PatchParams::default(), &Patch::Merge(label))
         .await
         .unwrap();
-    let pods = Api::<Pod>::namespaced(client, "t");
-    let pod = |context: Value| {
-        object::<Pod>(json!({"metadata": {"name": "p"}, "spec": {"containers": [
-            {"name": "app", "image": "nginx:1.29", "securityContext": context}]}}))
+    let pods = stage.api::<Pod>();
+    let make = |context: Value| {
+        let mut pod = pod("p");
+        pod["spec"]["containers"][0]["securityContext"] = context;
+        let pods = pods.clone();
+        async move { pods.create(&PostParams::default(), &object(pod)).await }
     };
-    let (code, _, message) = refusal(
-        pods.create(&PostParams::default(), &pod(json!({"privileged": true})))
-            .await
-            .unwrap_err(),
-    );
+    let (code, _, message) = stage
+        .eventually("the privileged pod is refused", async || {
+            let answer = make(json!({"privileged": true})).await;
+            if answer.is_ok() {
+                // The label has not reached the admission yet.
+                pods.delete("p", &DeleteParams::default()).await.unwrap();
+            }
+            answer.err().map(refusal)
+        })
+        .await;
     assert_eq!(code, 403);
     assert!(
         message.contains("violates PodSecurity \"baseline:latest\": privileged"),
         "{message}"
     );
-    pods.create(&PostParams::default(), &pod(json!({}))).await.unwrap();
-    cluster.shutdown().await;
+    make(json!({})).await.unwrap();
 }
 
 #[tokio::test]
 async fn injected_faults_are_met_before_or_after_the_effect() {
-    let (cluster, client) = start().await;
+    let Some((cluster, client)) = simulated("only a simulated cluster fails on request").await else {
+        return;
+    };
     let maps = Api::<ConfigMap>::namespaced(client, "t");
     let make = |name: &'static str| {
         let maps = maps.clone();
@@ -146,7 +162,9 @@ async fn injected_faults_are_met_before_or_after_the_effect() {
 
 #[tokio::test]
 async fn what_is_not_supported_says_so() {
-    let (cluster, client) = start().await;
+    let Some((cluster, client)) = simulated("another cluster supports more").await else {
+        return;
+    };
     let get = |path: &str| http::Request::get(path).body(Vec::new()).unwrap();
     let status = |path: &'static str| {
         let (client, request) = (client.clone(), get(path));

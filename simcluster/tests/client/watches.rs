@@ -12,12 +12,12 @@ use kube::{
 use lumbung_simcluster::{Options, SimCluster};
 use serde_json::json;
 
-use crate::support::{config_map, object, start};
+use crate::support::{config_map, object, simulated, start};
 
 #[tokio::test]
 async fn a_watch_tells_every_change_after_its_revision() {
-    let (cluster, client) = start().await;
-    let maps = Api::<ConfigMap>::namespaced(client, "t");
+    let stage = start().await;
+    let maps = stage.api::<ConfigMap>();
     let params = WatchParams::default().labels("w=1").timeout(20);
     let from = maps
         .list(&ListParams::default())
@@ -49,10 +49,26 @@ async fn a_watch_tells_every_change_after_its_revision() {
         "an object that leaves a selector is shown as it was"
     );
     assert_ne!(added.resource_version(), left.resource_version());
+}
 
+#[tokio::test]
+async fn a_revision_that_was_forgotten_is_told() {
+    let Some((cluster, client)) = simulated("only a simulated cluster forgets on request").await else {
+        return;
+    };
+    let maps = Api::<ConfigMap>::namespaced(client, "t");
+    let all = maps.list(&ListParams::default()).await.unwrap();
+    let from = all.metadata.resource_version.unwrap();
+    maps.create(&PostParams::default(), &object(config_map("m", json!({}))))
+        .await
+        .unwrap();
     cluster.cluster().compact();
     maps.delete("m", &DeleteParams::default()).await.unwrap();
-    let mut old = maps.watch(&params, &from).await.unwrap().boxed();
+    let mut old = maps
+        .watch(&WatchParams::default().timeout(20), &from)
+        .await
+        .unwrap()
+        .boxed();
     let Some(Ok(WatchEvent::Error(status))) = old.next().await else {
         panic!("a compacted revision must be told")
     };
@@ -68,7 +84,9 @@ async fn a_watcher_survives_dropped_watches_and_forgotten_history() {
 }
 
 async fn survives(streaming: bool) {
-    let (cluster, client) = start().await;
+    let Some((cluster, client)) = simulated("only a simulated cluster drops watches on request").await else {
+        return;
+    };
     let maps = Api::<ConfigMap>::namespaced(client, "t");
     let config = watcher::Config::default().labels("w=1");
     let config = if streaming { config.streaming_lists() } else { config };
@@ -98,7 +116,9 @@ async fn survives(streaming: bool) {
 
 #[tokio::test]
 async fn after_shutdown_the_address_is_free() {
-    let (cluster, client) = start().await;
+    let Some((cluster, client)) = simulated("another cluster is not shut down").await else {
+        return;
+    };
     let watch = Api::<Pod>::all(client.clone());
     let mut open = watch.watch(&WatchParams::default(), "0").await.unwrap().boxed();
     cluster.shutdown().await;
