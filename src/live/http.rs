@@ -114,6 +114,8 @@ async fn open(
             "must not be negative",
         )]));
     }
+    // Before the ticket is spent, which lives longer than this takes.
+    deps.hub.fed().await;
     let who = match &opening.ticket {
         // Not spent on a request that cannot become a connection.
         Some(_) if upgrade.is_err() => return Err(not_websocket()),

@@ -32,6 +32,9 @@ pub const CHECK: Duration = Duration::from_secs(10);
 const BATCH: i64 = 500;
 /// How long connections may take to say goodbye at shutdown.
 const FAREWELL: Duration = Duration::from_secs(5);
+/// How often, and how many times, an opening looks whether the feed has begun: five seconds in all.
+const FED_LOOK: Duration = Duration::from_millis(50);
+const FED_LOOKS: u32 = 100;
 
 static CONNECTIONS: LazyLock<IntGaugeVec> =
     LazyLock::new(|| telemetry::gauge("lumbung_live_connections", "Open live connections.", &["role"]));
@@ -102,6 +105,18 @@ impl Hub {
             hub: self.clone(),
             seat,
         })
+    }
+
+    /// Waits until the log has been read once, but not for ever: the first callers of a process that has just started
+    /// come before its feed, and a moment's patience spares them a refusal.
+    pub async fn fed(&self) {
+        let mut tick = tokio::time::interval(FED_LOOK);
+        for _ in 0..FED_LOOKS {
+            tick.tick().await;
+            if self.registry().is_fed() {
+                return;
+            }
+        }
     }
 
     /// Lets the shutdown wait for this connection.

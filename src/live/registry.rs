@@ -56,6 +56,11 @@ impl Registry {
         }
     }
 
+    /// The log has been read once, so that a seat's beginning is known.
+    pub fn is_fed(&self) -> bool {
+        self.cursor.is_some()
+    }
+
     pub fn join(&mut self, who: Principal, queue_bytes: usize) -> Result<Arc<Seat>, Refusal> {
         let cursor = self.cursor.filter(|_| !self.closing).ok_or(Refusal::Unavailable)?;
         let seats = self.of(&who).entry(who.user_id).or_default();
