@@ -25,36 +25,6 @@ pub struct Entry<'a> {
     pub detail: Value,
 }
 
-/// A deed of staff on what belongs to somebody else; nothing when the actor is the owner.
-pub struct OnBehalf<'a> {
-    pub actor: Uuid,
-    pub role: &'a str,
-    pub owner: Uuid,
-    pub action: &'a str,
-    pub subject: &'a str,
-    pub subject_id: Uuid,
-}
-
-impl OnBehalf<'_> {
-    pub async fn record(self, conn: &mut PgConnection, ambient: &Ambient) -> sqlx::Result<()> {
-        if self.actor == self.owner {
-            return Ok(());
-        }
-        let request_id = crate::http::problem::request_id();
-        let entry = Entry {
-            actor: Some(self.actor),
-            role: self.role,
-            action: self.action,
-            subject: self.subject,
-            subject_id: Some(self.subject_id),
-            allowed: true,
-            request_id: request_id.as_deref(),
-            detail: serde_json::json!({"owner": self.owner}),
-        };
-        record(conn, ambient, entry).await
-    }
-}
-
 pub async fn record(conn: &mut PgConnection, ambient: &Ambient, entry: Entry<'_>) -> sqlx::Result<()> {
     sqlx::query!(
         "INSERT INTO audit_log (id, occurred_at, actor_id, actor_role, action, subject, subject_id, outcome, request_id, detail)

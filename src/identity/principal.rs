@@ -4,9 +4,13 @@
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
+use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::http::problem::{Kind, Problem};
+use crate::audit;
+use crate::clock::Ambient;
+use crate::http::problem::{Kind, Problem, request_id};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -68,6 +72,35 @@ impl Principal {
             return Err(Problem::new(Kind::Forbidden));
         }
         Ok(principal)
+    }
+}
+
+impl Principal {
+    /// Staff's hand on what belongs to somebody else leaves a trace, in the transaction of the deed; an owner's own does
+    /// not. `subject` is the kind and id of what was touched.
+    pub async fn trace(
+        &self,
+        conn: &mut PgConnection,
+        ambient: &Ambient,
+        owner: Uuid,
+        action: &str,
+        subject: (&str, Uuid),
+    ) -> sqlx::Result<()> {
+        if self.user_id == owner {
+            return Ok(());
+        }
+        let request_id = request_id();
+        let entry = audit::Entry {
+            actor: Some(self.user_id),
+            role: self.role.name(),
+            action,
+            subject: subject.0,
+            subject_id: Some(subject.1),
+            allowed: true,
+            request_id: request_id.as_deref(),
+            detail: json!({"owner": owner}),
+        };
+        audit::record(conn, ambient, entry).await
     }
 }
 

@@ -19,7 +19,6 @@ use super::store::templates::Templates;
 use super::store::{self, Filter, Instance};
 use super::view::View;
 use super::{Error, credentials, desire};
-use crate::audit;
 use crate::clock::Ambient;
 use crate::crash;
 use crate::crypto::Keyring;
@@ -106,25 +105,6 @@ async fn changeable(conn: &mut PgConnection, caller: &Principal, id: Uuid) -> Re
     Ok(instance)
 }
 
-/// An admin's hand on a customer's instance leaves a trace, in the transaction of the deed.
-async fn trace(
-    conn: &mut PgConnection,
-    api: &Api,
-    caller: &Principal,
-    action: &str,
-    seen: &Instance,
-) -> sqlx::Result<()> {
-    let deed = audit::OnBehalf {
-        actor: caller.user_id,
-        role: caller.role.name(),
-        owner: seen.user_id,
-        action,
-        subject: "instance",
-        subject_id: seen.id,
-    };
-    deed.record(conn, &api.ambient).await
-}
-
 /// List instances
 ///
 /// The caller's own, newest first; deleted ones are left out.
@@ -185,7 +165,9 @@ async fn start(State(api): State<Api>, Customer(caller): Customer, Path(id): Pat
     let seen = changeable(&mut *api.pool.acquire().await?, &caller, id).await?;
     let mut tx = api.pool.begin().await?;
     let operation = desire::start(&mut tx, &api.ambient, &api.scheduler, id).await?;
-    trace(&mut tx, &api, &caller, "instance.start", &seen).await?;
+    caller
+        .trace(&mut tx, &api.ambient, seen.user_id, "instance.start", ("instance", id))
+        .await?;
     tx.commit().await?;
     api.signals.ring(Channel::Work);
     Ok(accepted(operation))
@@ -203,7 +185,9 @@ async fn stop(State(api): State<Api>, Customer(caller): Customer, Path(id): Path
     let mut tx = api.pool.begin().await?;
     let seen = changeable(&mut tx, &caller, id).await?;
     let operation = desire::stop(&mut tx, &api.ambient, id).await?;
-    trace(&mut tx, &api, &caller, "instance.stop", &seen).await?;
+    caller
+        .trace(&mut tx, &api.ambient, seen.user_id, "instance.stop", ("instance", id))
+        .await?;
     crash::point("stop.before_commit");
     tx.commit().await?;
     crash::point("stop.after_commit");
@@ -223,7 +207,15 @@ async fn restart(State(api): State<Api>, Customer(caller): Customer, Path(id): P
     let mut tx = api.pool.begin().await?;
     let seen = changeable(&mut tx, &caller, id).await?;
     let operation = desire::restart(&mut tx, &api.ambient, id).await?;
-    trace(&mut tx, &api, &caller, "instance.restart", &seen).await?;
+    caller
+        .trace(
+            &mut tx,
+            &api.ambient,
+            seen.user_id,
+            "instance.restart",
+            ("instance", id),
+        )
+        .await?;
     tx.commit().await?;
     api.signals.ring(Channel::Work);
     Ok(accepted(operation))

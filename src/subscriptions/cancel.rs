@@ -12,15 +12,14 @@ use uuid::Uuid;
 
 use super::http::may_change;
 use super::state::{Refusal, Trigger};
-use super::store::Subscription;
 use super::view::{self, SubscriptionView};
 use super::{Deps, Error, change, store};
 use crate::billing::book::Book;
+use crate::crash;
 use crate::http::extract::{self, Path, Validate};
 use crate::http::problem::{FieldError, Problem, Result};
-use crate::identity::{Customer, Principal};
+use crate::identity::Customer;
 use crate::operations::{self, Kind, Operation, Subject};
-use crate::{audit, crash};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -80,7 +79,15 @@ pub async fn cancel(
     let mut tx = deps.pool.begin().await?;
     let subscription = store::lock(&mut tx, id).await?.ok_or_else(Problem::not_found)?;
     may_change(&caller, subscription.user_id).map_err(Problem::new)?;
-    trace(&mut tx, &deps, &caller, "subscription.cancel", &subscription).await?;
+    caller
+        .trace(
+            &mut tx,
+            &deps.ambient,
+            subscription.user_id,
+            "subscription.cancel",
+            ("subscription", id),
+        )
+        .await?;
     let trigger = match when {
         When::Now => Trigger::CancelNow {
             by_admin: caller.user_id != subscription.user_id,
@@ -102,27 +109,16 @@ pub async fn undo(State(deps): State<Deps>, Customer(caller): Customer, Path(id)
     let mut tx = deps.pool.begin().await?;
     let subscription = store::lock(&mut tx, id).await?.ok_or_else(Problem::not_found)?;
     may_change(&caller, subscription.user_id).map_err(Problem::new)?;
-    trace(&mut tx, &deps, &caller, "subscription.undo_cancel", &subscription).await?;
+    caller
+        .trace(
+            &mut tx,
+            &deps.ambient,
+            subscription.user_id,
+            "subscription.undo_cancel",
+            ("subscription", id),
+        )
+        .await?;
     Ok(finish(&deps, tx, id, Trigger::UndoCancel).await?.into_answer())
-}
-
-/// An admin's hand on a customer's subscription leaves a trace, in the transaction of the deed.
-async fn trace(
-    conn: &mut sqlx::PgConnection,
-    deps: &Deps,
-    caller: &Principal,
-    action: &str,
-    seen: &Subscription,
-) -> sqlx::Result<()> {
-    let deed = audit::OnBehalf {
-        actor: caller.user_id,
-        role: caller.role.name(),
-        owner: seen.user_id,
-        action,
-        subject: "subscription",
-        subject_id: seen.id,
-    };
-    deed.record(conn, &deps.ambient).await
 }
 
 /// Fires the trigger, unless what it asks for is so already, and commits.

@@ -21,7 +21,7 @@ use crate::http::idempotency::{Key, Stored};
 use crate::http::problem::{FieldError, Problem, Result};
 use crate::identity::Customer;
 use crate::operations::{self, Kind, Operation, Subject};
-use crate::{audit, catalog, crash, db, scheduling};
+use crate::{catalog, crash, db, scheduling};
 
 #[derive(Clone, Copy, Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -91,15 +91,15 @@ pub async fn renew(
             return Err(problem);
         }
     };
-    let deed = audit::OnBehalf {
-        actor: caller.user_id,
-        role: caller.role.name(),
-        owner,
-        action: "subscription.renew",
-        subject: "subscription",
-        subject_id: id,
-    };
-    deed.record(&mut tx, &deps.ambient).await?;
+    caller
+        .trace(
+            &mut tx,
+            &deps.ambient,
+            owner,
+            "subscription.renew",
+            ("subscription", id),
+        )
+        .await?;
     let flushed = book.flush(&mut tx, &deps.ambient).await?;
     crash::point("renew.before_commit");
     tx.commit().await?;
