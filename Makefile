@@ -36,7 +36,7 @@ openapi: ## Write the OpenAPI document that the tests compare with
 bench: ## The benchmarks (criterion), then the control plane's own latencies
 	cargo bench -p lumbung-bench
 	cargo build --quiet --release --bin lumbung
-	scripts/with-postgres cargo run --quiet --release -p lumbung-bench
+	scripts/with-postgres cargo run --quiet --release -p lumbung-bench-api
 
 help: ## This list
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -126,7 +126,7 @@ pub fn check(nodes: &[Node], workloads: &[Workload], placements: &[Placement]) -
     }
 
     let mut sums: BTreeMap<NodeKey, [i128; 4]> = BTreeMap::new();
-    for &Placement { workload, node } in placements {
+    for &Placement { workload, node, .. } in placements {
         let (host, guest) = (known_nodes.get(&node), known_workloads.get(&workload));
         match host {
             None => found.push(Violation::UnknownNode { workload, node }),

@@ -186,6 +186,7 @@ impl Cluster {
         Some(Placement {
             workload,
             node: placed.node,
+            backup: None,
         })
     }
 
@@ -221,6 +222,7 @@ impl Cluster {
         self.placed.iter().map(|(&workload, placed)| Placement {
             workload,
             node: placed.node,
+            backup: None,
         })
     }
 

@@ -45,7 +45,7 @@ pub fn headroom(cluster: &Cluster, policy: &Policy, kind: &Workload) -> Headroom
     fitting.sort_unstable();
 
     let mut left = match policy.reserve() {
-        Reserve::None => i64::MAX,
+        Reserve::None | Reserve::NPlusOne => i64::MAX,
         Reserve::FractionPpm(_) => times(question.reserve_slack(), question.demand, |d| policy.reserves(d)),
     };
     let mut full = cluster.clone();

@@ -51,6 +51,10 @@ key! {
     NodeKey
 }
 key! {
+    /// Workloads that should not crowd in one place: those of one owner, for instance.
+    GroupKey
+}
+key! {
     /// A workload: one pod that has to run somewhere.
     WorkloadKey
 }

@@ -18,14 +18,16 @@ pub mod refusal;
 pub mod remedy;
 pub mod resources;
 pub mod score;
+pub mod usage;
 
 pub use check::{Violation, check};
 pub use cluster::{Cluster, ClusterError};
 pub use evacuate::{Evacuation, Move, evacuate};
 pub use headroom::{Headroom, NodeHeadroom, headroom};
-pub use key::{NodeKey, WorkloadKey};
+pub use key::{GroupKey, NodeKey, WorkloadKey};
 pub use model::{
-    Admission, Availability, Labels, Node, Placement, Taint, TaintEffect, Toleration, VolumeLocality, Workload,
+    Admission, Availability, Labels, Node, Placement, Priority, Spread, Taint, TaintEffect, Toleration, Topology,
+    VolumeLocality, Workload,
 };
 pub use place::{Decision, Purpose, place, place_for};
 pub use policy::{Policy, PolicyError, PolicySpec, Reserve};
@@ -33,3 +35,4 @@ pub use refusal::{Counts, Reason, Refusal};
 pub use remedy::{Change, NodeChange};
 pub use resources::{Dimension, PPM, Resources};
 pub use score::Score;
+pub use usage::Load;

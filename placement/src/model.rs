@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{NodeKey, Resources, WorkloadKey};
+use crate::{GroupKey, NodeKey, PPM, Resources, WorkloadKey, usage::Load};
 
 pub type Labels = BTreeMap<String, String>;
 
@@ -79,6 +79,64 @@ pub struct Node {
     pub admission: Admission,
     /// The storage classes whose volumes can be used on this node.
     pub storage_classes: BTreeSet<String>,
+    /// The failure domain above the node; empty when there is none.
+    pub zone: String,
+    /// The kind of machine, for reports and what-if; decisions go by the amounts.
+    pub class: String,
+    /// How much a thread of it does, against the reference thread that usage is measured in.
+    pub cpu_speed_ppm: i64,
+    /// Above its trigger line and not yet back below the lower one: takes nothing new. Held by the caller, decided by
+    /// [`Policy::is_hot`](crate::Policy::is_hot).
+    pub hot: bool,
+}
+
+impl Node {
+    /// A ready, open node without labels, taints or anything on it.
+    pub fn new(id: NodeKey, allocatable: Resources) -> Self {
+        Self {
+            id,
+            name: id.to_string(),
+            allocatable,
+            foreign: Resources::ZERO,
+            labels: Labels::new(),
+            taints: Vec::new(),
+            availability: Availability::Ready,
+            admission: Admission::Open,
+            storage_classes: BTreeSet::new(),
+            zone: String::new(),
+            class: String::new(),
+            cpu_speed_ppm: PPM,
+            hot: false,
+        }
+    }
+}
+
+/// What the loss of its node means for a workload.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Priority {
+    /// Comes up again elsewhere, for certain under [`Reserve::NPlusOne`](crate::Reserve::NPlusOne).
+    #[default]
+    Protected,
+    /// Lives in the reserve, and leaves first when the reserve is needed.
+    BestEffort,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Topology {
+    Node,
+    /// Nodes without a zone are one zone each.
+    Zone,
+}
+
+/// Workloads of one group (an owner, say) do not crowd on one node or in one zone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Spread {
+    pub group: GroupKey,
+    pub across: Topology,
+    /// No more than so many of the group in one place; `None` makes it a wish, weighed by how many are there already.
+    pub most: Option<u32>,
 }
 
 /// Where the data of a workload lets it run.
@@ -116,6 +174,10 @@ pub struct Workload {
     pub tolerations: Vec<Toleration>,
     pub storage_class: Option<String>,
     pub volume: VolumeLocality,
+    pub priority: Priority,
+    pub spread: Option<Spread>,
+    /// What it is expected to use. Without measurements its request (CPU) and its limit (memory).
+    pub load: Load,
 }
 
 impl Workload {
@@ -129,7 +191,15 @@ impl Workload {
             tolerations: Vec::new(),
             storage_class: None,
             volume: VolumeLocality::Anywhere,
+            priority: Priority::Protected,
+            spread: None,
+            load: Load::cold(request.cpu_milli, limit.mem_mib.max(request.mem_mib)),
         }
+    }
+
+    /// Whether the loss of its node can be answered by starting it elsewhere: data on one node's own disk cannot follow.
+    pub fn can_move(&self) -> bool {
+        !matches!(self.volume, VolumeLocality::Pinned(_))
     }
 
     pub fn tolerates(&self, taint: &Taint) -> bool {
@@ -146,4 +216,6 @@ impl Workload {
 pub struct Placement {
     pub workload: WorkloadKey,
     pub node: NodeKey,
+    /// Its certificate: the node that takes it if its own dies.
+    pub backup: Option<NodeKey>,
 }

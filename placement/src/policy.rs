@@ -21,6 +21,9 @@ pub enum Reserve {
     /// This fraction of all allocatable CPU, memory and pods stays free, wherever in the cluster. It promises nothing
     /// about any one node: the loss of a node larger than the fraction is not absorbed.
     FractionPpm(i64),
+    /// Every protected workload carries the node that takes it if its own dies, and every node keeps free what the worst
+    /// single loss would bring to it.
+    NPlusOne,
 }
 
 /// The fields of a [`Policy`], before validation.
@@ -149,7 +152,7 @@ impl Policy {
 
     /// Whether the cluster-wide reserve counts this resource.
     pub(crate) fn reserves(&self, dimension: Dimension) -> bool {
-        self.spec.reserve != Reserve::None && dimension != Dimension::Disk
+        matches!(self.spec.reserve, Reserve::FractionPpm(_)) && dimension != Dimension::Disk
     }
 }
 

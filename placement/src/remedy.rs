@@ -70,15 +70,10 @@ impl Change {
                 storage_class,
             } => {
                 let node = Node {
-                    id: unused_key(cluster),
                     name: String::from("new"),
-                    allocatable: allocatable.in_range(),
-                    foreign: Resources::ZERO,
                     labels: labels.clone(),
-                    taints: Vec::new(),
-                    availability: Availability::Ready,
-                    admission: Admission::Open,
                     storage_classes: storage_class.iter().cloned().collect::<BTreeSet<_>>(),
+                    ..Node::new(unused_key(cluster), allocatable.in_range())
                 };
                 after.upsert_node(node).expect("the amounts are in range");
             }

@@ -47,15 +47,10 @@ mod tests {
 
     fn node(id: u128, cpu_milli: i64, availability: Availability, admission: Admission) -> Node {
         Node {
-            id: NodeKey(id),
-            name: id.to_string(),
-            allocatable: amount(cpu_milli, 10),
             foreign: amount(200, 2),
-            labels: Labels::new(),
-            taints: Vec::new(),
             availability,
             admission,
-            storage_classes: BTreeSet::new(),
+            ..Node::new(NodeKey(id), amount(cpu_milli, 10))
         }
     }
 

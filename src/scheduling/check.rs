@@ -143,6 +143,7 @@ pub fn find(nodes: &[Node], ledger: &[Entry]) -> Vec<Violation> {
         placements.push(Placement {
             workload: id,
             node: NodeKey(place.node_id.as_u128()),
+            backup: None,
         });
     }
     let engine = placement::check(nodes, &workloads, &placements);
@@ -224,20 +225,16 @@ mod tests {
 
     fn nodes() -> Vec<Node> {
         vec![Node {
-            id: NodeKey(NODE.as_u128()),
             name: "barn".into(),
-            allocatable: Resources {
-                cpu_milli: 1000,
-                mem_mib: 1000,
-                disk_mib: 1000,
-                pods: 10,
-            },
-            foreign: Resources::ZERO,
-            labels: Labels::new(),
-            taints: Vec::new(),
-            availability: Availability::Ready,
-            admission: Admission::Open,
-            storage_classes: BTreeSet::new(),
+            ..Node::new(
+                NodeKey(NODE.as_u128()),
+                Resources {
+                    cpu_milli: 1000,
+                    mem_mib: 1000,
+                    disk_mib: 1000,
+                    pods: 10,
+                },
+            )
         }]
     }
 

@@ -41,14 +41,7 @@ struct NodeRow {
 impl From<NodeRow> for Node {
     fn from(row: NodeRow) -> Self {
         Self {
-            id: NodeKey(row.id.as_u128()),
             name: row.name,
-            allocatable: Resources {
-                cpu_milli: row.cpu_milli.into(),
-                mem_mib: row.mem_mib.into(),
-                disk_mib: row.disk_mib,
-                pods: row.max_pods.into(),
-            },
             foreign: Resources {
                 cpu_milli: row.foreign_cpu_milli.into(),
                 mem_mib: row.foreign_mem_mib.into(),
@@ -59,7 +52,15 @@ impl From<NodeRow> for Node {
             taints: row.taints.0.into_iter().filter_map(taint).collect(),
             availability: availability(&row.availability),
             admission: admission(&row.admission, row.unschedulable),
-            storage_classes: BTreeSet::new(),
+            ..Self::new(
+                NodeKey(row.id.as_u128()),
+                Resources {
+                    cpu_milli: row.cpu_milli.into(),
+                    mem_mib: row.mem_mib.into(),
+                    disk_mib: row.disk_mib,
+                    pods: row.max_pods.into(),
+                },
+            )
         }
     }
 }

@@ -11,6 +11,7 @@ fn on(workload: u128, node: u128) -> Placement {
     Placement {
         workload: WorkloadKey(workload),
         node: NodeKey(node),
+        backup: None,
     }
 }
 

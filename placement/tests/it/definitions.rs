@@ -29,6 +29,7 @@ fn may_take(cluster: &Cluster, policy: &Policy, workload: &Workload, node: &Node
     placements.push(Placement {
         workload: workload.id,
         node: node.id,
+        backup: None,
     });
     check(&nodes, &workloads, &placements).is_empty()
 }

@@ -17,15 +17,9 @@ pub fn amounts(cpu_milli: i64, mem_mib: i64, disk_mib: i64, pods: i64) -> Resour
 /// A ready, open node with 4 CPUs, 4 GiB, 10 GiB of disk and 10 pods.
 pub fn node(id: u128) -> Node {
     Node {
-        id: NodeKey(id),
         name: format!("node-{id}"),
-        allocatable: amounts(4000, 4096, 10240, 10),
-        foreign: Resources::ZERO,
-        labels: Labels::new(),
-        taints: Vec::new(),
-        availability: Availability::Ready,
-        admission: Admission::Open,
         storage_classes: ["local-path".to_owned()].into(),
+        ..Node::new(NodeKey(id), amounts(4000, 4096, 10240, 10))
     }
 }
 

@@ -1,0 +1,13 @@
+//! One file per task of the table in README.md; each adds its figures, ours and the baselines', to the report.
+
+use std::path::PathBuf;
+
+/// What a run was asked for.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// Where the traces are; without it each task takes a small generated set.
+    pub data: Option<PathBuf>,
+    pub seed: u64,
+    /// Fewer repetitions, for a first look.
+    pub quick: bool,
+}
