@@ -6,9 +6,7 @@
 //! `cargo bench -p lumbung-bench --bench place`
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use placement::{
-    Admission, Availability, Cluster, Labels, Node, NodeKey, Policy, Resources, Workload, WorkloadKey, headroom, place,
-};
+use placement::{Cluster, Node, NodeKey, Policy, Resources, Workload, WorkloadKey, headroom, place};
 
 const SIZES: [u64; 3] = [3, 100, 5000];
 
@@ -38,20 +36,16 @@ fn machine(index: u64) -> (i64, i64) {
 fn node(index: u64) -> Node {
     let (cpu_milli, mem_mib) = machine(index);
     Node {
-        id: NodeKey(u128::from(index)),
-        name: format!("node-{index}"),
-        allocatable: Resources {
-            cpu_milli,
-            mem_mib,
-            disk_mib: 1 << 20,
-            pods: 110,
-        },
-        foreign: Resources::ZERO,
-        labels: Labels::new(),
-        taints: Vec::new(),
-        availability: Availability::Ready,
-        admission: Admission::Open,
         storage_classes: ["local-path".to_owned()].into(),
+        ..Node::new(
+            NodeKey(u128::from(index)),
+            Resources {
+                cpu_milli,
+                mem_mib,
+                disk_mib: 1 << 20,
+                pods: 110,
+            },
+        )
     }
 }
 

@@ -73,15 +73,13 @@ prop_compose! {
         class in storage(),
     ) -> Node {
         Node {
-            id: NodeKey(0),
-            name: String::new(),
-            allocatable,
             foreign,
             labels,
             taints,
             availability,
             admission,
             storage_classes: [class.to_owned()].into(),
+            ..Node::new(NodeKey(0), allocatable)
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Short names for building clusters, and the lists that the independent check wants.
 
 use lumbung_placement::{
-    Admission, Availability, Cluster, Labels, Node, NodeKey, Placement, Policy, PolicySpec, Reserve, Resources,
-    Violation, Workload, WorkloadKey, check, place,
+    Cluster, Labels, Node, NodeKey, Placement, Policy, PolicySpec, Reserve, Resources, Violation, Workload,
+    WorkloadKey, check, place,
 };
 
 pub fn amounts(cpu_milli: i64, mem_mib: i64, disk_mib: i64, pods: i64) -> Resources {
