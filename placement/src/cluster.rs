@@ -1,108 +1,111 @@
 //! The cluster as placement sees it: nodes in the order of their keys, who runs where, and what is taken on each node.
 //!
-//! It promises that what is taken is always the sum of the foreign requests and of what is assigned, kept up to date at
-//! each change. It does not refuse an assignment that does not fit: it mirrors what is, and [`check`](crate::check())
-//! says what is wrong with that. A clone shares everything that it does not change, so that what-if is cheap.
+//! It promises that what is taken is always the sum of the foreign requests and of what is assigned, and that the reserve
+//! of each node is what its certificates say, kept up to date at each change. It does not refuse an assignment that does not
+//! fit: it mirrors what is, and [`check`](crate::check()) says what is wrong with that. A clone shares the workloads until
+//! it changes them, so that what-if is cheap.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+mod books;
+mod error;
+mod nodes;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+pub use error::ClusterError;
 
 use crate::{
-    NodeKey, Placement, Resources, WorkloadKey,
-    model::{Admission, Availability, Node, Workload},
-    resources::Dimension,
+    GroupKey, NodeKey, Placement, Prices, Resources, WorkloadKey,
+    certificates::Certificates,
+    index::{Index, Room, Weights},
+    model::{Admission, Availability, Node, Priority, Workload},
+    pods::{Pod, Pods},
+    usage::Load,
 };
 
-/// A node with what the scan reads of every node beside it, so that most nodes are judged without following a pointer.
+/// A kind of node: what its capacities are to each other, in steps of about a fifth.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Group(pub u32);
+
+/// What is known of one node beside the arrays that the scan reads.
 #[derive(Clone, Debug)]
-pub(crate) struct Slot {
-    pub key: NodeKey,
+pub(crate) struct Row {
     pub node: Arc<Node>,
-    allocatable: Resources,
-    /// Foreign requests and ours.
-    pub occupied: Resources,
-    /// Ready, open and without taints: takes every workload that has no wishes of its own, as far as there is room.
+    /// Requests of protected workloads.
+    pub protected: Resources,
+    pub best_effort: Resources,
+    /// Taken on behalf of nobody: what-if only.
+    pub ghost: Resources,
+    /// Handles of what runs here, in no particular order.
+    pub pods: Vec<u32>,
+    /// Position in the cluster's list of groups.
+    pub group: u16,
+    /// Ready, open, cool and without taints: takes every workload that has no wishes of its own, if there is room.
     pub plain: bool,
+    /// Ready, open or standby, and without taints: the same for a backup.
+    pub plain_backup: bool,
 }
 
-impl Slot {
-    fn new(occupied: Resources, node: Node) -> Self {
-        let plain =
-            node.availability == Availability::Ready && node.admission == Admission::Open && node.taints.is_empty();
-        Self {
-            key: node.id,
-            allocatable: node.allocatable,
-            occupied,
-            plain,
-            node: Arc::new(node),
-        }
-    }
-
-    /// What may be given to workloads at most, whatever runs there now.
-    pub fn capacity(&self, setup_reserve: Resources) -> Resources {
-        self.allocatable.minus(setup_reserve)
-    }
-
-    /// Whether what is free here could take over what runs elsewhere.
-    pub fn counts_for_reserve(&self) -> bool {
-        self.node.availability == Availability::Ready
-            && matches!(self.node.admission, Admission::Open | Admission::Standby)
-    }
+/// Sums over the nodes that a cluster-wide reserve counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Totals {
+    /// Of all nodes that are not removed.
+    pub allocatable: Resources,
+    /// Of those that could take over what runs elsewhere: what nobody requests.
+    pub free: Resources,
+    pub counted: i64,
 }
 
-#[derive(Clone, Debug)]
-pub(crate) struct Placed {
-    pub workload: Workload,
-    pub node: NodeKey,
-}
-
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Cluster {
-    slots: Vec<Slot>,
-    placed: Arc<BTreeMap<WorkloadKey, Arc<Placed>>>,
+    keys: Vec<NodeKey>,
+    rows: Vec<Row>,
+    /// What a protected workload may take on each node, the room for setup pods left aside.
+    rooms: Vec<Room>,
+    /// The weighted sum of the room: best fit is the least that fits.
+    ranks: Vec<i64>,
+    pods: Arc<Pods>,
+    certificates: Certificates,
+    /// Expected use of protected and best-effort workloads, where usage is tracked.
+    loads: Option<Vec<[Load; 2]>>,
+    /// How many of a group are on a node.
+    spreads: BTreeMap<GroupKey, BTreeMap<u32, u32>>,
+    totals: Totals,
     largest: Resources,
+    weights: Weights,
+    disk_users: usize,
+    groups: Vec<Group>,
+    prices: Prices,
+    /// One per group, of the plain nodes; none until it is asked for.
+    index: Option<Vec<Index>>,
+    /// The nodes that no index holds.
+    odd: Vec<u32>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ClusterError {
-    UnknownNode(NodeKey),
-    /// The node cannot be forgotten while something is assigned to it.
-    NodeInUse {
-        node: NodeKey,
-        workloads: usize,
-    },
-    NodeOutOfRange {
-        node: NodeKey,
-        field: &'static str,
-        dimension: Dimension,
-    },
-    RequestOutOfRange {
-        workload: WorkloadKey,
-        dimension: Dimension,
-    },
-}
-
-impl fmt::Display for ClusterError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let most = Resources::MAX_AMOUNT;
-        match self {
-            Self::UnknownNode(node) => write!(f, "there is no node {node}"),
-            Self::NodeInUse { node, workloads } => {
-                write!(f, "{workloads} workloads are still assigned to node {node}")
-            }
-            Self::NodeOutOfRange { node, field, dimension } => {
-                write!(f, "{field} {dimension} of node {node} has to be between 0 and {most}")
-            }
-            Self::RequestOutOfRange { workload, dimension } => {
-                write!(
-                    f,
-                    "the requested {dimension} of workload {workload} has to be between 0 and {most}"
-                )
-            }
+impl Clone for Cluster {
+    /// Without the index: a what-if asks few questions, and the scan answers the same.
+    fn clone(&self) -> Self {
+        Self {
+            keys: self.keys.clone(),
+            rows: self.rows.clone(),
+            rooms: self.rooms.clone(),
+            ranks: self.ranks.clone(),
+            pods: self.pods.clone(),
+            certificates: self.certificates.clone(),
+            loads: self.loads.clone(),
+            spreads: self.spreads.clone(),
+            totals: self.totals,
+            largest: self.largest,
+            weights: self.weights,
+            disk_users: self.disk_users,
+            groups: self.groups.clone(),
+            prices: self.prices.clone(),
+            index: None,
+            odd: Vec::new(),
         }
     }
 }
-
-impl std::error::Error for ClusterError {}
 
 impl Cluster {
     pub fn new() -> Self {
@@ -114,6 +117,8 @@ impl Cluster {
         nodes: impl IntoIterator<Item = Node>,
         placed: impl IntoIterator<Item = (Workload, NodeKey)>,
     ) -> Result<Self, ClusterError> {
+        let mut nodes: Vec<Node> = nodes.into_iter().collect();
+        nodes.sort_by_key(|node| node.id);
         let mut cluster = Self::new();
         for node in nodes {
             cluster.upsert_node(node)?;
@@ -124,44 +129,20 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// Adds a node or replaces what is known of it; what is assigned to it stays.
-    pub fn upsert_node(&mut self, node: Node) -> Result<(), ClusterError> {
-        for (field, amounts) in [("allocatable", node.allocatable), ("foreign", node.foreign)] {
-            if let Some(dimension) = amounts.out_of_range() {
-                return Err(ClusterError::NodeOutOfRange {
-                    node: node.id,
-                    field,
-                    dimension,
-                });
-            }
-        }
-        match self.position(node.id) {
-            Ok(at) => {
-                let slot = &mut self.slots[at];
-                let ours = slot.occupied.minus(slot.node.foreign);
-                *slot = Slot::new(ours.plus(node.foreign), node);
-            }
-            Err(at) => self.slots.insert(at, Slot::new(node.foreign, node)),
-        }
-        self.measure();
-        Ok(())
-    }
-
-    /// Forgets a node that nothing is assigned to. To take one out of service, set its admission instead.
-    pub fn remove_node(&mut self, node: NodeKey) -> Result<(), ClusterError> {
-        let at = self.position(node).map_err(|_| ClusterError::UnknownNode(node))?;
-        let workloads = self.workloads_on(node).count();
-        if workloads > 0 {
-            return Err(ClusterError::NodeInUse { node, workloads });
-        }
-        self.slots.remove(at);
-        self.measure();
-        Ok(())
-    }
-
-    /// Puts a workload on a node, or moves it there; returns where it was. Asks nobody whether it fits.
+    /// Puts a workload on a node without a certificate, or moves it there; returns where it was. Asks nobody whether it fits.
     pub fn assign(&mut self, workload: Workload, node: NodeKey) -> Result<Option<NodeKey>, ClusterError> {
-        let at = self.position(node).map_err(|_| ClusterError::UnknownNode(node))?;
+        self.assign_with(workload, node, None)
+    }
+
+    /// The same with the node that takes it if this one dies.
+    pub fn assign_with(
+        &mut self,
+        workload: Workload,
+        node: NodeKey,
+        backup: Option<NodeKey>,
+    ) -> Result<Option<NodeKey>, ClusterError> {
+        let at = self.at(node)?;
+        let backup = backup.map(|backup| self.at(backup)).transpose()?;
         if let Some(dimension) = workload.request.out_of_range() {
             return Err(ClusterError::RequestOutOfRange {
                 workload: workload.id,
@@ -169,102 +150,104 @@ impl Cluster {
             });
         }
         let before = self.remove(workload.id);
-        self.slots[at].occupied = self.slots[at].occupied.plus(workload.request);
-        Arc::make_mut(&mut self.placed).insert(workload.id, Arc::new(Placed { workload, node }));
+        self.take(workload, at, backup);
         Ok(before.map(|placement| placement.node))
+    }
+
+    /// Changes the certificate of a workload. `false`: there is no such workload.
+    pub fn certify(&mut self, workload: WorkloadKey, backup: Option<NodeKey>) -> Result<bool, ClusterError> {
+        let backup = backup.map(|backup| self.at(backup)).transpose()?;
+        let Some(handle) = self.pods.handle(workload) else {
+            return Ok(false);
+        };
+        self.set_backup(handle, backup);
+        Ok(true)
     }
 
     /// Takes a workload off its node.
     pub fn remove(&mut self, workload: WorkloadKey) -> Option<Placement> {
-        if !self.placed.contains_key(&workload) {
-            return None;
-        }
-        let placed = Arc::make_mut(&mut self.placed).remove(&workload)?;
-        if let Ok(at) = self.position(placed.node) {
-            self.slots[at].occupied = self.slots[at].occupied.minus(placed.workload.request);
-        }
+        self.pods.handle(workload)?;
+        let (_, pod) = self.give_back(workload)?;
         Some(Placement {
             workload,
-            node: placed.node,
-            backup: None,
+            node: self.keys[pod.node as usize],
+            backup: pod.backup.map(|backup| self.keys[backup as usize]),
         })
     }
 
     pub fn node(&self, node: NodeKey) -> Option<&Node> {
-        self.slot(node).map(|slot| &*slot.node)
+        self.position(node).ok().map(|at| &*self.rows[at].node)
     }
 
     pub fn nodes(&self) -> impl Iterator<Item = &Node> {
-        self.slots.iter().map(|slot| &*slot.node)
+        self.rows.iter().map(|row| &*row.node)
     }
 
     /// Requests on a node, foreign ones included.
     pub fn occupied(&self, node: NodeKey) -> Option<Resources> {
-        self.slot(node).map(|slot| slot.occupied)
+        self.position(node).ok().map(|at| self.taken(at))
+    }
+
+    /// What its certificates keep free on a node: what the worst loss of one other node would bring.
+    pub fn reserved(&self, node: NodeKey) -> Option<Resources> {
+        self.position(node).ok().map(|at| self.reserve(at))
     }
 
     pub fn workload(&self, workload: WorkloadKey) -> Option<(&Workload, NodeKey)> {
-        self.placed.get(&workload).map(|placed| (&placed.workload, placed.node))
+        self.pods
+            .find(workload)
+            .map(|pod| (&pod.workload, self.keys[pod.node as usize]))
+    }
+
+    /// The node that takes a workload if its own dies.
+    pub fn backup(&self, workload: WorkloadKey) -> Option<NodeKey> {
+        self.pods
+            .find(workload)?
+            .backup
+            .map(|backup| self.keys[backup as usize])
     }
 
     /// All that is placed, in the order of the workloads' keys.
     pub fn workloads(&self) -> impl Iterator<Item = (&Workload, NodeKey)> {
-        self.placed.values().map(|placed| (&placed.workload, placed.node))
+        let pods = self.pods.sorted().into_iter();
+        pods.map(|pod| (&pod.workload, self.keys[pod.node as usize]))
     }
 
+    /// The same in any order, for sums.
+    pub(crate) fn workloads_unordered(&self) -> impl Iterator<Item = (&Workload, NodeKey)> {
+        self.pods
+            .unordered()
+            .map(|pod| (&pod.workload, self.keys[pod.node as usize]))
+    }
+
+    /// In the order of their keys.
     pub fn workloads_on(&self, node: NodeKey) -> impl Iterator<Item = &Workload> {
-        self.workloads()
-            .filter(move |(_, on)| *on == node)
-            .map(|(workload, _)| workload)
+        let mut pods: Vec<&Workload> = match self.position(node) {
+            Ok(at) => self.pods_on(at).map(|pod| &pod.workload).collect(),
+            Err(_) => Vec::new(),
+        };
+        pods.sort_unstable_by_key(|workload| workload.id);
+        pods.into_iter()
     }
 
     pub fn placements(&self) -> impl Iterator<Item = Placement> {
-        self.placed.iter().map(|(&workload, placed)| Placement {
-            workload,
-            node: placed.node,
-            backup: None,
+        self.pods.sorted().into_iter().map(|pod| Placement {
+            workload: pod.workload.id,
+            node: self.keys[pod.node as usize],
+            backup: pod.backup.map(|backup| self.keys[backup as usize]),
         })
     }
 
-    pub(crate) fn slot(&self, node: NodeKey) -> Option<&Slot> {
-        self.position(node).ok().map(|at| &self.slots[at])
+    pub fn workload_count(&self) -> usize {
+        self.pods.len()
     }
 
-    pub(crate) fn slots(&self) -> &[Slot] {
-        &self.slots
+    /// Prefers, from now on, the kinds of nodes where these prices say that the least is wasted.
+    pub fn set_prices(&mut self, prices: Prices) {
+        self.prices = prices;
     }
 
-    /// The largest allocatable amount of each resource on any node: the scale of scores.
-    pub(crate) fn largest(&self) -> Resources {
-        self.largest
-    }
-
-    /// Changes a node for the sake of a what-if, without the checks of [`Self::upsert_node`]. Its key must stay.
-    pub(crate) fn alter(&mut self, node: NodeKey, change: impl FnOnce(&mut Node)) {
-        if let Ok(at) = self.position(node) {
-            let slot = &mut self.slots[at];
-            let mut node = Node::clone(&slot.node);
-            change(&mut node);
-            *slot = Slot::new(slot.occupied, node);
-            self.measure();
-        }
-    }
-
-    /// Takes (or, if negative, gives) room on a node on behalf of nobody: what-if only.
-    pub(crate) fn occupy(&mut self, node: NodeKey, amount: Resources) {
-        if let Ok(at) = self.position(node) {
-            self.slots[at].occupied = self.slots[at].occupied.plus(amount);
-        }
-    }
-
-    fn position(&self, node: NodeKey) -> Result<usize, usize> {
-        self.slots.binary_search_by_key(&node, |slot| slot.key)
-    }
-
-    fn measure(&mut self) {
-        self.largest = self
-            .slots
-            .iter()
-            .fold(Resources::ZERO, |most, slot| most.max(slot.allocatable));
+    pub fn prices(&self) -> &Prices {
+        &self.prices
     }
 }

@@ -37,9 +37,9 @@ pub struct NodeHeadroom {
 pub fn headroom(cluster: &Cluster, policy: &Policy, kind: &Workload) -> Headroom {
     let question = Question::one_more(cluster, policy, kind);
     let mut fitting: Vec<(Score, i64)> = Vec::new();
-    for slot in cluster.slots() {
-        if let Ok(score) = question.judge(slot) {
-            fitting.push((score, times(question.free(slot), question.demand, |_| true)));
+    for at in 0..cluster.rows().len() {
+        if let Ok(score) = question.judge(at) {
+            fitting.push((score, times(question.free(at), question.demand, |_| true)));
         }
     }
     fitting.sort_unstable();
@@ -63,7 +63,7 @@ pub fn headroom(cluster: &Cluster, policy: &Policy, kind: &Workload) -> Headroom
     }
 
     let one_too_many = Question::one_more(&full, policy, kind);
-    let rejected = one_too_many.decide().err().unwrap_or_default();
+    let rejected = one_too_many.scan().rejected;
     let refusal = Refusal::explain(&one_too_many, rejected);
     let count = nodes.iter().map(|node| node.count).sum();
     Headroom {

@@ -6,14 +6,19 @@
 //!
 //! Start at [`place()`]; `README.md` beside this crate says what is wanted of it and how it gets there.
 
+mod backup;
+mod certificates;
 pub mod check;
 pub mod cluster;
 pub mod evacuate;
 pub mod headroom;
+mod index;
 pub mod key;
 pub mod model;
 pub mod place;
+mod pods;
 pub mod policy;
+pub mod prices;
 pub mod refusal;
 pub mod remedy;
 pub mod resources;
@@ -21,7 +26,7 @@ pub mod score;
 pub mod usage;
 
 pub use check::{Violation, check};
-pub use cluster::{Cluster, ClusterError};
+pub use cluster::{Cluster, ClusterError, Group};
 pub use evacuate::{Evacuation, Move, evacuate};
 pub use headroom::{Headroom, NodeHeadroom, headroom};
 pub use key::{GroupKey, NodeKey, WorkloadKey};
@@ -29,8 +34,9 @@ pub use model::{
     Admission, Availability, Labels, Node, Placement, Priority, Spread, Taint, TaintEffect, Toleration, Topology,
     VolumeLocality, Workload,
 };
-pub use place::{Decision, Purpose, place, place_for};
+pub use place::{Decision, Explanation, Purpose, explain, place, place_for};
 pub use policy::{Policy, PolicyError, PolicySpec, Reserve};
+pub use prices::{Prices, prices};
 pub use refusal::{Counts, Reason, Refusal};
 pub use remedy::{Change, NodeChange};
 pub use resources::{Dimension, PPM, Resources};

@@ -176,8 +176,8 @@ pub struct Workload {
     pub volume: VolumeLocality,
     pub priority: Priority,
     pub spread: Option<Spread>,
-    /// What it is expected to use. Without measurements its request (CPU) and its limit (memory).
-    pub load: Load,
+    /// What it is expected to use; without measurements [`Workload::load`] takes its request (CPU) and its limit (memory).
+    pub measured: Option<Box<Load>>,
 }
 
 impl Workload {
@@ -193,8 +193,14 @@ impl Workload {
             volume: VolumeLocality::Anywhere,
             priority: Priority::Protected,
             spread: None,
-            load: Load::cold(request.cpu_milli, limit.mem_mib.max(request.mem_mib)),
+            measured: None,
         }
+    }
+
+    /// What it is expected to use.
+    pub fn load(&self) -> Load {
+        let cold = || Load::cold(self.request.cpu_milli, self.limit.mem_mib.max(self.request.mem_mib));
+        self.measured.as_deref().copied().unwrap_or_else(cold)
     }
 
     /// Whether the loss of its node can be answered by starting it elsewhere: data on one node's own disk cannot follow.

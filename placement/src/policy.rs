@@ -133,6 +133,16 @@ impl Policy {
         plan_request.in_range().max(shared)
     }
 
+    /// Whether expected use counts beside the requests.
+    pub fn goes_by_usage(&self) -> bool {
+        false
+    }
+
+    /// The resource whose expected peak on a node would pass the policy's line.
+    pub(crate) fn over_line(&self, _load: &crate::Load, _node: &crate::Node) -> Option<Dimension> {
+        None
+    }
+
     /// How much free must remain of `total`, rounded up. A node's own disk is left out: what is on it stays behind.
     pub(crate) fn reserved(&self, total: Resources) -> Resources {
         let Reserve::FractionPpm(fraction) = self.spec.reserve else {

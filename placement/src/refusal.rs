@@ -26,16 +26,25 @@ pub enum Reason {
     Standby,
     Cordoned,
     Draining,
+    /// Above its trigger line, and not yet back below the lower one.
+    Hot,
+    /// As many of the workload's group are there as may be.
+    Spread,
     Cpu,
     Memory,
     Disk,
     Pods,
+    /// The requests fit; the expected peak of CPU use would pass the policy's line.
+    UsageCpu,
+    UsageMemory,
     /// The node has room, but the cluster would not keep its reserve.
     Reserve,
+    /// The node has room, but no other one could take the workload over.
+    NPlusOne,
 }
 
 impl Reason {
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 20] = [
         Self::NoNodes,
         Self::Removed,
         Self::VolumeElsewhere,
@@ -46,12 +55,26 @@ impl Reason {
         Self::Standby,
         Self::Cordoned,
         Self::Draining,
+        Self::Hot,
+        Self::Spread,
         Self::Cpu,
         Self::Memory,
         Self::Disk,
         Self::Pods,
+        Self::UsageCpu,
+        Self::UsageMemory,
         Self::Reserve,
+        Self::NPlusOne,
     ];
+
+    /// Of the two resources whose use is predicted.
+    pub(crate) fn of_usage(dimension: Dimension) -> Self {
+        if dimension == Dimension::Cpu {
+            Self::UsageCpu
+        } else {
+            Self::UsageMemory
+        }
+    }
 
     /// Reads after a number of nodes: "2 are short of memory".
     fn of_nodes(self, count: u32) -> String {
@@ -67,11 +90,16 @@ impl Reason {
             Self::Standby => format!("{is} standing by for failover only"),
             Self::Cordoned => format!("{is} cordoned"),
             Self::Draining => format!("{is} being drained"),
+            Self::Hot => format!("{is} used beyond the trigger line"),
+            Self::Spread => format!("{has} as many of the group as allowed"),
             Self::Cpu => format!("{is} short of CPU"),
             Self::Memory => format!("{is} short of memory"),
             Self::Disk => format!("{is} short of disk"),
             Self::Pods => format!("{has} no pod left to give"),
+            Self::UsageCpu => format!("{is} expected to use too much CPU"),
+            Self::UsageMemory => format!("{is} expected to use too much memory"),
             Self::Reserve => format!("{has} room that is held in reserve"),
+            Self::NPlusOne => format!("{has} room, but nobody could take over from there"),
         }
     }
 }
@@ -101,11 +129,16 @@ impl fmt::Display for Reason {
             Self::Standby => "standby nodes",
             Self::Cordoned => "cordoned nodes",
             Self::Draining => "draining nodes",
+            Self::Hot => "nodes in full use",
+            Self::Spread => "the spread of its group",
             Self::Cpu => "CPU",
             Self::Memory => "memory",
             Self::Disk => "disk",
             Self::Pods => "the number of pods per node",
+            Self::UsageCpu => "expected CPU use",
+            Self::UsageMemory => "expected memory use",
             Self::Reserve => "the reserve",
+            Self::NPlusOne => "N+1: no node could take it over",
         })
     }
 }
@@ -130,8 +163,8 @@ impl Refusal {
     pub(crate) fn explain(question: &Question<'_>, rejected: Counts) -> Self {
         let nearest = remedy::nearest(question);
         let binding = nearest.as_ref().and_then(|near| {
-            let slot = question.cluster.slot(near.node)?;
-            question.judge(slot).err()
+            let at = question.cluster.at(near.node).ok()?;
+            question.reason(at)
         });
         Self {
             workload: question.workload.id,

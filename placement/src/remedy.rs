@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     NodeKey, Resources,
-    cluster::{Cluster, Slot},
+    cluster::Cluster,
     model::{Admission, Availability, Labels, Node, VolumeLocality, Workload},
     place::Question,
     policy::Reserve,
@@ -121,11 +121,7 @@ impl fmt::Display for Change {
 
 /// The node that needs the least to take the workload, the reserve left aside.
 pub(crate) fn nearest(question: &Question<'_>) -> Option<NodeChange> {
-    let wanted = question
-        .cluster
-        .slots()
-        .iter()
-        .filter_map(|slot| needed(question, slot));
+    let wanted = (0..question.cluster.rows().len()).filter_map(|at| needed(question, at));
     let cost = |change: &NodeChange| {
         let steps = u8::from(change.become_ready) + u8::from(change.open);
         (
@@ -137,19 +133,20 @@ pub(crate) fn nearest(question: &Question<'_>) -> Option<NodeChange> {
     wanted.min_by_key(cost)
 }
 
-fn needed(question: &Question<'_>, slot: &Slot) -> Option<NodeChange> {
-    question.suits(slot).ok()?;
-    let free = question.free(slot).shortage(question.demand);
-    let left = question.occupied(slot).minus(free);
+fn needed(question: &Question<'_>, at: usize) -> Option<NodeChange> {
+    let row = &question.cluster.rows()[at];
+    question.suits(row).ok()?;
+    let free = question.free(at).shortage(question.demand);
+    let left = question.occupied(at).minus(free);
     if left != left.max(Resources::ZERO) {
         // Even the empty node is too small.
         return None;
     }
     Some(NodeChange {
-        node: slot.node.id,
-        name: slot.node.name.clone(),
-        become_ready: slot.node.availability != Availability::Ready,
-        open: question.admits(slot.node.admission).is_err(),
+        node: row.node.id,
+        name: row.node.name.clone(),
+        become_ready: row.node.availability != Availability::Ready,
+        open: question.admits(row.node.admission).is_err(),
         free,
     })
 }
@@ -169,7 +166,7 @@ fn on_existing(question: &Question<'_>, change: NodeChange) -> Option<Change> {
     };
     let after = first.apply(question.cluster);
     let asked = question.again(&after);
-    if asked.decide().is_ok() {
+    if asked.decide().is_some() {
         return Some(first);
     }
     let with_reserve = Change::Existing {
@@ -229,17 +226,17 @@ fn for_reserve(question: &Question<'_>) -> Resources {
 
 fn admits(question: &Question<'_>, change: Change) -> Option<Change> {
     let after = change.apply(question.cluster);
-    let admitted = question.again(&after).decide().is_ok();
+    let admitted = question.again(&after).decide().is_some();
     admitted.then_some(change)
 }
 
 fn free_where_counted(cluster: &mut Cluster, amount: Resources) {
     let mut rest = amount;
     let counted: Vec<NodeKey> = cluster
-        .slots()
+        .rows()
         .iter()
-        .filter(|slot| slot.counts_for_reserve())
-        .map(|slot| slot.node.id)
+        .filter(|row| row.counted())
+        .map(|row| row.node.id)
         .collect();
     for node in counted {
         let leaving = cluster

@@ -54,8 +54,9 @@ impl Resources {
         pods: 0,
     };
 
-    /// The largest amount that a node or a workload may state: 2^40, for instance one exbibyte in MiB.
-    pub const MAX_AMOUNT: i64 = 1 << 40;
+    /// The largest amount that a node or a workload may state: 2^30, for instance one pebibyte in MiB. Room is compared in
+    /// 32 bits, and two of these still fit.
+    pub const MAX_AMOUNT: i64 = 1 << 30;
 
     pub const fn get(&self, dimension: Dimension) -> i64 {
         match dimension {

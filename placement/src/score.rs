@@ -1,7 +1,7 @@
 //! What makes one node better than another: a struct whose derived `Ord` is the policy. Less is better.
 //!
-//! The fields are compared from the top. A new term (the growth of the N+1 reserve will be one) takes the line where it
-//! belongs. The node's key is last and makes every comparison strict, so equal nodes never depend on iteration order.
+//! The fields are compared from the top. The node's key is last and makes every comparison strict, so equal nodes never
+//! depend on iteration order.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,9 +15,13 @@ use crate::{
 pub struct Score {
     /// The workload runs elsewhere now. A change of plan must not move a service that may stay.
     pub moves: bool,
-    /// Wishes that the node does not fulfil: PreferNoSchedule taints that are not tolerated.
+    /// Wishes that the node does not fulfil: PreferNoSchedule taints that are not tolerated, workloads of the same group.
     pub softness: u32,
-    /// Best fit: what stays free, each resource in ppm of the largest node's capacity, added up.
+    /// By how much the N+1 reserve grows on the backup that costs the least, in the measure of the residual.
+    pub growth_ppm: i64,
+    /// What the workload costs on this kind of node beyond the cheapest kind, in tenths: see [`prices`](crate::prices()).
+    pub regret: u32,
+    /// Best fit: what stays free of CPU and memory (and disk where anybody asks for it), each in ppm of the largest node's capacity, added up.
     pub residual_ppm: i64,
     pub node: NodeKey,
 }
@@ -48,6 +52,8 @@ mod tests {
         Score {
             moves,
             softness,
+            growth_ppm: 0,
+            regret: 0,
             residual_ppm,
             node: NodeKey(node),
         }

@@ -14,6 +14,11 @@ pub struct Load {
 }
 
 impl Load {
+    pub const ZERO: Self = Self {
+        cpu_milli: [0; WINDOWS],
+        mem_mib: [0; WINDOWS],
+    };
+
     /// Nothing measured yet: constant CPU and memory.
     pub fn cold(cpu_milli: i64, mem_mib: i64) -> Self {
         Self {

@@ -6,7 +6,7 @@ mod question;
 
 use axum::Json as Answer;
 use axum::extract::State;
-use placement::{Change, Reason, Refusal, Score};
+use placement::{Change, Purpose, Reason, Refusal, Score};
 use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
 use utoipa::{IntoParams, ToSchema};
@@ -230,12 +230,13 @@ async fn explain(State(api): State<Api>, _: Staff, Json(asked): Json<Asked>) -> 
         softness: score.softness,
         residual_ppm: score.residual_ppm,
     };
-    let (decision, refusal) = match placement::place(&cluster, &api.scheduler.policy, &workload) {
-        Ok(decision) => {
+    let explained = placement::explain(&cluster, &api.scheduler.policy, &workload, Purpose::Admission);
+    let (decision, refusal) = match explained {
+        Ok(explained) => {
             let view = DecisionView {
-                chosen: candidate(decision.score),
-                runner_up: decision.runner_up.map(candidate),
-                rejected: rejected(&decision.rejected),
+                chosen: candidate(explained.decision.score),
+                runner_up: explained.runner_up.map(candidate),
+                rejected: rejected(&explained.rejected),
             };
             (Some(view), None)
         }

@@ -62,11 +62,16 @@ pub fn reason_name(reason: Reason) -> &'static str {
         Reason::Standby => "standby",
         Reason::Cordoned => "cordoned",
         Reason::Draining => "draining",
+        Reason::Hot => "hot",
+        Reason::Spread => "spread",
         Reason::Cpu => "cpu",
         Reason::Memory => "memory",
         Reason::Disk => "disk",
         Reason::Pods => "pods",
+        Reason::UsageCpu => "usage_cpu",
+        Reason::UsageMemory => "usage_memory",
         Reason::Reserve => "reserve",
+        Reason::NPlusOne => "n_plus_one",
     }
 }
 

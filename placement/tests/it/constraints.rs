@@ -2,7 +2,7 @@
 
 use lumbung_placement::{
     Admission, Availability, Node, NodeKey, Purpose, Reason, Resources, Taint, TaintEffect, Toleration, VolumeLocality,
-    Workload, place, place_for,
+    Workload, explain, place, place_for,
 };
 
 use crate::support::{amounts, bare, cluster, labels, node, workload};
@@ -264,10 +264,12 @@ fn the_fullest_node_that_fits_is_chosen() {
         foreign: amounts(3500, 0, 0, 0),
         ..node(3)
     };
-    let decision = place(&cluster([node(1), fuller, full]), &bare(), &workload(1)).unwrap();
-    assert_eq!(decision.node, NodeKey(2));
-    assert_eq!(decision.runner_up.map(|score| score.node), Some(NodeKey(1)));
-    assert_eq!(decision.rejected, [(Reason::Cpu, 1)].into());
+    let nodes = cluster([node(1), fuller, full]);
+    let explained = explain(&nodes, &bare(), &workload(1), Purpose::Admission).unwrap();
+    assert_eq!(place(&nodes, &bare(), &workload(1)), Ok(explained.decision));
+    assert_eq!(explained.decision.node, NodeKey(2));
+    assert_eq!(explained.runner_up.map(|score| score.node), Some(NodeKey(1)));
+    assert_eq!(explained.rejected, [(Reason::Cpu, 1)].into());
 }
 
 #[test]

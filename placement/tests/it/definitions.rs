@@ -76,6 +76,7 @@ pub fn ranking(cluster: &Cluster, policy: &Policy, workload: &Workload) -> Vec<N
             .unwrap_or(0)
             .max(1)
     };
+    let disk_is_asked_for = cluster.workloads().any(|(workload, _)| workload.request.disk_mib > 0);
     let key = |node: &Node| {
         let soft = |effect| effect == TaintEffect::PreferNoSchedule;
         let wishes = node
@@ -83,14 +84,12 @@ pub fn ranking(cluster: &Cluster, policy: &Policy, workload: &Workload) -> Vec<N
             .iter()
             .filter(|taint| soft(taint.effect) && !workload.tolerates(taint))
             .count();
-        let residual = (0..4).map(|i| {
-            let left = parts(node.allocatable)[i]
-                - parts(policy.setup_reserve())[i]
-                - parts(cluster.occupied(node.id).unwrap())[i]
-                - parts(workload.request)[i];
-            left.max(0) * 1_000_000 / largest(i)
+        // What is free now orders the nodes as what would stay free does: the demand is the same for all of them.
+        let free = (0..if disk_is_asked_for { 3 } else { 2 }).map(|i| {
+            let free = parts(node.allocatable)[i] - parts(cluster.occupied(node.id).unwrap())[i];
+            free.max(0) * ((1 << 32) / largest(i))
         });
-        (wishes, residual.sum::<i64>(), node.id)
+        (wishes, free.sum::<i64>(), node.id)
     };
     let may = |node: &&Node| may_take(cluster, policy, workload, node);
     let mut ranked: Vec<_> = cluster.nodes().filter(may).map(key).collect();

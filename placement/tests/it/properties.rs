@@ -2,7 +2,7 @@
 
 use lumbung_placement::{
     Admission, Change, Cluster, Decision, Node, NodeChange, NodeKey, Policy, Purpose, Refusal, Resources, Violation,
-    VolumeLocality, Workload, WorkloadKey, evacuate, headroom, place, place_for,
+    VolumeLocality, Workload, WorkloadKey, evacuate, explain, headroom, place, place_for,
 };
 use proptest::prelude::*;
 
@@ -114,8 +114,10 @@ proptest! {
         let fresh = Workload { id: WorkloadKey(100), ..workload };
         let answer = place(&cluster, &policy, &fresh).ok();
         prop_assert_eq!(&serde_json::from_str::<Option<Decision>>(&json(&answer)).unwrap(), &answer);
-        let first_two: Vec<NodeKey> = answer.into_iter().flat_map(|decision| {
-            [Some(decision.node), decision.runner_up.map(|score| score.node)].into_iter().flatten()
+        let explained = explain(&cluster, &policy, &fresh, Purpose::Admission).ok();
+        prop_assert_eq!(explained.as_ref().map(|explained| explained.decision), answer);
+        let first_two: Vec<NodeKey> = explained.into_iter().flat_map(|explained| {
+            [Some(explained.decision.node), explained.runner_up.map(|score| score.node)].into_iter().flatten()
         }).collect();
         let ranked = ranking(&cluster, &policy, &fresh);
         prop_assert_eq!(first_two, ranked.into_iter().take(2).collect::<Vec<_>>());

@@ -1,0 +1,140 @@
+//! Which node takes a workload if its own dies: the one whose reserve grows the least.
+//!
+//! A reserve is shared: only one node dies at a time, so what node `b` keeps free for the loss of `a` also serves the loss of
+//! any other. Where `S(a, b) + request <= R(b)`, one more certificate costs nothing. Where the reserve has to grow, it grows
+//! where there is one already, and otherwise on the node with the most room: few large reserves waste less than many
+//! small ones, since the parts of what is reserved must fit whole pods.
+
+use crate::{
+    Load, Resources,
+    place::{Question, room, small},
+};
+
+/// How much the reserve grows, as a weighted sum, and whose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Backup {
+    pub growth: i64,
+    /// It carries no reserve yet.
+    pub new: bool,
+    pub node: u32,
+}
+
+/// The nodes that could begin a reserve, found once for all candidates: the two with the most room.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Beginners([Option<u32>; 2]);
+
+impl Question<'_> {
+    /// A backup that costs nothing, if the workload ran at `from`.
+    pub(crate) fn free_backup(&self, from: usize) -> Option<Backup> {
+        let carriers = self.cluster.certificates().carriers();
+        let free = |&&to: &&u32| self.can_back(from, to as usize) && self.growth(from, to) == Some(0);
+        carriers.iter().find(free).map(|&node| Backup {
+            growth: 0,
+            new: false,
+            node,
+        })
+    }
+
+    /// The backup that costs the least.
+    pub(crate) fn best_backup(&self, from: usize, beginners: &Beginners) -> Option<Backup> {
+        if let Some(free) = self.free_backup(from) {
+            return Some(free);
+        }
+        let certificates = self.cluster.certificates();
+        let mut best: Option<Backup> = None;
+        let beginners = beginners
+            .0
+            .iter()
+            .flatten()
+            .filter(|node| certificates.carrier(**node).is_none());
+        for &node in certificates.carriers().iter().chain(beginners) {
+            let new = certificates.carrier(node).is_none();
+            if !self.can_back(from, node as usize) {
+                continue;
+            }
+            let Some(growth) = self.growth(from, node) else {
+                continue;
+            };
+            let backup = Backup { growth, new, node };
+            if best.is_none_or(|best| backup < best) {
+                best = Some(backup);
+            }
+        }
+        best
+    }
+
+    /// By how much the reserve at `to` grows for a certificate of a workload at `from`; `None` if it has no room for that.
+    fn growth(&self, from: usize, to: u32) -> Option<i64> {
+        let at = to as usize;
+        let own = self.own_inflow(from, at);
+        let inflow = self
+            .cluster
+            .certificates()
+            .inflow(small(from), to)
+            .minus(own)
+            .plus(self.demand);
+        let reserve = self.reserve(at);
+        if let Some(load) = self.load {
+            self.load_fits(from, to, load)?;
+        }
+        if inflow.max(reserve) == reserve {
+            return Some(0);
+        }
+        let grown = inflow.max(reserve);
+        let room = self.room_for_reserve(at, grown);
+        let asked = grown.minus(reserve);
+        let setup = self.policy.setup_reserve();
+        let short = asked.zip(room.minus(setup), |asked, left| i64::from(asked > 0 && left < 0));
+        if !short.is_zero() {
+            return None;
+        }
+        Some(self.weighted(asked))
+    }
+
+    /// What of S(from, at) is this workload's own, because it is there already.
+    fn own_inflow(&self, from: usize, at: usize) -> Resources {
+        let own = self.present_pair() == Some((from, at));
+        if own { self.present_request() } else { Resources::ZERO }
+    }
+
+    fn load_fits(&self, from: usize, to: u32, load: Load) -> Option<()> {
+        let at = to as usize;
+        let certificates = self.cluster.certificates();
+        let mut inflow = certificates.load_inflow(small(from), to);
+        if self.present_pair() == Some((from, at)) {
+            inflow = inflow.minus(self.present_load());
+        }
+        let grown = self.load_reserve(at).max(inflow.plus(load));
+        let [protected, inside] = self.load_without(at);
+        let node = &self.cluster.rows()[at].node;
+        self.policy
+            .over_line(&protected.plus(inside.max(grown)), node)
+            .is_none()
+            .then_some(())
+    }
+
+    fn weighted(&self, amount: Resources) -> i64 {
+        // Pods weigh nothing in the score, but a reserve that grows by a pod alone has grown.
+        self.cluster.weights().key(room(amount)).max(1)
+    }
+
+    pub(crate) fn beginners(&self) -> Beginners {
+        let mut best: [Option<(i64, std::cmp::Reverse<u32>)>; 2] = [None; 2];
+        for at in 0..self.cluster.rows().len() {
+            let node = small(at);
+            if self.cluster.certificates().carrier(node).is_some() || !self.can_back(usize::MAX, at) {
+                continue;
+            }
+            let candidate = Some((self.cluster.ranks()[at], std::cmp::Reverse(node)));
+            if self.growth(usize::MAX, node).is_none() {
+                continue;
+            }
+            if candidate > best[0] {
+                best = [candidate, best[0]];
+            } else if candidate > best[1] {
+                best[1] = candidate;
+            }
+        }
+        Beginners(best.map(|found| found.map(|(_, node)| node.0)))
+    }
+}

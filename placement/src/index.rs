@@ -1,0 +1,186 @@
+//! Finding the best fit among thousands of nodes without looking at each.
+//!
+//! Best fit by what stays free means: of the nodes where it fits, the one with the smallest weighted free room, whatever is
+//! asked for. So nodes are kept by that sum, in buckets of equal width; within a bucket, a word says which levels of free
+//! CPU occur. Of a bucket, only a range of levels can hold a fit: enough CPU, and (since the sum is known) not so much that
+//! memory and disk would be short. Buckets are walked upwards; the first one with a fit holds the best.
+//!
+//! Every candidate is looked at exactly, so the answer is the scan's, not an approximation of it.
+
+use crate::resources::Dimension;
+
+/// Room as the scan reads it: CPU, memory, disk, pods.
+pub(crate) type Room = [i32; 4];
+
+/// Does it fit? What is not asked for is not looked at: there, `need` is the smallest number.
+pub(crate) fn fits(room: Room, need: Room) -> bool {
+    (room[0] >= need[0]) & (room[1] >= need[1]) & (room[2] >= need[2]) & (room[3] >= need[3])
+}
+
+/// What one unit of each resource weighs in the sum of what is free.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Weights(pub [i64; 3]);
+
+impl Weights {
+    /// The weighted sum; below zero nothing is free.
+    pub fn key(&self, room: Room) -> i64 {
+        let term = |at: usize| i64::from(room[at].max(0)) * self.0[at];
+        term(0) + term(1) + term(2)
+    }
+
+    /// The least sum of a node where it fits.
+    fn least(&self, need: Room) -> i64 {
+        self.key(need)
+    }
+
+    pub fn of(&self, dimension: Dimension) -> i64 {
+        self.0.get(dimension as usize).copied().unwrap_or(0)
+    }
+}
+
+/// One node's rank: the sum, then its position. What is the least in this order is the best fit.
+pub(crate) type Rank = (i64, u32);
+
+const LEVELS: i64 = 64;
+
+#[derive(Clone, Debug)]
+pub(crate) struct Index {
+    weights: Weights,
+    /// Sums are below `buckets << shift`.
+    shift: u32,
+    /// Free CPU below 64 << `level_shift`; what is above is on the top level.
+    level_shift: u32,
+    /// Which levels of CPU occur in a bucket.
+    levels: Vec<u64>,
+    /// Which buckets are not empty.
+    occupied: Vec<u64>,
+    /// By bucket and level; descending, so that the best is taken from the end.
+    cells: Vec<Vec<Rank>>,
+}
+
+impl Index {
+    /// For about `nodes` nodes whose sums are at most `most` and whose free CPU is at most `most_cpu`.
+    pub fn new(weights: Weights, nodes: usize, most: i64, most_cpu: i64) -> Self {
+        let buckets = (nodes / 8).next_power_of_two().clamp(64, 1024);
+        let bits = |value: i64| i64::BITS - value.max(1).leading_zeros();
+        let shift = bits(most).saturating_sub(buckets.trailing_zeros());
+        let level_shift = bits(most_cpu).saturating_sub(6);
+        Self {
+            weights,
+            shift,
+            level_shift,
+            levels: vec![0; buckets],
+            occupied: vec![0; buckets.div_ceil(64)],
+            cells: vec![Vec::new(); buckets * LEVELS as usize],
+        }
+    }
+
+    fn bucket(&self, key: i64) -> usize {
+        usize::try_from(key >> self.shift)
+            .unwrap_or(0)
+            .min(self.levels.len() - 1)
+    }
+
+    fn level(&self, cpu: i64) -> u32 {
+        u32::try_from((cpu >> self.level_shift).clamp(0, LEVELS - 1)).unwrap_or(0)
+    }
+
+    pub fn insert(&mut self, node: u32, key: i64, room: Room) {
+        let (bucket, level) = (self.bucket(key), self.level(i64::from(room[0])));
+        let cell = &mut self.cells[bucket * 64 + level as usize];
+        let rank = (key, node);
+        let at = cell.partition_point(|&other| other > rank);
+        cell.insert(at, rank);
+        self.levels[bucket] |= 1 << level;
+        self.occupied[bucket / 64] |= 1 << (bucket % 64);
+    }
+
+    pub fn remove(&mut self, node: u32, key: i64, room: Room) {
+        let (bucket, level) = (self.bucket(key), self.level(i64::from(room[0])));
+        let cell = &mut self.cells[bucket * 64 + level as usize];
+        let rank = (key, node);
+        let at = cell.partition_point(|&other| other > rank);
+        if cell.get(at) == Some(&rank) {
+            cell.remove(at);
+        }
+        if cell.is_empty() {
+            self.levels[bucket] &= !(1 << level);
+            if self.levels[bucket] == 0 {
+                self.occupied[bucket / 64] &= !(1 << (bucket % 64));
+            }
+        }
+    }
+
+    /// The best fit that `accept` takes, with a rank above `after`.
+    pub fn first(
+        &self,
+        rooms: &[Room],
+        need: Room,
+        after: Option<Rank>,
+        mut accept: impl FnMut(u32) -> bool,
+    ) -> Option<Rank> {
+        let least = self.weights.least(need);
+        let start = self.bucket(after.map_or(least, |(key, _)| key.max(least)));
+        let mut bucket = self.next_occupied(start)?;
+        let mut after = after;
+        loop {
+            let mask = self.levels[bucket] & self.possible(bucket, need, least);
+            while mask != 0 {
+                let Some(rank) = self.best_of(bucket, mask, rooms, need, after) else {
+                    break;
+                };
+                if accept(rank.1) {
+                    return Some(rank);
+                }
+                after = Some(rank);
+            }
+            bucket = self.next_occupied(bucket + 1)?;
+        }
+    }
+
+    /// The levels of free CPU that a fit in this bucket can have.
+    fn possible(&self, bucket: usize, need: Room, least: i64) -> u64 {
+        let low = self.level(i64::from(need[0].max(0)));
+        let above = u64::MAX << low;
+        if bucket + 1 == self.levels.len() || self.weights.0[0] == 0 {
+            return above;
+        }
+        // All of the sum that is not needed elsewhere, as CPU.
+        let top = ((i64::try_from(bucket).unwrap_or(i64::MAX) + 1) << self.shift) - 1;
+        let cpu = (top - (least - i64::from(need[0].max(0)) * self.weights.0[0])) / self.weights.0[0];
+        if cpu < 0 {
+            return 0;
+        }
+        let high = self.level(cpu);
+        above & (u64::MAX >> (63 - high))
+    }
+
+    fn best_of(&self, bucket: usize, mut mask: u64, rooms: &[Room], need: Room, after: Option<Rank>) -> Option<Rank> {
+        let mut best: Option<Rank> = None;
+        while mask != 0 {
+            let level = mask.trailing_zeros() as usize;
+            mask &= mask - 1;
+            let cell = &self.cells[bucket * 64 + level];
+            for &rank in cell.iter().rev() {
+                if best.is_some_and(|best| best < rank) {
+                    break;
+                }
+                if after.is_none_or(|after| rank > after) && fits(rooms[rank.1 as usize], need) {
+                    best = Some(rank);
+                    break;
+                }
+            }
+        }
+        best
+    }
+
+    fn next_occupied(&self, from: usize) -> Option<usize> {
+        let mut word = from / 64;
+        let mut bits = self.occupied.get(word)? & (u64::MAX << (from % 64));
+        while bits == 0 {
+            word += 1;
+            bits = *self.occupied.get(word)?;
+        }
+        Some(word * 64 + bits.trailing_zeros() as usize)
+    }
+}

@@ -1,0 +1,192 @@
+//! What CPU, memory and disk are worth on each kind of node, so that a pod goes where it wastes the least.
+//!
+//! Best fit alone fills a node that has little memory per CPU with pods that want much of it, and strands the CPU. The fluid
+//! relaxation (every kind of pod in the proportion in which it occurs, in fractions, over all kinds of nodes) says what is
+//! scarce where: its dual prices. A pod's *regret* on a kind of node is what it costs there beyond the cheapest place. In the
+//! optimum nothing is placed with regret, so the score prefers none (bid prices of network revenue management: Talluri and
+//! van Ryzin 1998).
+//!
+//! The prices come from multiplicative weights on the loads (Plotkin, Shmoys, Tardos 1995; Garg, Könemann 1998) in whole
+//! numbers. They are near the dual ones, so regrets below a tenth count as none. They are a hint: any prices are safe.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Cluster, Resources, cluster::Group};
+
+/// How often all kinds of pods are sent to their cheapest nodes. More brings the prices closer to the dual ones.
+const ROUNDS: i64 = 400;
+/// A load that fills a resource once raises its weight by one part in so many.
+const STEP: i128 = 50;
+const ONE: i128 = 1 << 40;
+/// A regret below one part in so many of the least cost is none.
+const TOLERANCE: i128 = 10;
+/// Pods of more kinds than this are told apart more coarsely.
+const KINDS: usize = 128;
+
+/// Prices per kind of node. Empty: no kind is preferred.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Prices(BTreeMap<Group, [i64; 3]>);
+
+impl Prices {
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn cost(&self, group: Group, demand: Resources) -> Option<i128> {
+        let prices = self.0.get(&group)?;
+        let amounts = [demand.cpu_milli, demand.mem_mib, demand.disk_mib];
+        Some(
+            prices
+                .iter()
+                .zip(amounts)
+                .map(|(&price, amount)| i128::from(price) * i128::from(amount))
+                .sum(),
+        )
+    }
+}
+
+/// The regret of each cost, in steps of the tolerance: 0 is as good as the best.
+pub(crate) fn regrets(costs: impl Iterator<Item = Option<i128>>) -> Vec<u32> {
+    let costs: Vec<Option<i128>> = costs.collect();
+    let least = costs.iter().flatten().copied().min().unwrap_or(0).max(1);
+    let step = |cost: Option<i128>| {
+        cost.map_or(0, |cost| {
+            u32::try_from((cost - least) * TOLERANCE / least).unwrap_or(u32::MAX)
+        })
+    };
+    costs.into_iter().map(step).collect()
+}
+
+struct Kind {
+    demand: [i128; 3],
+    pods: i128,
+}
+
+struct Offer {
+    group: Group,
+    total: [i128; 3],
+    /// The largest node.
+    largest: [i128; 3],
+    weight: [i128; 3],
+}
+
+/// The prices for what runs now: a pure function of the cluster.
+pub fn prices(cluster: &Cluster) -> Prices {
+    let mut counts: BTreeMap<[i64; 3], i128> = BTreeMap::new();
+    for (workload, _) in cluster.workloads_unordered() {
+        let Resources {
+            cpu_milli,
+            mem_mib,
+            disk_mib,
+            ..
+        } = workload.request;
+        *counts.entry([cpu_milli, mem_mib, disk_mib]).or_default() += 1;
+    }
+    let mut bits = 12;
+    while counts.len() > KINDS && bits > 0 {
+        bits -= 1;
+        let mut coarse: BTreeMap<[i64; 3], i128> = BTreeMap::new();
+        for (demand, pods) in &counts {
+            *coarse.entry(demand.map(|amount| leading(amount, bits))).or_default() += pods;
+        }
+        counts = coarse;
+    }
+    let kinds: Vec<Kind> = counts
+        .into_iter()
+        .map(|(demand, pods)| Kind {
+            demand: demand.map(i128::from),
+            pods,
+        })
+        .collect();
+    Prices(solve(offers(cluster), &kinds))
+}
+
+/// An amount with only its highest bits, rounded up: nothing may look smaller than it is.
+fn leading(amount: i64, bits: u32) -> i64 {
+    let drop = (i64::BITS - amount.max(0).leading_zeros()).saturating_sub(bits + 1);
+    ((amount + (1 << drop) - 1) >> drop) << drop
+}
+
+fn offers(cluster: &Cluster) -> Vec<Offer> {
+    let mut offers: BTreeMap<Group, Offer> = BTreeMap::new();
+    for (group, free) in cluster.offered() {
+        let amounts = [free.cpu_milli, free.mem_mib, free.disk_mib].map(|amount| i128::from(amount.max(0)));
+        let offer = offers.entry(group).or_insert(Offer {
+            group,
+            total: [0; 3],
+            largest: [0; 3],
+            weight: [ONE; 3],
+        });
+        for (at, amount) in amounts.into_iter().enumerate() {
+            offer.total[at] += amount;
+            offer.largest[at] = offer.largest[at].max(amount);
+        }
+    }
+    offers.into_values().collect()
+}
+
+fn solve(mut offers: Vec<Offer>, kinds: &[Kind]) -> BTreeMap<Group, [i64; 3]> {
+    if offers.len() < 2 || kinds.is_empty() {
+        return BTreeMap::new();
+    }
+    // One round sends as much as would fill the scarcest resource once.
+    let over = |at: usize, f: &dyn Fn(usize) -> i128| (f(at), offers.iter().map(|offer| offer.total[at]).sum::<i128>());
+    let wanted = |at: usize| kinds.iter().map(|kind| kind.demand[at] * kind.pods).sum::<i128>();
+    let (demand, capacity) = (0..3)
+        .map(|at| over(at, &wanted))
+        .filter(|&(demand, _)| demand > 0)
+        .max_by(|a, b| (a.0 * b.1.max(1)).cmp(&(b.0 * a.1.max(1))))
+        .unwrap_or((1, 1));
+
+    let mut sums: Vec<[i128; 3]> = vec![[0; 3]; offers.len()];
+    for round in 0..ROUNDS {
+        for kind in kinds {
+            let cost = |offer: &Offer| {
+                (0..3)
+                    .map(|at| offer.weight[at] * kind.demand[at] / offer.total[at].max(1))
+                    .sum::<i128>()
+            };
+            let able = |offer: &Offer| (0..3).all(|at| offer.largest[at] >= kind.demand[at]);
+            let cheapest = offers
+                .iter()
+                .enumerate()
+                .filter(|(_, offer)| able(offer))
+                .min_by_key(|(_, offer)| cost(offer))
+                .map(|(at, _)| at);
+            let Some(offer) = cheapest.map(|at| &mut offers[at]) else {
+                continue;
+            };
+            for at in 0..3 {
+                let load = offer.weight[at] * (kind.pods * kind.demand[at]) / offer.total[at].max(1);
+                offer.weight[at] += load * capacity / demand / STEP;
+            }
+        }
+        let most = offers.iter().flat_map(|offer| offer.weight).max().unwrap_or(ONE).max(1);
+        for offer in &mut offers {
+            offer.weight = offer.weight.map(|weight| (weight * ONE / most).max(1));
+        }
+        if round >= ROUNDS / 2 {
+            let total: i128 = offers.iter().flat_map(|offer| offer.weight).sum();
+            for (sum, offer) in sums.iter_mut().zip(&offers) {
+                for at in 0..3 {
+                    sum[at] += offer.weight[at] * ONE / total.max(1);
+                }
+            }
+        }
+    }
+    // The largest price is scaled to 2^30: costs of any demand stay far inside of i128, regrets are ratios.
+    let raw: Vec<[i128; 3]> = sums
+        .iter()
+        .zip(&offers)
+        .map(|(sum, offer)| std::array::from_fn(|at| (sum[at] << 20) / offer.total[at].max(1)))
+        .collect();
+    let most = raw.iter().flatten().copied().max().unwrap_or(1).max(1);
+    let scaled = |price: i128| i64::try_from((price << 30) / most).unwrap_or(i64::MAX);
+    offers
+        .iter()
+        .zip(raw)
+        .map(|(offer, raw)| (offer.group, raw.map(scaled)))
+        .collect()
+}
