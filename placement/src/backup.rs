@@ -3,7 +3,8 @@
 //! A reserve is shared: only one node dies at a time, so what node `b` keeps free for the loss of `a` also serves the loss of
 //! any other. Where `S(a, b) + request <= R(b)`, one more certificate costs nothing. Where the reserve has to grow, it grows
 //! where there is one already, and otherwise on the node with the most room: few large reserves waste less than many
-//! small ones, since the parts of what is reserved must fit whole pods.
+//! small ones, since the parts of what is reserved must fit whole pods. What a carrier has free is best kept for its
+//! reserve, so its growth does not count against a place; to begin another reserve does.
 
 use crate::{
     Load, Resources,
@@ -13,10 +14,17 @@ use crate::{
 /// How much the reserve grows, as a weighted sum, and whose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Backup {
-    pub growth: i64,
     /// It carries no reserve yet.
     pub new: bool,
+    pub growth: i64,
     pub node: u32,
+}
+
+impl Backup {
+    /// What counts against the place that needs it.
+    pub fn cost(&self) -> i64 {
+        if self.new { self.growth } else { 0 }
+    }
 }
 
 /// The nodes that could begin a reserve, found once for all candidates: the two with the most room.
@@ -24,43 +32,44 @@ pub(crate) struct Backup {
 pub(crate) struct Beginners([Option<u32>; 2]);
 
 impl Question<'_> {
-    /// A backup that costs nothing, if the workload ran at `from`.
-    pub(crate) fn free_backup(&self, from: usize) -> Option<Backup> {
-        let carriers = self.cluster.certificates().carriers();
-        let free = |&&to: &&u32| self.can_back(from, to as usize) && self.growth(from, to) == Some(0);
-        carriers.iter().find(free).map(|&node| Backup {
-            growth: 0,
-            new: false,
-            node,
-        })
-    }
-
-    /// The backup that costs the least.
-    pub(crate) fn best_backup(&self, from: usize, beginners: &Beginners) -> Option<Backup> {
-        if let Some(free) = self.free_backup(from) {
-            return Some(free);
-        }
-        let certificates = self.cluster.certificates();
+    /// The carrier whose reserve grows the least, if the workload ran at `from`.
+    pub(crate) fn carrying_backup(&self, from: usize) -> Option<Backup> {
         let mut best: Option<Backup> = None;
-        let beginners = beginners
-            .0
-            .iter()
-            .flatten()
-            .filter(|node| certificates.carrier(**node).is_none());
-        for &node in certificates.carriers().iter().chain(beginners) {
-            let new = certificates.carrier(node).is_none();
+        for &node in self.cluster.certificates().carriers() {
             if !self.can_back(from, node as usize) {
                 continue;
             }
             let Some(growth) = self.growth(from, node) else {
                 continue;
             };
-            let backup = Backup { growth, new, node };
+            let backup = Backup {
+                growth,
+                new: false,
+                node,
+            };
             if best.is_none_or(|best| backup < best) {
                 best = Some(backup);
             }
+            if growth == 0 {
+                break;
+            }
         }
         best
+    }
+
+    /// The same; if no carrier can, the node that begins to be one.
+    pub(crate) fn best_backup(&self, from: usize, beginners: &Beginners) -> Option<Backup> {
+        let begin = |&node: &u32| {
+            let able = self.can_back(from, node as usize);
+            let growth = able.then(|| self.growth(from, node)).flatten()?;
+            Some(Backup {
+                growth,
+                new: true,
+                node,
+            })
+        };
+        self.carrying_backup(from)
+            .or_else(|| beginners.0.iter().flatten().find_map(begin))
     }
 
     /// By how much the reserve at `to` grows for a certificate of a workload at `from`; `None` if it has no room for that.

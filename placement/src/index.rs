@@ -7,6 +7,9 @@
 //!
 //! Every candidate is looked at exactly, so the answer is the scan's, not an approximation of it.
 
+use std::collections::BTreeSet;
+use std::ops::Bound;
+
 use crate::resources::Dimension;
 
 /// Room as the scan reads it: CPU, memory, disk, pods.
@@ -41,68 +44,86 @@ impl Weights {
 /// One node's rank: the sum, then its position. What is the least in this order is the best fit.
 pub(crate) type Rank = (i64, u32);
 
-const LEVELS: i64 = 64;
+const LEVELS: usize = 64;
+/// Below it, sums are the same: a fraction of a thousandth of a CPU of the largest node there may be.
+const UNIT: u32 = 14;
+/// Buckets per octave, as a power of two.
+const FINE: u32 = 6;
+/// Levels per octave, as a power of two.
+const COARSE: u32 = 3;
+
+/// Steps that grow with the amount, as in a floating-point number: most nodes are nearly full, and there a small difference
+/// decides.
+fn step(amount: u64, bits: u32) -> usize {
+    let step = match amount >> bits {
+        0 => amount,
+        _ => {
+            let high = amount.ilog2() - bits;
+            (u64::from(high + 1) << bits) | ((amount >> high) & ((1 << bits) - 1))
+        }
+    };
+    usize::try_from(step).unwrap_or(usize::MAX)
+}
+
+/// The least amount of a step.
+fn least_of(step: usize, bits: u32) -> u64 {
+    let step = u64::try_from(step).unwrap_or(u64::MAX);
+    match step >> bits {
+        0 => step,
+        high => ((1 << bits) | (step & ((1 << bits) - 1))) << (high - 1),
+    }
+}
 
 #[derive(Clone, Debug)]
 pub(crate) struct Index {
     weights: Weights,
-    /// Sums are below `buckets << shift`.
-    shift: u32,
-    /// Free CPU below 64 << `level_shift`; what is above is on the top level.
-    level_shift: u32,
+    /// Free CPU is counted in units of so many bits; what is above the top level is on it.
+    cpu_unit: u32,
     /// Which levels of CPU occur in a bucket.
     levels: Vec<u64>,
     /// Which buckets are not empty.
     occupied: Vec<u64>,
-    /// By bucket and level; descending, so that the best is taken from the end.
-    cells: Vec<Vec<Rank>>,
+    /// By bucket and level. Many nodes may have the same sum (full ones, empty ones), so a cell has to bear thousands.
+    cells: Vec<BTreeSet<Rank>>,
 }
 
 impl Index {
-    /// For about `nodes` nodes whose sums are at most `most` and whose free CPU is at most `most_cpu`.
-    pub fn new(weights: Weights, nodes: usize, most: i64, most_cpu: i64) -> Self {
-        let buckets = (nodes / 8).next_power_of_two().clamp(64, 1024);
-        let bits = |value: i64| i64::BITS - value.max(1).leading_zeros();
-        let shift = bits(most).saturating_sub(buckets.trailing_zeros());
-        let level_shift = bits(most_cpu).saturating_sub(6);
+    /// For nodes whose sums are at most `most` and whose free CPU is at most `most_cpu`.
+    pub fn new(weights: Weights, most: i64, most_cpu: i64) -> Self {
+        let buckets = step(u64::try_from(most >> UNIT).unwrap_or(0), FINE) + 1;
+        let mut cpu_unit = 0;
+        while step(u64::try_from(most_cpu >> cpu_unit).unwrap_or(0), COARSE) >= LEVELS {
+            cpu_unit += 1;
+        }
         Self {
             weights,
-            shift,
-            level_shift,
+            cpu_unit,
             levels: vec![0; buckets],
             occupied: vec![0; buckets.div_ceil(64)],
-            cells: vec![Vec::new(); buckets * LEVELS as usize],
+            cells: vec![BTreeSet::new(); buckets * LEVELS],
         }
     }
 
     fn bucket(&self, key: i64) -> usize {
-        usize::try_from(key >> self.shift)
-            .unwrap_or(0)
-            .min(self.levels.len() - 1)
+        step(u64::try_from(key >> UNIT).unwrap_or(0), FINE).min(self.levels.len() - 1)
     }
 
     fn level(&self, cpu: i64) -> u32 {
-        u32::try_from((cpu >> self.level_shift).clamp(0, LEVELS - 1)).unwrap_or(0)
+        let level = step(u64::try_from(cpu >> self.cpu_unit).unwrap_or(0), COARSE).min(LEVELS - 1);
+        u32::try_from(level).unwrap_or(0)
     }
 
     pub fn insert(&mut self, node: u32, key: i64, room: Room) {
         let (bucket, level) = (self.bucket(key), self.level(i64::from(room[0])));
-        let cell = &mut self.cells[bucket * 64 + level as usize];
-        let rank = (key, node);
-        let at = cell.partition_point(|&other| other > rank);
-        cell.insert(at, rank);
+        self.cells[bucket * LEVELS + level as usize].insert((key, node));
         self.levels[bucket] |= 1 << level;
         self.occupied[bucket / 64] |= 1 << (bucket % 64);
     }
 
     pub fn remove(&mut self, node: u32, key: i64, room: Room) {
         let (bucket, level) = (self.bucket(key), self.level(i64::from(room[0])));
-        let cell = &mut self.cells[bucket * 64 + level as usize];
-        let rank = (key, node);
-        let at = cell.partition_point(|&other| other > rank);
-        if cell.get(at) == Some(&rank) {
-            cell.remove(at);
-        }
+        let cell = &mut self.cells[bucket * LEVELS + level as usize];
+        cell.remove(&(key, node));
         if cell.is_empty() {
             self.levels[bucket] &= !(1 << level);
             if self.levels[bucket] == 0 {
@@ -146,7 +167,7 @@ impl Index {
             return above;
         }
         // All of the sum that is not needed elsewhere, as CPU.
-        let top = ((i64::try_from(bucket).unwrap_or(i64::MAX) + 1) << self.shift) - 1;
+        let top = (i64::try_from(least_of(bucket + 1, FINE)).unwrap_or(i64::MAX) << UNIT) - 1;
         let cpu = (top - (least - i64::from(need[0].max(0)) * self.weights.0[0])) / self.weights.0[0];
         if cpu < 0 {
             return 0;
@@ -160,12 +181,13 @@ impl Index {
         while mask != 0 {
             let level = mask.trailing_zeros() as usize;
             mask &= mask - 1;
-            let cell = &self.cells[bucket * 64 + level];
-            for &rank in cell.iter().rev() {
+            let cell = &self.cells[bucket * LEVELS + level];
+            let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+            for &rank in cell.range((from, Bound::Unbounded)) {
                 if best.is_some_and(|best| best < rank) {
                     break;
                 }
-                if after.is_none_or(|after| rank > after) && fits(rooms[rank.1 as usize], need) {
+                if fits(rooms[rank.1 as usize], need) {
                     best = Some(rank);
                     break;
                 }

@@ -17,7 +17,8 @@ pub struct Score {
     pub moves: bool,
     /// Wishes that the node does not fulfil: PreferNoSchedule taints that are not tolerated, workloads of the same group.
     pub softness: u32,
-    /// By how much the N+1 reserve grows on the backup that costs the least, in the measure of the residual.
+    /// What another node has to begin to keep free as an N+1 reserve, in the measure of the residual; nothing while the
+    /// nodes that carry a reserve have room for more.
     pub growth_ppm: i64,
     /// What the workload costs on this kind of node beyond the cheapest kind, in tenths: see [`prices`](crate::prices()).
     pub regret: u32,

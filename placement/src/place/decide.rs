@@ -65,7 +65,7 @@ impl Question<'_> {
         let exact = special.into_iter().flatten().map(small);
         let mut look = |at: usize| {
             let Ok(softness) = self.candidate(at) else { return };
-            let backup = if self.certify { self.free_backup(at) } else { None };
+            let backup = if self.certify { self.carrying_backup(at) } else { None };
             if self.certify && backup.is_none() {
                 return;
             }
@@ -94,7 +94,7 @@ impl Question<'_> {
                     if special.contains(&Some(at)) || self.over_line(at).is_some() {
                         return false;
                     }
-                    backup = if self.certify { self.free_backup(at) } else { None };
+                    backup = if self.certify { self.carrying_backup(at) } else { None };
                     !self.certify || backup.is_some()
                 };
                 if let Some(rank) = index[group].first(self.cluster.rooms(), self.need, None, accept)
@@ -219,7 +219,7 @@ impl Question<'_> {
 
     fn raw(&self, at: usize, softness: u32, backup: Option<Backup>) -> Raw {
         let moves = self.present.is_some_and(|present| present.node != at);
-        let growth = backup.map_or(0, |backup| backup.growth);
+        let growth = backup.map_or(0, |backup| backup.cost());
         let regret = self.regret(usize::from(self.cluster.rows()[at].group));
         let rank = self.cluster.weights().key(self.room(at));
         (moves, softness, growth, regret, rank, small(at))
