@@ -7,8 +7,10 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
+mod losses;
+
 use crate::{
-    NodeKey, Resources, WorkloadKey,
+    GroupKey, NodeKey, Resources, WorkloadKey,
     model::{Admission, Node, Placement, VolumeLocality, Workload},
     resources::Dimension,
 };
@@ -57,6 +59,27 @@ pub enum Violation {
         workload: WorkloadKey,
         node: NodeKey,
     },
+    /// More of a group are in one place than may be.
+    GroupCrowded {
+        group: GroupKey,
+        node: NodeKey,
+        workloads: u64,
+        most: u32,
+    },
+    /// The certificate names the node that it insures against, or one that does not exist, cannot take the workload, or
+    /// cannot take anything now.
+    BackupUnfit {
+        workload: WorkloadKey,
+        node: NodeKey,
+    },
+    /// If `lost` died, what its certificates bring to `node` would not fit beside the protected workloads there.
+    LossNotAbsorbed {
+        lost: NodeKey,
+        node: NodeKey,
+        dimension: Dimension,
+        requested: i128,
+        allocatable: i64,
+    },
 }
 
 impl fmt::Display for Violation {
@@ -102,6 +125,35 @@ impl fmt::Display for Violation {
                 write!(
                     f,
                     "workload {workload} is on node {node}, which lacks its storage class"
+                )
+            }
+            Self::GroupCrowded {
+                group,
+                node,
+                workloads,
+                most,
+            } => {
+                write!(
+                    f,
+                    "{workloads} workloads of group {group} are on node {node} or in its zone, where {most} may be"
+                )
+            }
+            Self::BackupUnfit { workload, node } => {
+                write!(
+                    f,
+                    "workload {workload} has a certificate for node {node}, which cannot take it"
+                )
+            }
+            Self::LossNotAbsorbed {
+                lost,
+                node,
+                dimension,
+                requested,
+                allocatable,
+            } => {
+                write!(
+                    f,
+                    "the loss of node {lost} would take node {node} over on {dimension}: {requested} requested of {allocatable}"
                 )
             }
         }
@@ -151,6 +203,8 @@ pub fn check(nodes: &[Node], workloads: &[Workload], placements: &[Placement]) -
     for node in nodes {
         over_capacity(node, sums.get(&node.id).copied().unwrap_or_default(), &mut found);
     }
+    losses::crowds(&known_nodes, &known_workloads, placements, &mut found);
+    losses::certificates(&known_nodes, &known_workloads, placements, &mut found);
     found
 }
 

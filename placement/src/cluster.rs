@@ -77,6 +77,8 @@ pub struct Cluster {
     disk_users: usize,
     groups: Vec<Group>,
     prices: Prices,
+    /// The prices by group's position; empty when there are none.
+    group_prices: Vec<Option<[i64; 3]>>,
     /// One per group, of the plain nodes; none until it is asked for.
     index: Option<Vec<Index>>,
     /// The nodes that no index holds.
@@ -101,6 +103,7 @@ impl Clone for Cluster {
             disk_users: self.disk_users,
             groups: self.groups.clone(),
             prices: self.prices.clone(),
+            group_prices: self.group_prices.clone(),
             index: None,
             odd: Vec::new(),
         }
@@ -245,6 +248,15 @@ impl Cluster {
     /// Prefers, from now on, the kinds of nodes where these prices say that the least is wasted.
     pub fn set_prices(&mut self, prices: Prices) {
         self.prices = prices;
+        self.price_groups();
+    }
+
+    fn price_groups(&mut self) {
+        self.group_prices.clear();
+        if !self.prices.is_empty() {
+            self.group_prices
+                .extend(self.groups.iter().map(|&group| self.prices.of(group)));
+        }
     }
 
     pub fn prices(&self) -> &Prices {

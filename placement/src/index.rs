@@ -7,10 +7,9 @@
 //!
 //! Every candidate is looked at exactly, so the answer is the scan's, not an approximation of it.
 
-use std::collections::BTreeSet;
-use std::ops::Bound;
+mod cell;
 
-use crate::resources::Dimension;
+use cell::Cell;
 
 /// Room as the scan reads it: CPU, memory, disk, pods.
 pub(crate) type Room = [i32; 4];
@@ -30,21 +29,14 @@ impl Weights {
         let term = |at: usize| i64::from(room[at].max(0)) * self.0[at];
         term(0) + term(1) + term(2)
     }
-
-    /// The least sum of a node where it fits.
-    fn least(&self, need: Room) -> i64 {
-        self.key(need)
-    }
-
-    pub fn of(&self, dimension: Dimension) -> i64 {
-        self.0.get(dimension as usize).copied().unwrap_or(0)
-    }
 }
 
 /// One node's rank: the sum, then its position. What is the least in this order is the best fit.
 pub(crate) type Rank = (i64, u32);
 
 const LEVELS: usize = 64;
+/// Up to so many nodes are one list: walking it costs less than the buckets.
+const SMALL: usize = 64;
 /// Below it, sums are the same: a fraction of a thousandth of a CPU of the largest node there may be.
 const UNIT: u32 = 14;
 /// Buckets per octave, as a power of two.
@@ -77,35 +69,45 @@ fn least_of(step: usize, bits: u32) -> u64 {
 #[derive(Clone, Debug)]
 pub(crate) struct Index {
     weights: Weights,
-    /// Free CPU is counted in units of so many bits; what is above the top level is on it.
+    /// Sums and free CPU are counted in units of so many bits; what is above the top step is on it.
+    unit: u32,
     cpu_unit: u32,
     /// Which levels of CPU occur in a bucket.
     levels: Vec<u64>,
     /// Which buckets are not empty.
     occupied: Vec<u64>,
     /// By bucket and level. Many nodes may have the same sum (full ones, empty ones), so a cell has to bear thousands.
-    cells: Vec<BTreeSet<Rank>>,
+    cells: Vec<Cell>,
 }
 
 impl Index {
-    /// For nodes whose sums are at most `most` and whose free CPU is at most `most_cpu`.
-    pub fn new(weights: Weights, most: i64, most_cpu: i64) -> Self {
+    /// For about so many nodes, whose sums are at most `most` and whose free CPU is at most `most_cpu`.
+    pub fn new(weights: Weights, nodes: usize, most: i64, most_cpu: i64) -> Self {
+        if nodes <= SMALL {
+            // One ordered list.
+            return Self::with_units(weights, 62, 62, 1);
+        }
         let buckets = step(u64::try_from(most >> UNIT).unwrap_or(0), FINE) + 1;
         let mut cpu_unit = 0;
         while step(u64::try_from(most_cpu >> cpu_unit).unwrap_or(0), COARSE) >= LEVELS {
             cpu_unit += 1;
         }
+        Self::with_units(weights, UNIT, cpu_unit, buckets)
+    }
+
+    fn with_units(weights: Weights, unit: u32, cpu_unit: u32, buckets: usize) -> Self {
         Self {
             weights,
+            unit,
             cpu_unit,
             levels: vec![0; buckets],
             occupied: vec![0; buckets.div_ceil(64)],
-            cells: vec![BTreeSet::new(); buckets * LEVELS],
+            cells: vec![Cell::default(); buckets * LEVELS],
         }
     }
 
     fn bucket(&self, key: i64) -> usize {
-        step(u64::try_from(key >> UNIT).unwrap_or(0), FINE).min(self.levels.len() - 1)
+        step(u64::try_from(key >> self.unit).unwrap_or(0), FINE).min(self.levels.len() - 1)
     }
 
     fn level(&self, cpu: i64) -> u32 {
@@ -123,7 +125,7 @@ impl Index {
     pub fn remove(&mut self, node: u32, key: i64, room: Room) {
         let (bucket, level) = (self.bucket(key), self.level(i64::from(room[0])));
         let cell = &mut self.cells[bucket * LEVELS + level as usize];
-        cell.remove(&(key, node));
+        cell.remove((key, node));
         if cell.is_empty() {
             self.levels[bucket] &= !(1 << level);
             if self.levels[bucket] == 0 {
@@ -132,22 +134,23 @@ impl Index {
         }
     }
 
-    /// The best fit that `accept` takes, with a rank above `after`.
+    /// The best fit that `accept` takes, if its rank is below `bound`.
     pub fn first(
         &self,
         rooms: &[Room],
         need: Room,
-        after: Option<Rank>,
+        bound: Option<Rank>,
         mut accept: impl FnMut(u32) -> bool,
     ) -> Option<Rank> {
-        let least = self.weights.least(need);
-        let start = self.bucket(after.map_or(least, |(key, _)| key.max(least)));
-        let mut bucket = self.next_occupied(start)?;
-        let mut after = after;
-        loop {
+        let least = self.weights.key(need);
+        let mut bucket = self.next_occupied(self.bucket(least))?;
+        let last = bound.map_or(usize::MAX, |(key, _)| self.bucket(key));
+        while bucket <= last {
             let mask = self.levels[bucket] & self.possible(bucket, need, least);
+            // Below the least sum nothing fits.
+            let mut after = Some((least - 1, u32::MAX));
             while mask != 0 {
-                let Some(rank) = self.best_of(bucket, mask, rooms, need, after) else {
+                let Some(rank) = self.best_of(bucket, mask, rooms, need, after, bound) else {
                     break;
                 };
                 if accept(rank.1) {
@@ -157,6 +160,7 @@ impl Index {
             }
             bucket = self.next_occupied(bucket + 1)?;
         }
+        None
     }
 
     /// The levels of free CPU that a fit in this bucket can have.
@@ -167,7 +171,7 @@ impl Index {
             return above;
         }
         // All of the sum that is not needed elsewhere, as CPU.
-        let top = (i64::try_from(least_of(bucket + 1, FINE)).unwrap_or(i64::MAX) << UNIT) - 1;
+        let top = (i64::try_from(least_of(bucket + 1, FINE)).unwrap_or(i64::MAX) << self.unit) - 1;
         let cpu = (top - (least - i64::from(need[0].max(0)) * self.weights.0[0])) / self.weights.0[0];
         if cpu < 0 {
             return 0;
@@ -176,24 +180,24 @@ impl Index {
         above & (u64::MAX >> (63 - high))
     }
 
-    fn best_of(&self, bucket: usize, mut mask: u64, rooms: &[Room], need: Room, after: Option<Rank>) -> Option<Rank> {
-        let mut best: Option<Rank> = None;
+    fn best_of(
+        &self,
+        bucket: usize,
+        mut mask: u64,
+        rooms: &[Room],
+        need: Room,
+        after: Option<Rank>,
+        bound: Option<Rank>,
+    ) -> Option<Rank> {
+        let mut best = bound;
+        let mut found = false;
         while mask != 0 {
             let level = mask.trailing_zeros() as usize;
             mask &= mask - 1;
             let cell = &self.cells[bucket * LEVELS + level];
-            let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-            for &rank in cell.range((from, Bound::Unbounded)) {
-                if best.is_some_and(|best| best < rank) {
-                    break;
-                }
-                if fits(rooms[rank.1 as usize], need) {
-                    best = Some(rank);
-                    break;
-                }
-            }
+            found |= cell.first_fit(after, &mut best, |node| fits(rooms[node as usize], need));
         }
-        best
+        best.filter(|_| found)
     }
 
     fn next_occupied(&self, from: usize) -> Option<usize> {

@@ -21,7 +21,7 @@ const ROUNDS: i64 = 400;
 const STEP: i128 = 50;
 const ONE: i128 = 1 << 40;
 /// A regret below one part in so many of the least cost is none.
-const TOLERANCE: i128 = 10;
+const TOLERANCE: i64 = 10;
 /// Pods of more kinds than this are told apart more coarsely.
 const KINDS: usize = 128;
 
@@ -34,29 +34,58 @@ impl Prices {
         self.0.is_empty()
     }
 
-    pub(crate) fn cost(&self, group: Group, demand: Resources) -> Option<i128> {
-        let prices = self.0.get(&group)?;
-        let amounts = [demand.cpu_milli, demand.mem_mib, demand.disk_mib];
-        Some(
-            prices
-                .iter()
-                .zip(amounts)
-                .map(|(&price, amount)| i128::from(price) * i128::from(amount))
-                .sum(),
-        )
+    pub(crate) fn of(&self, group: Group) -> Option<[i64; 3]> {
+        self.0.get(&group).copied()
     }
 }
 
-/// The regret of each cost, in steps of the tolerance: 0 is as good as the best.
-pub(crate) fn regrets(costs: impl Iterator<Item = Option<i128>>) -> Vec<u32> {
-    let costs: Vec<Option<i128>> = costs.collect();
-    let least = costs.iter().flatten().copied().min().unwrap_or(0).max(1);
-    let step = |cost: Option<i128>| {
-        cost.map_or(0, |cost| {
-            u32::try_from((cost - least) * TOLERANCE / least).unwrap_or(u32::MAX)
-        })
-    };
-    costs.into_iter().map(step).collect()
+/// At most 3 times 2^60: prices and amounts are at most 2^30 each.
+fn cost(prices: [i64; 3], demand: Resources) -> i64 {
+    let part = |at: usize, amount: i64| prices[at].saturating_mul(amount);
+    part(0, demand.cpu_milli) + part(1, demand.mem_mib) + part(2, demand.disk_mib)
+}
+
+/// What a demand costs on each kind of node beyond the cheapest, in steps of the tolerance: 0 is as good as the best.
+#[derive(Clone, Debug)]
+pub(crate) struct Regrets {
+    /// Most clusters have few kinds of nodes, and a decision should not allocate.
+    few: [u32; 8],
+    many: Vec<u32>,
+}
+
+impl Regrets {
+    pub fn new(cluster: &Cluster, demand: Resources) -> Self {
+        let prices = cluster.group_prices();
+        let mut regrets = Self {
+            few: [0; 8],
+            many: Vec::new(),
+        };
+        if prices.is_empty() {
+            return regrets;
+        }
+        let costs = prices.iter().map(|prices| prices.map(|prices| cost(prices, demand)));
+        let least = costs.clone().flatten().min().unwrap_or(0);
+        let step = (least / TOLERANCE).max(1);
+        let regret =
+            |cost: Option<i64>| cost.map_or(0, |cost| u32::try_from((cost - least) / step).unwrap_or(u32::MAX));
+        if prices.len() > regrets.few.len() {
+            regrets.many = costs.map(regret).collect();
+        } else {
+            for (slot, cost) in regrets.few.iter_mut().zip(costs) {
+                *slot = regret(cost);
+            }
+        }
+        regrets
+    }
+
+    pub fn of(&self, group: usize) -> u32 {
+        let regrets = if self.many.is_empty() {
+            &self.few[..]
+        } else {
+            &self.many[..]
+        };
+        regrets.get(group).copied().unwrap_or(0)
+    }
 }
 
 struct Kind {

@@ -43,6 +43,12 @@ kinds! {
     VolumeElsewhere = "volume_elsewhere",
     /// A label or storage class that it needs is missing on its node.
     NodeUnsuitable = "node_unsuitable",
+    /// More of one group are in one place than may be.
+    GroupCrowded = "group_crowded",
+    /// The node that a certificate names could not take the instance over.
+    BackupUnfit = "backup_unfit",
+    /// If one node died, another one would not have room for what its certificates bring there.
+    LossNotAbsorbed = "loss_not_absorbed",
     /// An instance that is paid for has no firm place.
     EntitledNotFirm = "entitled_not_firm",
     /// It was seen to have stopped for want of payment, and still reserves CPU and memory.
@@ -196,6 +202,9 @@ impl Violation {
             V::RemovedNode { workload, node } => (Kind::RemovedNode, Some(*node), Some(*workload)),
             V::OverCapacity { node, .. } => (Kind::OverCapacity, Some(*node), None),
             V::VolumeElsewhere { workload, node } => (Kind::VolumeElsewhere, Some(*node), Some(*workload)),
+            V::GroupCrowded { node, .. } => (Kind::GroupCrowded, Some(*node), None),
+            V::BackupUnfit { workload, node } => (Kind::BackupUnfit, Some(*node), Some(*workload)),
+            V::LossNotAbsorbed { node, .. } => (Kind::LossNotAbsorbed, Some(*node), None),
             V::SelectorUnmet { workload, node } | V::StorageClassMissing { workload, node } => {
                 (Kind::NodeUnsuitable, Some(*node), Some(*workload))
             }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use super::{Certificates, Cluster, ClusterError, Load, Pod, Pods, Priority, Resources, Row, Totals};
 use crate::{
     GroupKey, NodeKey, WorkloadKey,
-    cluster::Group,
     index::{Index, Room, Weights},
     model::{Admission, Workload},
     place::room,
@@ -52,8 +51,9 @@ impl Cluster {
         &self.totals
     }
 
-    pub(crate) fn groups(&self) -> &[Group] {
-        &self.groups
+    /// By the position of the group; empty when no kind of node is preferred.
+    pub(crate) fn group_prices(&self) -> &[Option<[i64; 3]>] {
+        &self.group_prices
     }
 
     /// The largest allocatable amount of each resource on any node: the scale of scores.

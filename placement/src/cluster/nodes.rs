@@ -170,7 +170,7 @@ impl Cluster {
             .map(|group| {
                 let most = of(group).fold(Resources::ZERO, |most, row| most.max(row.node.allocatable));
                 let key = self.weights.key(crate::place::room(most));
-                Index::new(self.weights, key, most.cpu_milli)
+                Index::new(self.weights, of(group).count(), key, most.cpu_milli)
             })
             .collect();
         self.odd.clear();
@@ -226,6 +226,7 @@ impl Cluster {
             let at = self.groups.binary_search(&group).unwrap_or(0);
             row.group = u16::try_from(at).unwrap_or(u16::MAX);
         }
+        self.price_groups();
         self.rebuild_index();
     }
 

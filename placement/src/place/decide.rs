@@ -83,11 +83,20 @@ impl Question<'_> {
                 look(node as usize);
             }
         }
-        let mut order: Vec<(u32, usize)> = (0..index.len()).map(|at| (self.regret(at), at)).collect();
-        order.sort_unstable();
-        for same in order.chunk_by(|one, other| one.0 == other.0) {
+        let mut step = Some(0);
+        while let Some(regret) = step {
+            // The groups of one regret together, the lowest regret first.
+            step = None;
             let mut first: Option<(Rank, Option<Backup>)> = None;
-            for &(_, group) in same {
+            for (group, index) in index.iter().enumerate() {
+                match self.regret(group) {
+                    own if own == regret => {}
+                    own if own > regret => {
+                        step = Some(step.map_or(own, |step: u32| step.min(own)));
+                        continue;
+                    }
+                    _ => continue,
+                }
                 let mut backup = None;
                 let accept = |node: u32| {
                     let at = node as usize;
@@ -97,9 +106,8 @@ impl Question<'_> {
                     backup = if self.certify { self.carrying_backup(at) } else { None };
                     !self.certify || backup.is_some()
                 };
-                if let Some(rank) = index[group].first(self.cluster.rooms(), self.need, None, accept)
-                    && first.is_none_or(|(other, _)| rank < other)
-                {
+                let bound = first.map(|(rank, _)| rank);
+                if let Some(rank) = index.first(self.cluster.rooms(), self.need, bound, accept) {
                     first = Some((rank, backup));
                 }
             }
@@ -214,7 +222,7 @@ impl Question<'_> {
     }
 
     fn regret(&self, group: usize) -> u32 {
-        self.regrets.get(group).copied().unwrap_or(0)
+        self.regrets.of(group)
     }
 
     fn raw(&self, at: usize, softness: u32, backup: Option<Backup>) -> Raw {

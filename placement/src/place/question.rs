@@ -7,7 +7,7 @@ use crate::{
     model::{Priority, VolumeLocality, Workload},
     place::Purpose,
     policy::{Policy, Reserve},
-    prices,
+    prices::Regrets,
     refusal::Reason,
     resources::{Dimension, PPM},
     usage::Load,
@@ -53,8 +53,7 @@ pub(crate) struct Question<'a> {
     pub(super) present: Option<Present>,
     /// Has no wishes that a plain node could fail.
     pub(super) plain: bool,
-    /// By the cluster's groups; empty when there are no prices.
-    pub(super) regrets: Vec<u32>,
+    pub(super) regrets: Regrets,
 }
 
 impl<'a> Question<'a> {
@@ -88,10 +87,6 @@ impl<'a> Question<'a> {
             |demand, needed| if demand > 0 { needed } else { i64::from(i32::MIN) },
         );
         let present = itself.then(|| present(cluster, workload)).flatten();
-        let costs = cluster
-            .groups()
-            .iter()
-            .map(|&group| cluster.prices().cost(group, demand));
         let mut question = Self {
             cluster,
             policy,
@@ -111,11 +106,7 @@ impl<'a> Question<'a> {
                 && workload.storage_class.is_none()
                 && workload.volume == VolumeLocality::Anywhere
                 && workload.spread.is_none(),
-            regrets: if cluster.prices().is_empty() {
-                Vec::new()
-            } else {
-                prices::regrets(costs)
-            },
+            regrets: Regrets::new(cluster, demand),
         };
         question.reserve_shortage = question.shortage_of_reserve();
         question

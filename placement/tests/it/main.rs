@@ -5,6 +5,7 @@ mod constraints;
 mod definitions;
 mod evacuation;
 mod histories;
+mod n_plus_one;
 mod policies;
 mod properties;
 mod refusals;

@@ -1,0 +1,204 @@
+//! Certificates: any single machine may die, whatever happened before.
+
+use lumbung_placement::{
+    Admission, Availability, Change, Cluster, Node, NodeKey, Policy, PolicySpec, Priority, Reason, Reserve, Resources,
+    VolumeLocality, Workload, WorkloadKey, place, prices,
+};
+use proptest::prelude::*;
+
+use crate::support::{amounts, cluster, node, violations, workload};
+
+fn certified() -> Policy {
+    Policy::new(PolicySpec {
+        reserve: Reserve::NPlusOne,
+        setup_reserve: Resources::ZERO,
+        ..PolicySpec::default()
+    })
+    .unwrap()
+}
+
+fn machine(id: u128, cpu_milli: i64, mem_gib: i64) -> Node {
+    Node {
+        allocatable: amounts(cpu_milli, mem_gib * 1024, 1 << 20, 110),
+        ..node(id)
+    }
+}
+
+fn pod(id: u128, cpu_milli: i64, mem_mib: i64) -> Workload {
+    Workload {
+        request: amounts(cpu_milli, mem_mib, 0, 1),
+        ..workload(id)
+    }
+}
+
+/// Places until the first refusal; returns how many.
+fn fill(cluster: &mut Cluster, policy: &Policy, kind: impl Fn(u128) -> Workload) -> u128 {
+    for count in 0.. {
+        let arriving = kind(count + 1);
+        let Ok(decision) = place(cluster, policy, &arriving) else {
+            return count;
+        };
+        cluster.assign_with(arriving, decision.node, decision.backup).unwrap();
+    }
+    0
+}
+
+#[test]
+fn three_unequal_machines_take_ninety_default_pods_and_any_of_them_may_die() {
+    let mut machines = cluster([machine(1, 22_500, 60), machine(2, 15_500, 30), machine(3, 7_500, 30)]);
+    assert_eq!(fill(&mut machines, &certified(), |id| pod(id, 250, 512)), 90);
+    assert_eq!(violations(&machines), []);
+    assert!(machines.placements().all(|placement| placement.backup.is_some()));
+    let refusal = place(&machines, &certified(), &pod(1000, 250, 512)).unwrap_err();
+    assert_eq!(refusal.binding, Reason::NPlusOne, "{refusal}");
+}
+
+#[test]
+fn one_machine_alone_insures_nobody() {
+    let refusal = place(&cluster([node(1)]), &certified(), &workload(1)).unwrap_err();
+    assert_eq!(refusal.rejected, [(Reason::NPlusOne, 1)].into());
+    let Some(Change::NewNode { allocatable, .. }) = refusal.smallest_change.map(|change| *change) else {
+        panic!("a second machine is what is missing");
+    };
+    assert_eq!(allocatable.cpu_milli, 1000);
+}
+
+#[test]
+fn what_cannot_move_gets_no_certificate_and_costs_no_reserve() {
+    let mut pair = cluster([node(1), node(2)]);
+    let pinned = Workload {
+        volume: VolumeLocality::Pinned(NodeKey(1)),
+        ..workload(1)
+    };
+    let decision = place(&pair, &certified(), &pinned).unwrap();
+    assert_eq!((decision.node, decision.backup), (NodeKey(1), None));
+    pair.assign_with(pinned, decision.node, decision.backup).unwrap();
+    assert_eq!(pair.reserved(NodeKey(2)), Some(Resources::ZERO));
+}
+
+#[test]
+fn best_effort_lives_in_the_reserve_and_protected_does_not() {
+    let mut pair = cluster([node(1), node(2)]);
+    let policy = certified();
+    assert_eq!(fill(&mut pair, &policy, |id| pod(id, 1000, 1024)), 4);
+    let trial = Workload {
+        priority: Priority::BestEffort,
+        ..pod(100, 1000, 1024)
+    };
+    let decision = place(&pair, &policy, &trial).unwrap();
+    assert_eq!(decision.backup, None);
+    pair.assign_with(trial, decision.node, None).unwrap();
+    assert_eq!(violations(&pair), []);
+    assert!(place(&pair, &policy, &pod(101, 1000, 1024)).is_err());
+}
+
+#[test]
+fn a_standby_machine_is_a_backup_and_takes_no_order() {
+    let standby = Node {
+        admission: Admission::Standby,
+        ..node(2)
+    };
+    let mut pair = cluster([node(1), standby]);
+    assert_eq!(fill(&mut pair, &certified(), |id| pod(id, 1000, 1024)), 4);
+    assert!(
+        pair.placements()
+            .all(|placement| placement.node == NodeKey(1) && placement.backup == Some(NodeKey(2)))
+    );
+}
+
+#[derive(Clone, Debug)]
+enum Event {
+    Arrive(usize, bool),
+    Leave(usize),
+    Resize(usize, usize),
+    Price,
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        5 => (0..SIZES.len(), any::<bool>()).prop_map(|(size, protected)| Event::Arrive(size, protected)),
+        3 => any::<usize>().prop_map(Event::Leave),
+        1 => (any::<usize>(), 0..SIZES.len()).prop_map(|(which, size)| Event::Resize(which, size)),
+        1 => Just(Event::Price),
+    ]
+}
+
+const SIZES: [(i64, i64); 5] = [(250, 512), (500, 256), (250, 1024), (1000, 1024), (2000, 1500)];
+
+fn fleet(count: u128) -> Cluster {
+    let kinds = [(4000, 4), (2000, 4), (6000, 6)];
+    let node = |id: u128| {
+        let (cpu, gib) = kinds[usize::try_from(id % 3).unwrap()];
+        let availability = if id % 11 == 7 {
+            Availability::Suspect
+        } else {
+            Availability::Ready
+        };
+        Node {
+            availability,
+            ..machine(id, cpu, gib)
+        }
+    };
+    cluster((1..=count).map(node))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    /// After every step any single node may die, and the index gives what the scan gives.
+    #[test]
+    fn certificates_hold_after_any_history(count in 2_u128..90, events in prop::collection::vec(event(), 1..160), with in any::<bool>()) {
+        let policy = if with { certified() } else {
+            Policy::new(PolicySpec { reserve: Reserve::None, ..*certified().spec() }).unwrap()
+        };
+        let mut cluster = fleet(count);
+        cluster.reindex();
+        let mut running: Vec<WorkloadKey> = Vec::new();
+        for (id, event) in (1..).zip(events) {
+            let (arriving, replaces) = match event {
+                Event::Arrive(size, protected) => {
+                    let priority = if protected { Priority::Protected } else { Priority::BestEffort };
+                    (Workload { priority, ..pod(id, SIZES[size].0, SIZES[size].1) }, None)
+                }
+                Event::Leave(which) if !running.is_empty() => {
+                    cluster.remove(running.swap_remove(which % running.len()));
+                    continue;
+                }
+                Event::Resize(which, size) if !running.is_empty() => {
+                    let key = running[which % running.len()];
+                    let resized = Workload { request: amounts(SIZES[size].0, SIZES[size].1, 0, 1), ..cluster.workload(key).unwrap().0.clone() };
+                    (resized, Some(key))
+                }
+                Event::Price => {
+                    let prices = prices(&cluster);
+                    cluster.set_prices(prices);
+                    continue;
+                }
+                Event::Leave(_) | Event::Resize(..) => continue,
+            };
+            let decided = place(&cluster, &policy, &arriving);
+            // A clone has no index.
+            prop_assert_eq!(&place(&cluster.clone(), &policy, &arriving), &decided);
+            if let Ok(decision) = decided {
+                if replaces.is_none() {
+                    running.push(arriving.id);
+                }
+                let insured = decision.backup.is_some() || !with || arriving.priority == Priority::BestEffort;
+                prop_assert!(insured, "a protected workload without a certificate");
+                cluster.assign_with(arriving, decision.node, decision.backup).unwrap();
+            }
+            prop_assert_eq!(violations(&cluster), []);
+        }
+        // The books, entered anew in another order, say the same.
+        let nodes: Vec<Node> = cluster.nodes().cloned().collect();
+        let mut anew = Cluster::from_parts(nodes.into_iter().rev(), []).unwrap();
+        for placement in cluster.placements().collect::<Vec<_>>().into_iter().rev() {
+            let workload = cluster.workload(placement.workload).unwrap().0.clone();
+            anew.assign_with(workload, placement.node, placement.backup).unwrap();
+        }
+        for node in cluster.nodes() {
+            prop_assert_eq!(anew.reserved(node.id), cluster.reserved(node.id));
+            prop_assert_eq!(anew.occupied(node.id), cluster.occupied(node.id));
+        }
+    }
+}
