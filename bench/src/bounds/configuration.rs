@@ -47,7 +47,7 @@ pub fn bins_by_volume(class: Resources, shapes: &[(Resources, usize)]) -> f64 {
 }
 
 /// For classes (allocatable, cost) of which any number may be opened, and counted shapes of which each fits a class.
-/// `rounds` knapsack problems of `nodes` steps at most.
+/// `rounds` knapsack problems of `nodes` steps at most, fewer steps while that finds anything.
 ///
 /// # Panics
 /// If a linear program cannot be solved, which is a defect.
@@ -63,11 +63,12 @@ pub fn bins(classes: &[(Resources, f64)], shapes: &[(Resources, usize)], rounds:
         complete: false,
         rounds: 0,
     };
+    let mut steps = nodes.min(20_000);
     while best.rounds < rounds {
         let priced: Vec<f64> = values.iter().map(|&value| solution.var_value(value).max(0.0)).collect();
         let fillings: Vec<Filling> = classes
             .iter()
-            .map(|&(class, _)| priciest(class, shapes, &priced, nodes))
+            .map(|&(class, _)| priciest(class, shapes, &priced, steps))
             .collect();
         best.rounds += 1;
         let excess = fillings
@@ -87,8 +88,11 @@ pub fn bins(classes: &[(Resources, f64)], shapes: &[(Resources, usize)], rounds:
             .zip(classes)
             .filter(|(filling, (_, cost))| filling.value > cost * (1.0 + 1e-7))
             .collect();
-        if best.complete || violated.is_empty() {
+        if best.complete || (violated.is_empty() && steps == nodes) {
             break;
+        }
+        if violated.is_empty() {
+            steps = nodes.min(steps * 8);
         }
         for (filling, &(_, cost)) in violated {
             let row: Vec<(Variable, f64)> = filling

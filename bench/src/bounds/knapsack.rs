@@ -36,6 +36,36 @@ struct Prices {
     factor: Vec<f64>,
 }
 
+/// States that were already left behind: what is free, from which item on, with what value. A later state that is no
+/// better in the last two has nothing new below it. One entry a slot, so an old one may be forgotten.
+struct Seen {
+    slots: Vec<(Resources, usize, f64)>,
+}
+
+impl Seen {
+    fn new(nodes: u64) -> Self {
+        let size = usize::try_from(nodes.clamp(1 << 8, 1 << 20))
+            .unwrap_or(1 << 8)
+            .next_power_of_two();
+        Self {
+            slots: vec![(Resources::ZERO, usize::MAX, -1.0); size],
+        }
+    }
+
+    fn better(&mut self, from: usize, free: Resources, value: f64) -> bool {
+        let mixed = Dimension::ALL.into_iter().fold(0_u64, |mixed, dimension| {
+            (mixed.rotate_left(23) ^ free.get(dimension).cast_unsigned()).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        });
+        let mask = self.slots.len() - 1;
+        let slot = &mut self.slots[(mixed >> 32) as usize & mask];
+        if slot.0 == free && slot.1 <= from && slot.2 >= value {
+            return true;
+        }
+        *slot = (free, from, value);
+        false
+    }
+}
+
 struct Search<'a> {
     items: &'a [Item],
     /// Items in the order of descending value per price.
@@ -43,6 +73,7 @@ struct Search<'a> {
     prices: Vec<Prices>,
     sizes: Vec<Vec<f64>>,
     nodes: u64,
+    seen: Seen,
     taken: Vec<(usize, usize)>,
     best: f64,
     best_taken: Vec<(usize, usize)>,
@@ -54,6 +85,15 @@ impl<'a> Search<'a> {
     fn new(capacity: Resources, items: &'a [Item], nodes: u64) -> Self {
         let useful: Vec<usize> = (0..items.len())
             .filter(|&at| items[at].value > 0.0 && items[at].count > 0 && capacity.shortage(items[at].size).is_zero())
+            .collect();
+        let useful: Vec<usize> = useful
+            .iter()
+            .copied()
+            .filter(|&at| {
+                !useful
+                    .iter()
+                    .any(|&other| other != at && replaces(capacity, items, other, at))
+            })
             .collect();
         let unit: [f64; 4] = std::array::from_fn(|at| 1.0 / (capacity.get(Dimension::ALL[at]).max(1) as f64));
         let directions = directions(&useful, items, unit);
@@ -77,6 +117,7 @@ impl<'a> Search<'a> {
             prices,
             sizes: Vec::new(),
             nodes,
+            seen: Seen::new(nodes),
             taken: Vec::new(),
             best: 0.0,
             best_taken: Vec::new(),
@@ -104,6 +145,9 @@ impl<'a> Search<'a> {
     }
 
     fn descend(&mut self, from: usize, free: Resources, value: f64, left: &[f64]) {
+        if self.seen.better(from, free, value) {
+            return;
+        }
         if value > self.best {
             self.best = value;
             self.best_taken = self
@@ -141,6 +185,16 @@ impl<'a> Search<'a> {
             }
         }
     }
+}
+
+/// Whether `other` is never worse than `at`: no larger, worth no less, and there are enough to fill the node with.
+fn replaces(capacity: Resources, items: &[Item], other: usize, at: usize) -> bool {
+    let (a, b) = (items[other], items[at]);
+    let unlimited = Item { count: usize::MAX, ..a };
+    b.size.minus(a.size).out_of_range().is_none()
+        && a.value >= b.value
+        && a.count >= fitting(capacity, unlimited)
+        && (a.value > b.value || a.size != b.size || other < at)
 }
 
 fn fitting(free: Resources, item: Item) -> usize {
