@@ -12,6 +12,7 @@ pub mod evacuate;
 pub mod headroom;
 pub mod key;
 pub mod model;
+pub mod pack;
 pub mod place;
 pub mod policy;
 pub mod refusal;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::Parser;
 use lumbung_bench::report::Report;
-use lumbung_bench::tasks::Context;
+use lumbung_bench::tasks::{Context, pack};
 
 #[derive(Parser)]
 struct Args {
@@ -28,7 +28,7 @@ struct Args {
 
 type Task = fn(&Context, &mut Report) -> anyhow::Result<()>;
 
-const TASKS: &[(&str, Task)] = &[];
+const TASKS: &[(&str, Task)] = &[("pack", pack::run)];
 
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
