@@ -3,6 +3,10 @@
 //! The engine is measured beside the rules that others use, in one run, on the same arrivals. Floats are at home here
 //! (bounds, statistics), never in the engine.
 
+// Counts and amounts of traces are far below 2^52.
+#![allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)]
+
+pub mod bounds;
 pub mod data;
 pub mod fleet;
 pub mod random;

@@ -15,6 +15,7 @@ pub mod headroom;
 mod index;
 pub mod key;
 pub mod model;
+pub mod pack;
 pub mod place;
 mod pods;
 pub mod policy;

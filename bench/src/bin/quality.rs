@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use clap::Parser;
 use lumbung_bench::report::Report;
 use lumbung_bench::tasks::{self, Context};
+use lumbung_bench::tasks::{Context, pack};
 
 #[derive(Parser)]
 struct Args {
@@ -29,6 +30,7 @@ struct Args {
 type Task = fn(&Context, &mut Report) -> anyhow::Result<()>;
 
 const TASKS: &[(&str, Task)] = &[("decisions", tasks::decisions::run)];
+const TASKS: &[(&str, Task)] = &[("pack", pack::run)];
 
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();

@@ -1,6 +1,7 @@
 //! One file per task of the table in README.md; each adds its figures, ours and the baselines', to the report.
 
 pub mod decisions;
+pub mod pack;
 
 use std::path::PathBuf;
 

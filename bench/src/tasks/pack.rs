@@ -1,0 +1,150 @@
+//! Static packing: how many nodes of one class hold all pods of a set, against a lower bound that no packing beats.
+//!
+//! Every set is packed into up to three classes of its nodes file, each alone, any number of which may be opened. Pods
+//! that the class cannot hold are left out, and counted. Every packing, ours too, is checked by adding up the pods of
+//! each node again.
+
+mod rules;
+mod sets;
+
+use std::time::Instant;
+
+use anyhow::{Result, ensure};
+use placement::Resources;
+use placement::pack::{Class, Effort, Shape, pack};
+
+use crate::bounds;
+use crate::report::{Figure, Report};
+use crate::tasks::Context;
+use sets::Set;
+
+const GOAL: f64 = 1.010;
+
+/// Knapsack problems of the bound, and steps in each.
+const ROUNDS: usize = 3000;
+const STEPS: u64 = 1_000_000;
+
+pub fn run(context: &Context, report: &mut Report) -> Result<()> {
+    for set in sets::all(context)? {
+        for class in set.classes() {
+            measure(&set, class, context, report)?;
+        }
+    }
+    Ok(())
+}
+
+/// For each pod the node that it is on.
+type Assignment = Vec<usize>;
+
+fn measure(set: &Set, class: Resources, context: &Context, report: &mut Report) -> Result<()> {
+    let pods: Vec<Resources> = set
+        .pods
+        .iter()
+        .copied()
+        .filter(|pod| class.shortage(*pod).is_zero())
+        .collect();
+    if pods.is_empty() {
+        report.skip(format!("pack, {}: no pod fits {class}", set.name));
+        return Ok(());
+    }
+    let shapes = counted(&pods);
+    let steps = if context.quick { STEPS / 50 } else { STEPS };
+    let started = now();
+    let bound = bounds::bins(&[(class, 1.0)], &shapes, ROUNDS, steps);
+    let bound_seconds = started.elapsed().as_secs_f64();
+    let least = bound
+        .nodes()
+        .max((bounds::bins_by_volume(class, &shapes) - 1e-9).ceil());
+    let data = format!("{} on {}", set.name, sets::label(class));
+
+    let mut add = |policy: &str, solve: &dyn Fn() -> Result<Assignment>, detail: &[(&str, f64)]| -> Result<()> {
+        let started = now();
+        let assignment = solve()?;
+        let seconds = started.elapsed().as_secs_f64();
+        let bins = verified(class, &pods, &assignment)?;
+        let mut figure = Figure::new("pack", &data, policy, "bins", bins as f64);
+        figure.bound = Some(least);
+        figure.ratio = Some(bins as f64 / least);
+        figure.seconds = seconds;
+        figure.seed = context.seed;
+        for &(name, value) in detail {
+            figure = figure.with(name, value);
+        }
+        if policy == "lumbung" {
+            figure.goal = Some(GOAL);
+        }
+        report.add(figure);
+        Ok(())
+    };
+    let detail = [
+        ("pods", pods.len() as f64),
+        ("left out", (set.pods.len() - pods.len()) as f64),
+        ("shapes", shapes.len() as f64),
+        ("bound not rounded", bound.cost),
+        ("bound seconds", bound_seconds),
+    ];
+    add("lumbung", &|| ours(class, &pods), &detail)?;
+    for (name, rule) in rules::ALL {
+        add(name, &|| Ok(rule(class, &pods)), &[])?;
+    }
+    Ok(())
+}
+
+fn ours(class: Resources, pods: &[Resources]) -> Result<Assignment> {
+    let counted = counted(pods);
+    let shapes: Vec<Shape> = counted
+        .iter()
+        .map(|&(request, count)| Shape {
+            request,
+            count: u32::try_from(count).unwrap_or(u32::MAX),
+        })
+        .collect();
+    let packing = pack(&[Class::new(class)], &shapes, Effort::THOROUGH)?;
+    ensure!(packing.left_out.is_empty(), "{:?} were left out", packing.left_out);
+    let mut waiting: std::collections::BTreeMap<Resources, Vec<usize>> = std::collections::BTreeMap::new();
+    for (at, pod) in pods.iter().enumerate() {
+        waiting.entry(*pod).or_default().push(at);
+    }
+    let mut assignment = vec![usize::MAX; pods.len()];
+    for (bin, contents) in packing.bins.iter().enumerate() {
+        for &(shape, count) in &contents.contents {
+            for _ in 0..count {
+                let pod = waiting.get_mut(&shapes[shape].request).and_then(Vec::pop);
+                let pod = pod.ok_or_else(|| anyhow::anyhow!("more {} than there are", shapes[shape].request))?;
+                assignment[pod] = bin;
+            }
+        }
+    }
+    Ok(assignment)
+}
+
+fn counted(pods: &[Resources]) -> Vec<(Resources, usize)> {
+    let mut counts = std::collections::BTreeMap::new();
+    for pod in pods {
+        *counts.entry(*pod).or_insert(0) += 1;
+    }
+    counts.into_iter().collect()
+}
+
+/// The number of nodes in use, if every pod is on one and no node is over.
+fn verified(class: Resources, pods: &[Resources], assignment: &[usize]) -> Result<usize> {
+    ensure!(pods.len() == assignment.len(), "not every pod is placed");
+    let mut used = std::collections::BTreeMap::new();
+    for (pod, bin) in pods.iter().zip(assignment) {
+        ensure!(*bin != usize::MAX, "a pod is not placed");
+        let sum = used.entry(*bin).or_insert(Resources::ZERO);
+        *sum = pod.plus(*sum);
+    }
+    for (bin, sum) in &used {
+        ensure!(
+            class.minus(*sum).out_of_range().is_none(),
+            "node {bin} holds {sum} of {class}"
+        );
+    }
+    Ok(used.len())
+}
+
+#[expect(clippy::disallowed_methods, reason = "a benchmark reads the real clock")]
+fn now() -> Instant {
+    Instant::now()
+}
