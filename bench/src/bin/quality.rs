@@ -28,7 +28,10 @@ struct Args {
 
 type Task = fn(&Context, &mut Report) -> anyhow::Result<()>;
 
-const TASKS: &[(&str, Task)] = &[];
+const TASKS: &[(&str, Task)] = &[
+    ("cpu", lumbung_bench::tasks::cpu::run),
+    ("memory", lumbung_bench::tasks::memory::run),
+];
 
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();

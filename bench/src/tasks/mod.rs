@@ -2,6 +2,9 @@
 
 use std::path::PathBuf;
 
+pub mod cpu;
+pub mod memory;
+
 /// What a run was asked for.
 #[derive(Clone, Debug)]
 pub struct Context {
