@@ -6,9 +6,14 @@
 // Counts and amounts of traces are far below 2^52.
 #![allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)]
 
+pub mod baselines;
 pub mod bounds;
 pub mod data;
+pub mod engine;
+pub mod filling;
 pub mod fleet;
 pub mod random;
 pub mod report;
 pub mod tasks;
+pub mod traces;
+pub mod watch;

@@ -42,4 +42,4 @@ pub use refusal::{Counts, Reason, Refusal};
 pub use remedy::{Change, NodeChange};
 pub use resources::{Dimension, PPM, Resources};
 pub use score::Score;
-pub use usage::Load;
+pub use usage::{Load, Predicted, Summary, UsageRule};

@@ -8,9 +8,21 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Resources,
+    Load, Predicted, Resources,
+    model::Node,
     resources::{Dimension, PPM},
+    usage::{self, UsageRule},
 };
+
+/// What workloads of ours may use on a node, in reference threads.
+fn usable(node: &Node) -> Predicted {
+    let free = node.allocatable.minus(node.foreign);
+    let speed = i128::from(free.cpu_milli.max(0)) * i128::from(node.cpu_speed_ppm.max(0)) / i128::from(PPM);
+    Predicted {
+        cpu_milli: i64::try_from(speed).unwrap_or(i64::MAX),
+        mem_mib: free.mem_mib,
+    }
+}
 
 /// What is held back from new orders, so that a failure finds room.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +50,10 @@ pub struct PolicySpec {
     pub reserve: Reserve,
     /// Kept free on every node for short-lived setup pods, which are placed by kube-scheduler and not by us.
     pub setup_reserve: Resources,
+    /// How the peak of what workloads use is predicted. Then it has to stay below the rule's lines, on every node and
+    /// after every single loss, beside the requests, which have to fit anyway.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<UsageRule>,
 }
 
 impl Default for PolicySpec {
@@ -52,6 +68,7 @@ impl Default for PolicySpec {
                 disk_mib: 0,
                 pods: 4,
             },
+            usage: None,
         }
     }
 }
@@ -135,12 +152,42 @@ impl Policy {
 
     /// Whether expected use counts beside the requests.
     pub fn goes_by_usage(&self) -> bool {
-        false
+        self.spec.usage.is_some()
     }
 
-    /// The resource whose expected peak on a node would pass the policy's line.
-    pub(crate) fn over_line(&self, _load: &crate::Load, _node: &crate::Node) -> Option<Dimension> {
-        None
+    pub fn usage(&self) -> Option<&UsageRule> {
+        self.spec.usage.as_ref()
+    }
+
+    /// The resource whose expected peak on a node would pass the rule's line. What pods that are not ours request counts
+    /// as used. Use is measured in reference threads, of which a fast node has more.
+    pub(crate) fn over_line(&self, load: &Load, node: &Node) -> Option<Dimension> {
+        let rule = self.spec.usage.as_ref()?;
+        let room = rule.room(usable(node));
+        let peak = rule.predict(load);
+        if peak.cpu_milli > room.cpu_milli {
+            return Some(Dimension::Cpu);
+        }
+        (peak.mem_mib > room.mem_mib).then_some(Dimension::Memory)
+    }
+
+    /// Whether a node takes nothing new because of what is used on it now.
+    pub fn is_hot(&self, node: &Node, used: Predicted) -> bool {
+        let hot = |rule| usage::is_hot(node.hot, used, usable(node), rule);
+        self.spec.usage.as_ref().is_some_and(hot)
+    }
+
+    /// The request to write into a pod whose use is known; never above its limit, and at least what the kubelet needs to
+    /// tell it from a pod without any.
+    pub fn written_request_of(&self, load: &Load, plan_request: Resources, plan_limit: Resources) -> Resources {
+        let plain = self.written_request(plan_request, plan_limit);
+        let Some(rule) = &self.spec.usage else { return plain };
+        let written = rule.written(load);
+        Resources {
+            cpu_milli: written.cpu_milli.clamp(1, plan_limit.cpu_milli.max(1)),
+            mem_mib: written.mem_mib.clamp(1, plan_limit.mem_mib.max(1)),
+            ..plain
+        }
     }
 
     /// How much free must remain of `total`, rounded up. A node's own disk is left out: what is on it stays behind.

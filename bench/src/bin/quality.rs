@@ -7,7 +7,6 @@ use anyhow::Context as _;
 use clap::Parser;
 use lumbung_bench::report::Report;
 use lumbung_bench::tasks::{self, Context};
-use lumbung_bench::tasks::{Context, pack};
 
 #[derive(Parser)]
 struct Args {
@@ -29,8 +28,14 @@ struct Args {
 
 type Task = fn(&Context, &mut Report) -> anyhow::Result<()>;
 
-const TASKS: &[(&str, Task)] = &[("decisions", tasks::decisions::run)];
-const TASKS: &[(&str, Task)] = &[("pack", pack::run)];
+const TASKS: &[(&str, Task)] = &[
+    ("pack", tasks::pack::run),
+    ("churn", tasks::churn::run),
+    ("cpu", tasks::cpu::run),
+    ("memory", tasks::memory::run),
+    ("n_plus_one", tasks::n_plus_one::run),
+    ("decisions", tasks::decisions::run),
+];
 
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();

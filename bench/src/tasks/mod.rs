@@ -1,6 +1,10 @@
 //! One file per task of the table in README.md; each adds its figures, ours and the baselines', to the report.
 
+pub mod churn;
+pub mod cpu;
 pub mod decisions;
+pub mod memory;
+pub mod n_plus_one;
 pub mod pack;
 
 use std::path::PathBuf;
