@@ -12,6 +12,8 @@ pub mod data;
 pub mod engine;
 pub mod filling;
 pub mod fleet;
+pub mod online;
+pub mod ours;
 pub mod random;
 pub mod report;
 pub mod tasks;

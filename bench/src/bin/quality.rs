@@ -35,6 +35,7 @@ const TASKS: &[(&str, Task)] = &[
     ("memory", tasks::memory::run),
     ("n_plus_one", tasks::n_plus_one::run),
     ("decisions", tasks::decisions::run),
+    ("replay", tasks::replay::run),
 ];
 
 fn main() -> anyhow::Result<()> {

@@ -6,6 +6,7 @@ pub mod decisions;
 pub mod memory;
 pub mod n_plus_one;
 pub mod pack;
+pub mod replay;
 
 use std::path::PathBuf;
 
