@@ -9,6 +9,9 @@
 use crate::{
     Load, Resources,
     place::{Question, room, small},
+    refusal::Reason,
+    remedy::NodeChange,
+    score,
 };
 
 /// How much the reserve grows, as a weighted sum, and whose.
@@ -145,5 +148,38 @@ impl Question<'_> {
             }
         }
         Beginners(best.map(|found| found.map(|(_, node)| node.0)))
+    }
+
+    /// Of all pairs of a node that has room and another that could back it, the one that needs the least to leave the other.
+    pub(crate) fn nearest_backup(&self) -> Option<NodeChange> {
+        let mut nearest: Option<(i64, NodeChange)> = None;
+        for from in (0..self.cluster.rows().len()).filter(|&at| self.reason(at) == Some(Reason::NPlusOne)) {
+            for at in (0..self.cluster.rows().len()).filter(|&at| self.can_back(from, at)) {
+                let inflow = self.cluster.certificates().inflow(small(from), small(at));
+                let inflow = inflow.minus(self.own_inflow(from, at)).plus(self.demand);
+                let grown = inflow.max(self.reserve(at));
+                let left = self.room_for_reserve(at, grown).minus(self.policy.setup_reserve());
+                let missing = left.zip(grown.minus(self.reserve(at)), |left, asked| {
+                    if asked > 0 { (-left).max(0) } else { 0 }
+                });
+                let leaving = self.cluster.taken(at).minus(self.cluster.rows()[at].node.foreign);
+                if missing.is_zero() || missing != missing.min(leaving) {
+                    continue;
+                }
+                let cost = score::scaled_sum_ppm(missing, self.cluster.largest());
+                if nearest.as_ref().is_none_or(|(least, _)| cost < *least) {
+                    let node = &self.cluster.rows()[at].node;
+                    let change = NodeChange {
+                        node: node.id,
+                        name: node.name.clone(),
+                        become_ready: false,
+                        open: false,
+                        free: missing,
+                    };
+                    nearest = Some((cost, change));
+                }
+            }
+        }
+        nearest.map(|(_, change)| change)
     }
 }

@@ -1,13 +1,14 @@
-//! How many more pods like this one fit: the answer of placing them one by one until the first refusal, in closed form.
+//! How many more pods like this one fit: the answer of placing them one by one until the first refusal.
 //!
-//! Equal pods fill node after node: each one lowers the residual of the node it went to, which therefore stays the best
+//! Where every node is judged by itself, in closed form: equal pods fill node after node: each one lowers the residual of the node it went to, which therefore stays the best
 //! until it is full. So the counts are a division per node, cut off where the reserve is reached. A property test holds
-//! this against the real loop; what stops the next one is asked of the real scan.
+//! this against the real loop; what stops the next one is asked of the real scan. With certificates, expected use or a
+//! spread, one pod changes what the next one finds elsewhere, and they are placed for real, on a copy.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    NodeKey, Resources,
+    NodeKey, Purpose, Resources, WorkloadKey,
     cluster::Cluster,
     model::Workload,
     place::Question,
@@ -35,6 +36,9 @@ pub struct NodeHeadroom {
 
 /// `kind` says what the pods are like; whether it is itself placed does not matter. Each counts as at least one pod.
 pub fn headroom(cluster: &Cluster, policy: &Policy, kind: &Workload) -> Headroom {
+    if policy.reserve() == Reserve::NPlusOne || policy.goes_by_usage() || kind.spread.is_some() {
+        return one_by_one(cluster, policy, kind);
+    }
     let question = Question::one_more(cluster, policy, kind);
     let mut fitting: Vec<(Score, i64)> = Vec::new();
     for at in 0..cluster.rows().len() {
@@ -71,6 +75,51 @@ pub fn headroom(cluster: &Cluster, policy: &Policy, kind: &Workload) -> Headroom
         nodes,
         binding: refusal.binding,
         refusal,
+    }
+}
+
+fn one_by_one(cluster: &Cluster, policy: &Policy, kind: &Workload) -> Headroom {
+    let mut full = cluster.clone();
+    if policy.goes_by_usage() {
+        full.track_loads();
+    }
+    full.reindex();
+    let demand = Question::one_more(cluster, policy, kind).demand;
+    let mut nodes: Vec<NodeHeadroom> = Vec::new();
+    let mut key = u128::MAX;
+    loop {
+        while full.workload(WorkloadKey(key)).is_some() {
+            key -= 1;
+        }
+        let next = Workload {
+            id: WorkloadKey(key),
+            request: demand,
+            ..kind.clone()
+        };
+        let question = Question::new(&full, policy, &next, Purpose::Admission);
+        let Some(decision) = question.decide() else {
+            let rejected = question.scan().rejected;
+            let refusal = Refusal {
+                workload: kind.id,
+                ..Refusal::explain(&question, rejected)
+            };
+            let count = nodes.iter().map(|node| node.count).sum();
+            return Headroom {
+                count,
+                nodes,
+                binding: refusal.binding,
+                refusal,
+            };
+        };
+        match nodes.iter_mut().find(|room| room.node == decision.node) {
+            Some(room) => room.count += 1,
+            None => nodes.push(NodeHeadroom {
+                node: decision.node,
+                count: 1,
+            }),
+        }
+        full.assign_with(next, decision.node, decision.backup)
+            .expect("the node was just chosen");
     }
 }
 

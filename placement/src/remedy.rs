@@ -35,10 +35,15 @@ pub struct NodeChange {
 pub enum Change {
     Existing {
         node: Option<NodeChange>,
+        /// What has to leave the node that would take the workload over if its own died.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        backup: Option<NodeChange>,
         /// Requests that have to leave any nodes that are ready and open or standby, for the reserve.
         free_anywhere: Resources,
     },
     NewNode {
+        /// One, or two where a workload and its backup both need one.
+        count: u32,
         allocatable: Resources,
         labels: Labels,
         storage_class: Option<String>,
@@ -50,8 +55,12 @@ impl Change {
     pub fn apply(&self, cluster: &Cluster) -> Cluster {
         let mut after = cluster.clone();
         match self {
-            Self::Existing { node, free_anywhere } => {
-                if let Some(change) = node {
+            Self::Existing {
+                node,
+                backup,
+                free_anywhere,
+            } => {
+                for change in [node, backup].into_iter().flatten() {
                     after.alter(change.node, |node| {
                         if change.become_ready {
                             node.availability = Availability::Ready;
@@ -65,17 +74,21 @@ impl Change {
                 free_where_counted(&mut after, *free_anywhere);
             }
             Self::NewNode {
+                count,
                 allocatable,
                 labels,
                 storage_class,
             } => {
-                let node = Node {
+                let node = |after: &Cluster| Node {
                     name: String::from("new"),
                     labels: labels.clone(),
                     storage_classes: storage_class.iter().cloned().collect::<BTreeSet<_>>(),
-                    ..Node::new(unused_key(cluster), allocatable.in_range())
+                    ..Node::new(unused_key(after), allocatable.in_range())
                 };
-                after.upsert_node(node).expect("the amounts are in range");
+                for _ in 0..*count {
+                    let node = node(&after);
+                    after.upsert_node(node).expect("the amounts are in range");
+                }
             }
         }
         after
@@ -85,15 +98,19 @@ impl Change {
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Existing { node, free_anywhere } => {
+            Self::Existing {
+                node,
+                backup,
+                free_anywhere,
+            } => {
                 let mut steps = Vec::new();
-                if let Some(NodeChange {
+                for NodeChange {
                     name,
                     become_ready,
                     open,
                     free,
                     ..
-                }) = node
+                } in [node, backup].into_iter().flatten()
                 {
                     steps.extend(become_ready.then(|| format!("node {name} becomes ready")));
                     steps.extend(open.then(|| format!("node {name} is opened")));
@@ -103,11 +120,15 @@ impl fmt::Display for Change {
                 f.write_str(&steps.join(", and "))
             }
             Self::NewNode {
+                count,
                 allocatable,
                 labels,
                 storage_class,
             } => {
-                write!(f, "add a node with at least {allocatable}")?;
+                match count {
+                    1 => write!(f, "add a node with at least {allocatable}")?,
+                    more => write!(f, "add {more} nodes with at least {allocatable} each")?,
+                }
                 for (key, value) in labels {
                     write!(f, ", label {key}={value}")?;
                 }
@@ -162,6 +183,7 @@ fn on_existing(question: &Question<'_>, change: NodeChange) -> Option<Change> {
     let node = if trivial { None } else { Some(change) };
     let first = Change::Existing {
         node: node.clone(),
+        backup: None,
         free_anywhere: Resources::ZERO,
     };
     let after = first.apply(question.cluster);
@@ -171,6 +193,7 @@ fn on_existing(question: &Question<'_>, change: NodeChange) -> Option<Change> {
     }
     let with_reserve = Change::Existing {
         node,
+        backup: asked.nearest_backup(),
         free_anywhere: asked.reserve_shortage,
     };
     admits(question, with_reserve)
@@ -188,14 +211,14 @@ fn on_new_node(question: &Question<'_>) -> Option<Change> {
     }
     let alone = question.demand.plus(question.policy.setup_reserve());
     let allocatable = alone.max(for_reserve(question)).in_range();
-    admits(
-        question,
-        Change::NewNode {
-            allocatable,
-            labels: selector.clone(),
-            storage_class: storage_class.clone(),
-        },
-    )
+    let new = |count| Change::NewNode {
+        count,
+        allocatable,
+        labels: selector.clone(),
+        storage_class: storage_class.clone(),
+    };
+    // A node cannot be its own backup.
+    admits(question, new(1)).or_else(|| admits(question, new(2)))
 }
 
 /// The allocatable amount `a` of a new node that keeps a fraction `p` free with the workload on it:

@@ -2,7 +2,7 @@
 
 use lumbung_placement::{
     Admission, Availability, Change, Cluster, Node, NodeKey, Policy, PolicySpec, Priority, Reason, Reserve, Resources,
-    VolumeLocality, Workload, WorkloadKey, place, prices,
+    VolumeLocality, Workload, WorkloadKey, headroom, place, prices,
 };
 use proptest::prelude::*;
 
@@ -61,6 +61,27 @@ fn one_machine_alone_insures_nobody() {
         panic!("a second machine is what is missing");
     };
     assert_eq!(allocatable.cpu_milli, 1000);
+}
+
+/// The three machines are full; what has to leave the backup is named, and works.
+#[test]
+fn the_smallest_change_under_n_plus_one_works_and_a_little_less_does_not() {
+    let mut pair = cluster([node(1), node(2)]);
+    let policy = certified();
+    fill(&mut pair, &policy, |id| pod(id, 1000, 1024));
+    let refused = pod(100, 1000, 1024);
+    let refusal = place(&pair, &policy, &refused).unwrap_err();
+    let change = *refusal.smallest_change.unwrap();
+    assert!(place(&change.apply(&pair), &policy, &refused).is_ok(), "{change}");
+    let room = headroom(&change.apply(&pair), &policy, &refused);
+    assert_eq!(room.count, 1);
+}
+
+#[test]
+fn headroom_under_n_plus_one_is_what_placing_gives() {
+    let machines = cluster([machine(1, 22_500, 60), machine(2, 15_500, 30), machine(3, 7_500, 30)]);
+    let told = headroom(&machines, &certified(), &pod(1, 250, 512));
+    assert_eq!((told.count, told.binding), (90, Reason::NPlusOne));
 }
 
 #[test]

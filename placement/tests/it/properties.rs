@@ -64,9 +64,11 @@ fn one_less(change: &Change) -> Vec<Change> {
     match change.clone() {
         Change::Existing {
             node: None,
+            backup: None,
             free_anywhere,
         } => {
             let with = |free_anywhere| Change::Existing {
+                backup: None,
                 node: None,
                 free_anywhere,
             };
@@ -74,9 +76,11 @@ fn one_less(change: &Change) -> Vec<Change> {
         }
         Change::Existing {
             node: Some(change),
+            backup: None,
             free_anywhere,
         } if free_anywhere.is_zero() => {
             let with = |free| Change::Existing {
+                backup: None,
                 node: Some(NodeChange { free, ..change.clone() }),
                 free_anywhere,
             };

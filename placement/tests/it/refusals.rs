@@ -145,6 +145,7 @@ fn the_reserve_names_what_has_to_leave_any_node() {
     let refusal = place(&nodes, &policy, &workload(9)).unwrap_err();
     assert_eq!(refusal.binding, Reason::Reserve);
     let expected = Change::Existing {
+        backup: None,
         node: None,
         free_anywhere: Resources {
             cpu_milli: 800,
