@@ -33,6 +33,7 @@ const TASKS: &[(&str, Task)] = &[
     ("churn", tasks::churn::run),
     ("cpu", tasks::cpu::run),
     ("memory", tasks::memory::run),
+    ("machines", tasks::machines::run),
     ("n_plus_one", tasks::n_plus_one::run),
     ("decisions", tasks::decisions::run),
     ("replay", tasks::replay::run),

@@ -3,6 +3,7 @@
 pub mod churn;
 pub mod cpu;
 pub mod decisions;
+pub mod machines;
 pub mod memory;
 pub mod n_plus_one;
 pub mod pack;

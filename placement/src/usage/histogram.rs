@@ -46,7 +46,7 @@ pub(super) fn percentile_micro<'a>(parts: impl Iterator<Item = &'a Histogram> + 
     let all: u64 = counts.iter().sum();
     let wanted = (u128::from(all) * u128::from(ppm.unsigned_abs())).div_ceil(1_000_000);
     let mut below = 0_u128;
-    for (bucket, count) in (0_u8..).zip(counts) {
+    for (bucket, count) in (0..=u8::MAX).zip(counts) {
         let count = u128::from(count);
         if count > 0 && below + count >= wanted {
             let (low, high) = bounds(bucket);

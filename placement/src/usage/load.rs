@@ -22,7 +22,8 @@ pub struct Load {
     /// Standard deviation around the window means. Not the root of the variance once summed: workloads that move
     /// together add up their deviations, independent ones their variances.
     pub cpu_deviation_micro: i64,
-    /// Peak per window.
+    /// Mean and peak use per window.
+    pub mem_mean_mib: [i64; WINDOWS],
     pub mem_peak_mib: [i64; WINDOWS],
 }
 
@@ -34,6 +35,7 @@ impl Load {
         cpu_high_micro: [0; WINDOWS],
         cpu_variance: 0,
         cpu_deviation_micro: 0,
+        mem_mean_mib: [0; WINDOWS],
         mem_peak_mib: [0; WINDOWS],
     };
 
@@ -56,6 +58,7 @@ impl Load {
             cpu_high_micro: windows(self.cpu_high_micro, other.cpu_high_micro),
             cpu_variance: f(self.cpu_variance, other.cpu_variance),
             cpu_deviation_micro: f(self.cpu_deviation_micro, other.cpu_deviation_micro),
+            mem_mean_mib: windows(self.mem_mean_mib, other.mem_mean_mib),
             mem_peak_mib: windows(self.mem_peak_mib, other.mem_peak_mib),
         }
     }

@@ -24,10 +24,13 @@ pub enum CpuRule {
 #[serde(deny_unknown_fields)]
 pub struct UsageSpec {
     pub cpu: CpuRule,
-    /// The node's memory peak is this much of the largest sum of the workloads' window peaks. Peaks within one window
-    /// rarely fall into the same minute: 0.965 of the sum is the median of what the sum reached on real containers once
-    /// the growth of the whole fleet is taken out. What growth needs is left free by `mem_line_ppm`.
-    pub mem_peak_ppm: i64,
+    /// The node's memory peak lies this far on the way from the sum of means to the sum of peaks of the fullest window:
+    /// peaks within four hours rarely fall into the same minute. Where the whole fleet grows, it lies up to a tenth
+    /// higher than that; `mem_line_ppm` leaves the room.
+    pub mem_toward_peak_ppm: i64,
+    /// And never below this share of the sum of peaks: where peaks are high above the means, they come in bursts that
+    /// can meet.
+    pub mem_of_peaks_ppm: i64,
     /// Predicted CPU stays at or below this share of what a node has.
     pub cpu_line_ppm: i64,
     /// The same for memory, where being wrong kills.
@@ -52,7 +55,8 @@ impl Default for UsageSpec {
                 z_milli: 3_500,
                 rho_ppm: 100_000,
             },
-            mem_peak_ppm: 970_000,
+            mem_toward_peak_ppm: 400_000,
+            mem_of_peaks_ppm: 950_000,
             cpu_line_ppm: 900_000,
             mem_line_ppm: 900_000,
             min_samples: 24,
@@ -106,7 +110,8 @@ impl UsageRule {
             }
             CpuRule::Quantile { scale_ppm } => within("cpu.quantile.scale_ppm", scale_ppm, (PPM / 2, 4 * PPM))?,
         }
-        within("mem_peak_ppm", spec.mem_peak_ppm, (PPM / 2, 4 * PPM))?;
+        within("mem_toward_peak_ppm", spec.mem_toward_peak_ppm, (0, PPM))?;
+        within("mem_of_peaks_ppm", spec.mem_of_peaks_ppm, (0, PPM))?;
         within("cpu_line_ppm", spec.cpu_line_ppm, SHARE)?;
         within("mem_line_ppm", spec.mem_line_ppm, SHARE)?;
         within("min_samples", spec.min_samples, (1, 1_000_000))?;
@@ -137,7 +142,9 @@ impl UsageRule {
             }
             CpuRule::Quantile { scale_ppm } => share_up(largest(load.cpu_high_micro), scale_ppm),
         };
-        let mem = share_up(largest(load.mem_peak_mib), self.spec.mem_peak_ppm);
+        let mem = self.between(load).into_iter().fold(i128::MIN, i128::max);
+        let mem = -(-mem).div_euclid(i128::from(PPM));
+        let mem = mem.max(share_up(largest(load.mem_peak_mib), self.spec.mem_of_peaks_ppm));
         Predicted {
             cpu_milli: total(load.fixed_cpu_milli, (cpu_micro + 999).div_euclid(1_000)),
             mem_mib: total(load.fixed_mem_mib, mem),
@@ -161,13 +168,21 @@ impl UsageRule {
             CpuRule::Gaussian { .. } => i128::from(mean(load.cpu_mean_micro)),
             CpuRule::Quantile { scale_ppm } => share_down(mean(load.cpu_high_micro), scale_ppm),
         };
+        let mem: i128 = self.between(load).into_iter().sum();
         Predicted {
             cpu_milli: total(load.fixed_cpu_milli, cpu_micro.div_euclid(1_000)),
             mem_mib: total(
                 load.fixed_mem_mib,
-                share_down(mean(load.mem_peak_mib), self.spec.mem_peak_ppm),
+                mem.div_euclid(WINDOWS as i128).div_euclid(i128::from(PPM)),
             ),
         }
+    }
+
+    /// Memory between the mean and the peak of each window, in millionths of a MiB.
+    fn between(&self, load: &Load) -> [i128; WINDOWS] {
+        let share = i128::from(self.spec.mem_toward_peak_ppm);
+        let rest = i128::from(PPM) - share;
+        std::array::from_fn(|at| i128::from(load.mem_peak_mib[at]) * share + i128::from(load.mem_mean_mib[at]) * rest)
     }
 }
 

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::histogram::{LARGEST_MILLI, percentile_micro};
 use super::load::{Load, WINDOWS};
 use super::rule::UsageRule;
-use super::windows::{CpuWindow, PeakWindow, WEIGHT};
+use super::windows::{CpuWindow, MemWindow, WEIGHT};
+use crate::Resources;
 
 const DAY: i64 = 86_400;
 const WINDOW: i64 = DAY / 6;
@@ -32,7 +33,7 @@ pub struct Summary {
     first_at: i64,
     last_at: i64,
     cpu: [CpuWindow; WINDOWS],
-    mem: [PeakWindow; WINDOWS],
+    mem: [MemWindow; WINDOWS],
 }
 
 impl Summary {
@@ -48,16 +49,15 @@ impl Summary {
         self.last_at = at_seconds;
         let (day, window) = place(at_seconds);
         self.cpu[window].observe(day, cpu_milli.clamp(0, LARGEST_MILLI));
-        self.mem[window].observe(day, mem_mib.max(0));
+        self.mem[window].observe(day, mem_mib.clamp(0, Resources::MAX_AMOUNT));
     }
 
     /// The workload was killed for its memory: it would have used more than was seen, at whatever hour it tries again.
     /// VPA's recommender bumps by the same amounts.
-    pub fn out_of_memory(&mut self, at_seconds: i64, limit_mib: i64) {
+    pub fn out_of_memory(&mut self, limit_mib: i64) {
         let wanted = (limit_mib.saturating_mul(6) / 5).max(limit_mib.saturating_add(100));
-        let (day, _) = place(at_seconds);
         for window in &mut self.mem {
-            window.observe(day, wanted);
+            window.raise(wanted);
         }
     }
 
@@ -93,7 +93,8 @@ impl Summary {
             cpu_high_micro: high.map(|micro| micro.min(most)),
             cpu_variance: whole(variance.div_ceil(1_000_000)),
             cpu_deviation_micro: whole(variance.isqrt()),
-            mem_peak_mib: self.peaks(),
+            mem_mean_mib: self.mem_means(),
+            mem_peak_mib: self.mem_peaks(),
         }
     }
 
@@ -125,9 +126,22 @@ impl Summary {
         (each.map(|window| window.0), each.map(|window| window.1))
     }
 
+    fn mem_means(&self) -> [i64; WINDOWS] {
+        let mean = |sum: i64, count: i64| sum.saturating_add(count / 2) / count.max(1);
+        let total = |of: fn(&MemWindow) -> i64| self.mem.iter().map(of).fold(0_i64, i64::saturating_add);
+        let day = mean(total(|window| window.sum), total(|window| window.count));
+        self.mem.each_ref().map(|window| {
+            if window.count < FEW {
+                day
+            } else {
+                mean(window.sum, window.count)
+            }
+        })
+    }
+
     /// Peak per window; one that was never seen is taken as the mean of those that were.
-    fn peaks(&self) -> [i64; WINDOWS] {
-        let seen = || self.mem.iter().filter_map(PeakWindow::peak);
+    fn mem_peaks(&self) -> [i64; WINDOWS] {
+        let seen = || self.mem.iter().filter_map(MemWindow::peak);
         let count = i64::try_from(seen().count()).unwrap_or(1).max(1);
         let usual = seen().fold(0_i64, i64::saturating_add) / count;
         self.mem.each_ref().map(|window| window.peak().unwrap_or(usual))

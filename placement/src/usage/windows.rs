@@ -48,25 +48,40 @@ impl CpuWindow {
     }
 }
 
-/// The memory peak of one window. What earlier days reached beyond the latest one loses half of that excess every day:
+/// Memory samples of one window: a mean that fades as the CPU's does, and the peak. What earlier days reached beyond the latest one loses half of that excess every day:
 /// a nightly backup keeps its height, last week's accident fades.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct PeakWindow {
+pub(super) struct MemWindow {
     day: i64,
     seen: bool,
     latest: i64,
     earlier: i64,
+    /// Weighted sums over the samples: of ones, of MiB.
+    pub count: i64,
+    pub sum: i64,
 }
 
-impl PeakWindow {
+impl MemWindow {
     pub fn observe(&mut self, day: i64, mib: i64) {
         if self.seen && day > self.day {
             let excess = (self.earlier - self.latest).max(0);
             let days = u32::try_from(day - self.day).unwrap_or(u32::MAX).min(62);
             self.earlier = self.latest + (excess >> days);
             self.latest = 0;
+            for _ in 0..days {
+                self.count -= self.count / 16;
+                self.sum -= self.sum / 16;
+            }
         }
         self.day = day;
+        self.seen = true;
+        self.latest = self.latest.max(mib);
+        self.count = self.count.saturating_add(WEIGHT);
+        self.sum = self.sum.saturating_add(WEIGHT * mib);
+    }
+
+    /// It would have used more than was seen.
+    pub fn raise(&mut self, mib: i64) {
         self.seen = true;
         self.latest = self.latest.max(mib);
     }

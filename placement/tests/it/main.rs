@@ -1,5 +1,6 @@
 //! Tests of the placement engine through its public face.
 
+mod calibration;
 mod checker;
 mod constraints;
 mod definitions;
@@ -12,3 +13,4 @@ mod refusals;
 mod scale;
 mod seed_hardware;
 mod support;
+mod usage;
