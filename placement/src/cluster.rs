@@ -167,6 +167,31 @@ impl Cluster {
         Ok(true)
     }
 
+    /// Moves what is placed, or changes its certificate; returns where it was.
+    pub(crate) fn relocate(
+        &mut self,
+        workload: WorkloadKey,
+        node: NodeKey,
+        backup: Option<NodeKey>,
+    ) -> Result<Option<Placement>, ClusterError> {
+        let at = self.at(node)?;
+        let to = backup.map(|backup| self.at(backup)).transpose()?;
+        let Some(pod) = self.pods.find(workload) else {
+            return Ok(None);
+        };
+        let before = Placement {
+            workload,
+            node: self.keys[pod.node as usize],
+            backup: pod.backup.map(|backup| self.keys[backup as usize]),
+        };
+        if before.node == node {
+            self.certify(workload, backup)?;
+        } else if let Some((_, pod)) = self.give_back(workload) {
+            self.take(pod.workload, at, to);
+        }
+        Ok(Some(before))
+    }
+
     /// Takes a workload off its node.
     pub fn remove(&mut self, workload: WorkloadKey) -> Option<Placement> {
         self.pods.handle(workload)?;

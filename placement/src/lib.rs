@@ -10,13 +10,13 @@ mod backup;
 mod certificates;
 pub mod check;
 pub mod cluster;
-pub mod evacuate;
 pub mod headroom;
 mod index;
 pub mod key;
 pub mod model;
 pub mod pack;
 pub mod place;
+pub mod plan;
 mod pods;
 pub mod policy;
 pub mod prices;
@@ -28,7 +28,6 @@ pub mod usage;
 
 pub use check::{Violation, check};
 pub use cluster::{Cluster, ClusterError, Group};
-pub use evacuate::{Evacuation, Move, evacuate};
 pub use headroom::{Headroom, NodeHeadroom, headroom};
 pub use key::{GroupKey, NodeKey, WorkloadKey};
 pub use model::{
@@ -36,6 +35,11 @@ pub use model::{
     VolumeLocality, Workload,
 };
 pub use place::{Decision, Explanation, Purpose, explain, place, place_for};
+pub use plan::{
+    Budget, Cause, Certified, Consolidation, ControlPlane, Cost, Defragmentation, Evacuation, Eviction, HeadroomAfter,
+    Loss, Move, Outdated, Plan, Recertification, Resilience, RoomMade, SecondLoss, Step, apply, consolidate,
+    defragment, drain, evacuate, failover, improve, make_room, rebalance, recertify, resilience,
+};
 pub use policy::{Policy, PolicyError, PolicySpec, Reserve};
 pub use prices::{Prices, prices};
 pub use refusal::{Counts, Reason, Refusal};

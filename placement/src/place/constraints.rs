@@ -45,7 +45,7 @@ impl Question<'_> {
     }
 
     /// State and crowd; what can change without a new machine.
-    pub(super) fn takes(&self, at: usize, row: &Row) -> Result<u32, Reason> {
+    pub(crate) fn takes(&self, at: usize, row: &Row) -> Result<u32, Reason> {
         self.suits(row)?;
         if row.node.availability != Availability::Ready {
             return Err(Reason::NotReady);

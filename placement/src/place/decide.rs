@@ -187,9 +187,18 @@ impl Question<'_> {
         Ok((self.raw(at, softness, backup), backup))
     }
 
+    /// The decision for one node, if it takes the workload.
+    pub fn decide_at(&self, at: usize) -> Option<Decision> {
+        let (raw, backup) = self.judge_with(at, &self.beginners_if_needed()).ok()?;
+        Some(self.decision_of(raw, backup))
+    }
+
     /// Its softness, if everything but reserves lets it.
     fn candidate(&self, at: usize) -> Result<u32, Reason> {
         let row = &self.cluster.rows()[at];
+        if self.leaves && self.present.is_some_and(|present| present.node == at) {
+            return Err(Reason::Draining);
+        }
         let mut softness = 0;
         if !(self.plain && row.plain) {
             softness = self.takes(at, row)?;

@@ -53,6 +53,8 @@ pub(crate) struct Question<'a> {
     pub(super) present: Option<Present>,
     /// Has no wishes that a plain node could fail.
     pub(super) plain: bool,
+    /// It has to go elsewhere: its own node is no candidate.
+    pub(super) leaves: bool,
     pub(super) regrets: Regrets,
 }
 
@@ -60,6 +62,13 @@ impl<'a> Question<'a> {
     pub fn new(cluster: &'a Cluster, policy: &'a Policy, workload: &'a Workload, purpose: Purpose) -> Self {
         let demand = workload.request.in_range();
         Self::build(cluster, policy, workload, purpose, demand, true)
+    }
+
+    /// The same for a workload that is to leave its node.
+    pub fn elsewhere(cluster: &'a Cluster, policy: &'a Policy, workload: &'a Workload, purpose: Purpose) -> Self {
+        let mut question = Self::new(cluster, policy, workload, purpose);
+        question.leaves = true;
+        question
     }
 
     /// The same for one more pod like this: the workload stands for a kind, not for itself.
@@ -106,6 +115,7 @@ impl<'a> Question<'a> {
                 && workload.storage_class.is_none()
                 && workload.volume == VolumeLocality::Anywhere
                 && workload.spread.is_none(),
+            leaves: false,
             regrets: Regrets::new(cluster, demand),
         };
         question.reserve_shortage = question.shortage_of_reserve();

@@ -1,20 +1,21 @@
 //! Where everything on a node goes when the node is lost or has to be emptied.
 //!
 //! Best fit decreasing: the largest workloads choose first, since the small ones still fit afterwards. The plan is data;
-//! nothing has moved. Whatever finds no place, or cannot leave its data, is listed with the reason.
+//! nothing has moved. Whatever finds no place, or cannot leave its data, is listed with the reason. It knows no certificates:
+//! [`failover`](super::failover) and [`drain`](super::drain) do.
 
 use std::cmp::Reverse;
 
 use serde::{Deserialize, Serialize};
 
+use super::leftovers::size_ppm;
 use crate::{
-    NodeKey, Resources, WorkloadKey,
+    NodeKey, WorkloadKey,
     cluster::{Cluster, ClusterError},
     model::{Admission, Workload},
     place::{Purpose, place_for},
     policy::Policy,
     refusal::Refusal,
-    resources::{Dimension, PPM},
 };
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,10 +66,4 @@ pub fn evacuate(cluster: &Cluster, policy: &Policy, node: NodeKey) -> Result<Eva
         }
     }
     Ok(plan)
-}
-
-/// The largest of its demands, each against the largest node.
-fn size_ppm(request: Resources, largest: Resources) -> i64 {
-    let scaled = |dimension| request.get(dimension).saturating_mul(PPM) / largest.get(dimension).max(1);
-    Dimension::ALL.into_iter().map(scaled).max().unwrap_or(0)
 }
