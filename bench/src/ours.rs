@@ -1,10 +1,14 @@
 //! The engine as the tasks drive it: arrivals, departures, prices now and then.
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
+use placement::plan::{apply, make_room};
 use placement::{Cluster, Node, Policy, PolicySpec, Reserve, Resources, WorkloadKey, place, prices};
 
 use crate::fleet::workload;
 use crate::random::Random;
+
+/// How many others may move for one arrival.
+const MOST_MOVES: u32 = 60;
 
 /// Requests as they are, nothing kept for setup pods: as the rules beside it.
 pub fn policy(reserve: Reserve) -> Policy {
@@ -40,12 +44,23 @@ impl Ours {
         })
     }
 
-    /// Places one pod; whether there was room.
-    pub fn arrive(&mut self, request: Resources, _moves_per_arrival: f64) -> Result<bool> {
+    /// Places one pod; whether there was room. At most so many pods that run may move for it, counted over all arrivals.
+    pub fn arrive(&mut self, request: Resources, moves_per_arrival: f64) -> Result<bool> {
         self.arrived += 1;
         let arriving = workload(self.arrived as u128, request);
-        let Ok(decision) = place(&self.cluster, &self.policy, &arriving) else {
-            return Ok(false);
+        let budget = self.arrived as f64 * moves_per_arrival - self.moved as f64;
+        let budget = budget.clamp(0.0, f64::from(MOST_MOVES)) as u32;
+        let decision = match place(&self.cluster, &self.policy, &arriving) {
+            Ok(decision) => decision,
+            Err(_) if budget == 0 => return Ok(false),
+            Err(_) => match make_room(&self.cluster, &self.policy, &arriving, budget) {
+                Ok(made) => {
+                    apply(&mut self.cluster, &made.plan).map_err(|why| anyhow!("{why}"))?;
+                    self.moved += made.plan.steps.len();
+                    made.decision
+                }
+                Err(_) => return Ok(false),
+            },
         };
         self.running.push(arriving.id);
         self.cluster.assign_with(arriving, decision.node, decision.backup)?;

@@ -3,6 +3,8 @@
 //! A node is chosen where the workload fits once so many pods have left it, each of which is placed anew under the policy,
 //! N+1 included. Among a few hundred nodes all are looked at; beyond that, those that lack the least.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -19,6 +21,10 @@ use crate::{
     refusal::Refusal,
 };
 
+/// Up to so many moves, sets of pods are searched; with more, nodes are cleared pod by pod.
+const EXACT: u32 = 4;
+/// Nodes that are cleared on trial: those where the fewest pods should do.
+const CLEARED: usize = 16;
 /// Nodes whose pods are looked at: those that lack the least.
 const NODES: usize = 256;
 /// Sets of pods of one node that are tried.
@@ -41,7 +47,7 @@ pub fn make_room(cluster: &Cluster, policy: &Policy, workload: &Workload, max_mo
         let plan = Plan::default();
         return Ok(RoomMade { plan, decision });
     }
-    let made = (1..=max_moves).find_map(|moves| {
+    let made = (1..=max_moves.min(EXACT)).find_map(|moves| {
         let candidates = candidates(&question, moves);
         let hopeful = candidates.iter().any(|candidate| {
             candidate.pods.iter().all(|&key| {
@@ -63,7 +69,75 @@ pub fn make_room(cluster: &Cluster, policy: &Policy, workload: &Workload, max_mo
             decision,
         })
     });
+    let made = made.or_else(|| (max_moves > EXACT).then(|| clear(&question, max_moves)).flatten());
     made.ok_or_else(|| Refusal::explain(&question, question.scan().rejected))
+}
+
+/// Clears a node of as many pods as it takes, the largest that find another place first. Of some nodes where few should
+/// do, the one that really needs the fewest.
+fn clear(question: &Question<'_>, max_moves: u32) -> Option<RoomMade> {
+    let (cluster, policy) = (question.cluster, question.policy);
+    if !question.reserve_shortage.is_zero() {
+        return None;
+    }
+    // Pods of one size find a place together or not at all, nearly.
+    let mut placeable: BTreeMap<Resources, bool> = BTreeMap::new();
+    let mut nodes: Vec<(usize, usize, Vec<WorkloadKey>)> = Vec::new();
+    for (at, row) in cluster.rows().iter().enumerate() {
+        let missing = question.free(at).shortage(question.demand);
+        if missing.is_zero() || row.pods.is_empty() || question.takes(at, row).is_err() {
+            continue;
+        }
+        let mut pods: Vec<&Workload> = cluster.pods_on(at).map(|pod| &pod.workload).collect();
+        pods.retain(|pod| {
+            let find = || {
+                Question::elsewhere(cluster, policy, pod, Purpose::Admission)
+                    .decide()
+                    .is_some()
+            };
+            pod.id != question.workload.id
+                && pod.can_move()
+                && frees(question, pod)
+                && *placeable.entry(pod.request).or_insert_with(find)
+        });
+        pods.sort_unstable_by_key(|pod| (std::cmp::Reverse(cluster.weights().key(room(pod.request))), pod.id));
+        let mut sum = Resources::ZERO;
+        let enough = pods.iter().position(|pod| {
+            sum = sum.plus(pod.request);
+            sum.shortage(missing).is_zero()
+        });
+        if let Some(last) = enough {
+            nodes.push((last + 1, at, pods.iter().map(|pod| pod.id).collect()));
+        }
+    }
+    nodes.sort_unstable();
+    let mut best: Option<RoomMade> = None;
+    for (least, at, pods) in nodes.into_iter().take(CLEARED) {
+        let most = best
+            .as_ref()
+            .map_or(max_moves as usize, |made| made.plan.steps.len() - 1);
+        if least > most {
+            break;
+        }
+        let mut draft = Draft::new(cluster, policy, Budget::default());
+        for pod in pods {
+            if draft.plan.steps.len() >= most {
+                break;
+            }
+            if !draft.leave(pod, Purpose::Admission, Cause::MakeRoom) {
+                continue;
+            }
+            let decided = Question::new(&draft.cluster, policy, question.workload, question.purpose).decide_at(at);
+            if let Some(decision) = decided {
+                best = Some(RoomMade {
+                    plan: draft.plan,
+                    decision,
+                });
+                break;
+            }
+        }
+    }
+    best
 }
 
 /// The same within a plan: the moves are taken, and where the workload goes is told.
