@@ -5,6 +5,7 @@ mod constraints;
 mod definitions;
 mod evacuation;
 mod histories;
+mod packing;
 mod policies;
 mod properties;
 mod refusals;
