@@ -47,7 +47,8 @@ pub fn bins_by_volume(class: Resources, shapes: &[(Resources, usize)]) -> f64 {
 }
 
 /// For classes (allocatable, cost) of which any number may be opened, and counted shapes of which each fits a class.
-/// `rounds` knapsack problems of `nodes` steps at most, fewer steps while that finds anything.
+/// `rounds` knapsack problems of `nodes` steps at most, fewer steps while that finds anything, and a hundred times as many
+/// over all rounds. Of many shapes the linear programs are slow, so there are fewer rounds.
 ///
 /// # Panics
 /// If a linear program cannot be solved, which is a defect.
@@ -63,14 +64,17 @@ pub fn bins(classes: &[(Resources, f64)], shapes: &[(Resources, usize)], rounds:
         complete: false,
         rounds: 0,
     };
+    let rounds = rounds.min(300_000 / shapes.len().max(1));
     let mut steps = nodes.min(20_000);
-    while best.rounds < rounds {
+    let mut left = nodes.saturating_mul(100);
+    while best.rounds < rounds && left > 0 {
         let priced: Vec<f64> = values.iter().map(|&value| solution.var_value(value).max(0.0)).collect();
         let fillings: Vec<Filling> = classes
             .iter()
             .map(|&(class, _)| priciest(class, shapes, &priced, steps))
             .collect();
         best.rounds += 1;
+        left = left.saturating_sub(fillings.iter().map(|filling| filling.nodes).sum());
         let excess = fillings
             .iter()
             .zip(classes)

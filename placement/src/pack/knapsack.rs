@@ -47,6 +47,9 @@ const PRICE: u32 = 44;
 /// Fraction bits of the factors.
 const FACTOR: u32 = 40;
 
+/// Steps that another state takes; to look at a shape that does not fit takes one.
+const CHILD: u64 = 8;
+
 type Left = [i64; DIRECTIONS];
 
 struct Prices {
@@ -105,7 +108,7 @@ impl<'a> Search<'a> {
             prices,
             paid: Vec::new(),
             steps,
-            seen: Seen::new(steps),
+            seen: Seen::new(steps / CHILD),
             taken: Vec::new(),
             best: above,
             best_taken: Vec::new(),
@@ -144,19 +147,23 @@ impl<'a> Search<'a> {
             return;
         }
         for place in from..self.order.len() {
+            let at = self.order[place];
+            let size = &self.offer.sizes[at];
+            self.steps = self.steps.saturating_sub(1);
+            if size.iter().zip(free).any(|(size, free)| size > free) {
+                continue;
+            }
             let bound = value.saturating_add(self.bound(place, left));
             if bound <= self.best {
                 return;
             }
-            if self.steps == 0 {
-                self.upper = self.upper.max(bound);
-                return;
-            }
-            let at = self.order[place];
-            let size = &self.offer.sizes[at];
             let most = Instance::fitting(free, size).min(self.offer.limits[at]);
             for count in (1..=most).rev() {
-                self.steps = self.steps.saturating_sub(1);
+                if self.steps == 0 {
+                    self.upper = self.upper.max(bound);
+                    return;
+                }
+                self.steps = self.steps.saturating_sub(CHILD);
                 let times = i64::from(count);
                 let free = std::array::from_fn(|at| free[at] - size[at] * times);
                 let rest = std::array::from_fn(|at| left[at] - self.paid[place][at] * times);
@@ -209,12 +216,13 @@ fn directions(capacity: &Size, offer: Offer, order: &[usize]) -> Vec<Size> {
         .collect();
     let worst = |weights: &Size| {
         let of = prices(capacity, weights);
+        // Coarse, because it only chooses among directions.
         let factors = order.iter().map(|&at| {
-            let paid = cost(&of, &offer.sizes[at]);
+            let paid = cost(&of, &offer.sizes[at]) >> 20;
             if paid > 0 {
-                (i128::from(offer.values[at]) << FACTOR) / i128::from(paid)
+                (offer.values[at].min(1 << 42) << 20) / paid
             } else {
-                i128::MAX
+                i64::MAX
             }
         });
         factors.max().unwrap_or(0)
@@ -223,7 +231,7 @@ fn directions(capacity: &Size, offer: Offer, order: &[usize]) -> Vec<Size> {
     let share = WHOLE / i64::try_from(active.len().max(1)).unwrap_or(1);
     best = best.map(|weight| weight * share);
     let mut least = worst(&best);
-    for step in [8, 4, 2, 1] {
+    for step in [8, 2] {
         while let Some((bound, weights)) = moved(&active, &best, step)
             .into_iter()
             .map(|weights| (worst(&weights), weights))
