@@ -53,6 +53,21 @@ pub fn bins_by_volume(class: Resources, shapes: &[(Resources, usize)]) -> f64 {
 /// # Panics
 /// If a linear program cannot be solved, which is a defect.
 pub fn bins(classes: &[(Resources, f64)], shapes: &[(Resources, usize)], rounds: usize, nodes: u64) -> Bound {
+    bins_until(classes, shapes, rounds, nodes, f64::INFINITY)
+}
+
+/// The same, but it ends as soon as the bound, not rounded up, is above `enough`: with whole costs, where a packing is
+/// known that costs one more, nothing is left to prove.
+///
+/// # Panics
+/// If a linear program cannot be solved, which is a defect.
+pub fn bins_until(
+    classes: &[(Resources, f64)],
+    shapes: &[(Resources, usize)],
+    rounds: usize,
+    nodes: u64,
+    enough: f64,
+) -> Bound {
     let mut problem = Problem::new(OptimizationDirection::Maximize);
     let values: Vec<Variable> = shapes
         .iter()
@@ -67,7 +82,7 @@ pub fn bins(classes: &[(Resources, f64)], shapes: &[(Resources, usize)], rounds:
     let rounds = rounds.min(300_000 / shapes.len().max(1));
     let mut steps = nodes.min(20_000);
     let mut left = nodes.saturating_mul(100);
-    while best.rounds < rounds && left > 0 {
+    while best.rounds < rounds && left > 0 && best.cost <= enough + 1e-3 {
         let priced: Vec<f64> = values.iter().map(|&value| solution.var_value(value).max(0.0)).collect();
         let fillings: Vec<Filling> = classes
             .iter()

@@ -297,3 +297,50 @@ impl Seen {
         false
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The most that the shapes from `from` on are worth, by trying every number of each.
+    fn exact(free: Size, offer: Offer, from: usize) -> i64 {
+        if from == offer.sizes.len() {
+            return 0;
+        }
+        let size = &offer.sizes[from];
+        let most = Instance::fitting(&free, size).min(offer.limits[from]);
+        let worth = (0..=most).map(|count| {
+            let times = i64::from(count);
+            let rest = std::array::from_fn(|at| free[at] - size[at] * times);
+            times * offer.values[from] + exact(rest, offer, from + 1)
+        });
+        worth.max().unwrap_or(0)
+    }
+
+    proptest! {
+        #[test]
+        fn the_best_filling_is_found_and_cut_short_its_worth_is_bounded(
+            shapes in prop::collection::vec(((1..=40_i64, 0..=40_i64, 0..=40_i64), 0..=1_000_i64, 0..=4_u32), 1..=7),
+            above in 0..=500_i64,
+        ) {
+            let sizes: Vec<Size> = shapes.iter().map(|&((cpu, mem, disk), _, _)| [cpu, mem, disk, 1]).collect();
+            let values: Vec<i64> = shapes.iter().map(|&(_, value, _)| value << 20).collect();
+            let limits: Vec<u32> = shapes.iter().map(|&(_, _, limit)| limit).collect();
+            let offer = Offer { sizes: &sizes, values: &values, limits: &limits };
+            let capacity = [60, 50, 70, 6];
+            let (most, above) = (exact(capacity, offer, 0), above << 20);
+            let whole = fill(&capacity, offer, above, 10_000_000);
+            let worth: i64 = whole.counts.iter().map(|&(at, count)| values[at] * i64::from(count)).sum();
+            prop_assert!(whole.complete);
+            prop_assert_eq!(worth, if most > above { most } else { 0 });
+            for (at, capacity) in capacity.into_iter().enumerate() {
+                prop_assert!(whole.counts.iter().map(|&(of, count)| sizes[of][at] * i64::from(count)).sum::<i64>() <= capacity);
+            }
+            for steps in [0, 5, 20, 100] {
+                prop_assert!(fill(&capacity, offer, above, steps).upper >= most.max(above));
+            }
+        }
+    }
+}
