@@ -8,5 +8,5 @@ mod configuration;
 mod fluid;
 mod knapsack;
 
-pub use configuration::{Bound, bins, bins_by_volume};
+pub use configuration::{Bound, bins, bins_by_volume, bins_until};
 pub use fluid::{fluid, fluid_n_plus_one};

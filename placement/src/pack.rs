@@ -13,6 +13,7 @@
 //! It does not look at nodes that exist, labels or volumes; `place` and `evacuate` do.
 
 mod columns;
+mod correction;
 mod dive;
 mod greedy;
 mod instance;
@@ -52,7 +53,7 @@ pub struct Shape {
     pub count: u32,
 }
 
-/// How much work a packing may take, in elementary steps: a state looked at, a row updated. A step takes some ten
+/// How much work a packing may take, in elementary steps: a number of a row updated. A step takes about five
 /// nanoseconds; the same effort gives the same packing on every machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Effort(pub u64);
@@ -61,7 +62,7 @@ impl Effort {
     /// Greedy packings only.
     pub const NONE: Self = Self(0);
     /// Some seconds at the most; less where the bound is reached before.
-    pub const THOROUGH: Self = Self(300_000_000);
+    pub const THOROUGH: Self = Self(1_500_000_000);
 }
 
 /// One node and what goes on it: indices of shapes, ascending, with how many of each.
@@ -131,30 +132,39 @@ pub fn pack(classes: &[Class], shapes: &[Shape], effort: Effort) -> Result<Packi
     Ok(reader.written(&best, bound))
 }
 
+/// Above so many shapes the linear program over all of them takes too long; parts of the packing are solved instead.
+const MANY: usize = 300;
+
 fn improve(instance: &Instance, demand: &[u32], best: &mut Plan, bound: &mut u64, budget: &mut Budget) {
+    if instance.sizes.len() > MANY {
+        let mut part = budget.part(50);
+        correction::improve(instance, demand, best, *bound, 100, &mut part);
+        budget.rejoin(part);
+        let prices = correction::volume_prices(instance, demand);
+        repack::improve(instance, &prices, best, *bound, budget);
+        return;
+    }
     let mut pool = columns::Pool::default();
     for (pattern, _) in &best.patterns {
         pool.add(pattern.clone());
     }
-    let mut deeper = [columns::Depth::Good, columns::Depth::Full].into_iter();
     // A dive from prices that are nearly right is cheap and often ends at the bound; only if none does, the prices are
     // made right.
-    while let Some(depth) = deeper
-        .next()
-        .filter(|_| best.cost(instance) > *bound && !budget.spent())
-    {
+    for depth in [columns::Depth::Good, columns::Depth::Full] {
         let relaxed = columns::relax(instance, demand, &mut pool, depth, budget);
         *bound = relaxed.bound.max(*bound);
         for rounding in dive::Rounding::ALL {
-            if best.cost(instance) <= *bound || budget.spent() {
+            let cutoff = best.cost(instance);
+            if cutoff <= *bound || budget.spent() {
                 return;
             }
-            let cutoff = best.cost(instance);
             if let Some(plan) = dive::dive(instance, demand, &mut pool, &relaxed, rounding, cutoff, budget) {
                 *best = plan;
             }
         }
-        repack::improve(instance, &mut pool, &relaxed.prices, best, *bound, budget);
+        let mut part = budget.part(30);
+        repack::improve(instance, &relaxed.prices, best, *bound, &mut part);
+        budget.rejoin(part);
     }
 }
 
@@ -167,7 +177,23 @@ impl Budget {
         self.0 = self.0.saturating_sub(steps);
     }
 
+    /// To begin the search of a knapsack, each shape is looked at for every direction of prices.
+    fn filled(&mut self, filling: &knapsack::Filling, shapes: usize) {
+        self.spend(filling.steps + shapes as u64 * 200);
+    }
+
     fn spent(&self) -> bool {
         self.0 == 0
+    }
+
+    /// This part of it, in parts per hundred, to be spent separately; what stays is given back by [`Self::rejoin`].
+    fn part(&mut self, hundredths: u64) -> Self {
+        let part = self.0 / 100 * hundredths;
+        self.0 -= part;
+        Self(part)
+    }
+
+    fn rejoin(&mut self, part: Self) {
+        self.0 += part.0;
     }
 }

@@ -47,11 +47,27 @@ pub fn bins_by_volume(class: Resources, shapes: &[(Resources, usize)]) -> f64 {
 }
 
 /// For classes (allocatable, cost) of which any number may be opened, and counted shapes of which each fits a class.
-/// `rounds` knapsack problems of `nodes` steps at most, fewer steps while that finds anything.
+/// `rounds` knapsack problems of `nodes` steps at most, fewer steps while that finds anything, and a hundred times as many
+/// over all rounds. Of many shapes the linear programs are slow, so there are fewer rounds.
 ///
 /// # Panics
 /// If a linear program cannot be solved, which is a defect.
 pub fn bins(classes: &[(Resources, f64)], shapes: &[(Resources, usize)], rounds: usize, nodes: u64) -> Bound {
+    bins_until(classes, shapes, rounds, nodes, f64::INFINITY)
+}
+
+/// The same, but it ends as soon as the bound, not rounded up, is above `enough`: with whole costs, where a packing is
+/// known that costs one more, nothing is left to prove.
+///
+/// # Panics
+/// If a linear program cannot be solved, which is a defect.
+pub fn bins_until(
+    classes: &[(Resources, f64)],
+    shapes: &[(Resources, usize)],
+    rounds: usize,
+    nodes: u64,
+    enough: f64,
+) -> Bound {
     let mut problem = Problem::new(OptimizationDirection::Maximize);
     let values: Vec<Variable> = shapes
         .iter()
@@ -63,14 +79,17 @@ pub fn bins(classes: &[(Resources, f64)], shapes: &[(Resources, usize)], rounds:
         complete: false,
         rounds: 0,
     };
+    let rounds = rounds.min(300_000 / shapes.len().max(1));
     let mut steps = nodes.min(20_000);
-    while best.rounds < rounds {
+    let mut left = nodes.saturating_mul(100);
+    while best.rounds < rounds && left > 0 && best.cost <= enough + 1e-3 {
         let priced: Vec<f64> = values.iter().map(|&value| solution.var_value(value).max(0.0)).collect();
         let fillings: Vec<Filling> = classes
             .iter()
             .map(|&(class, _)| priciest(class, shapes, &priced, steps))
             .collect();
         best.rounds += 1;
+        left = left.saturating_sub(fillings.iter().map(|filling| filling.nodes).sum());
         let excess = fillings
             .iter()
             .zip(classes)

@@ -16,6 +16,8 @@ pub struct Filling {
     pub taken: Vec<(usize, usize)>,
     pub value: f64,
     pub upper: f64,
+    /// Nodes of the tree that were seen.
+    pub nodes: u64,
 }
 
 /// The best filling of `capacity`, exact (`upper` = `value`) unless more than `nodes` of the tree would have to be seen.
@@ -24,6 +26,7 @@ pub fn fill(capacity: Resources, items: &[Item], nodes: u64) -> Filling {
     search.descend(0, capacity, 0.0, &search.projections(capacity));
     Filling {
         upper: search.upper.max(search.best),
+        nodes: nodes - search.nodes,
         value: search.best,
         taken: search.best_taken,
     }

@@ -42,6 +42,8 @@ pub enum Depth {
     Full,
     /// Until a good look finds none.
     Good,
+    /// A look at part of a packing.
+    Group,
     /// A few rounds: for the rest of a dive.
     Short,
 }
@@ -50,9 +52,10 @@ impl Depth {
     /// Rounds, and steps of a knapsack: at first, at most.
     fn limits(self) -> (usize, u64, u64) {
         match self {
-            Self::Full => (100_000, 20_000, 5_000_000),
-            Self::Good => (100_000, 20_000, 20_000),
-            Self::Short => (60, 5_000, 5_000),
+            Self::Full => (100_000, 160_000, 40_000_000),
+            Self::Good => (100_000, 160_000, 160_000),
+            Self::Group => (500, 40_000, 160_000),
+            Self::Short => (60, 40_000, 40_000),
         }
     }
 }
@@ -166,7 +169,7 @@ impl<'a> Rows<'a> {
         let mut proved = i128::MAX;
         for (at, kind) in self.instance.kinds.iter().enumerate() {
             let filling = fill(&kind.capacity, offer, kind.price + (kind.price >> 20) + 1, steps);
-            budget.spend(filling.steps + sizes.len() as u64);
+            budget.filled(&filling, sizes.len());
             complete &= filling.complete;
             let ceiling = i128::from(filling.upper);
             proved = proved.min((total * i128::from(kind.cost) - 1).div_euclid(ceiling) + 1);

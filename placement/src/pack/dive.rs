@@ -130,8 +130,8 @@ fn refilled(instance: &Instance, pattern: Pattern, left: &[u32], prices: &[i64],
         values: &values,
         limits: &limits,
     };
-    let added = fill(&free, offer, 0, 5_000);
-    budget.spend(added.steps + limits.len() as u64);
+    let added = fill(&free, offer, 0, 40_000);
+    budget.filled(&added, limits.len());
     let mut counts = pattern.counts;
     for (at, count) in added.counts {
         match counts.binary_search_by_key(&at, |&(at, _)| at) {

@@ -47,6 +47,30 @@ fn sum_of_shares(instance: &Instance, size: &Size) -> i64 {
     shares(size, &reference(instance)).into_iter().sum()
 }
 
+/// The weight of one pod of each shape: its shares of the largest node, times the scarcity of each resource.
+pub fn weighted_shares(instance: &Instance, demand: &[u32]) -> Vec<i64> {
+    let (reference, scarcity) = (reference(instance), scarcity(instance, demand));
+    instance
+        .sizes
+        .iter()
+        .map(|size| weight(&shares(size, &reference), &scarcity))
+        .collect()
+}
+
+/// The weight of a node that is full of what is scarce.
+pub fn weight_of_full(instance: &Instance, demand: &[u32]) -> i64 {
+    let full: Size = reference(instance).map(|amount| if amount > 0 { SHARE } else { 0 });
+    weight(&full, &scarcity(instance, demand))
+}
+
+fn weight(shares: &Size, scarcity: &Size) -> i64 {
+    shares
+        .iter()
+        .zip(scarcity)
+        .map(|(share, scarcity)| share * scarcity)
+        .sum()
+}
+
 /// How many of the largest nodes each resource would fill, as shares of the scarcest one.
 fn scarcity(instance: &Instance, demand: &[u32]) -> Size {
     let reference = reference(instance);

@@ -52,6 +52,38 @@ impl Plan {
 }
 
 impl Instance {
+    /// Takes away every resource that another one always runs out before, so that states which differ only there are the
+    /// same state. The number of pods is such a resource as a rule.
+    fn forget_implied(&mut self) {
+        let mut kept: Vec<usize> = (0..Dimension::ALL.len()).collect();
+        for at in (0..Dimension::ALL.len()).rev() {
+            let implied = kept.iter().any(|&by| by != at && self.implies(by, at));
+            if implied {
+                kept.retain(|&other| other != at);
+            }
+        }
+        for amounts in self
+            .sizes
+            .iter_mut()
+            .chain(self.kinds.iter_mut().map(|kind| &mut kind.capacity))
+        {
+            *amounts = std::array::from_fn(|at| if kept.contains(&at) { amounts[at] } else { 0 });
+        }
+    }
+
+    /// Whether on every kind each shape takes at least as large a share of the first resource as of the second.
+    fn implies(&self, first: usize, second: usize) -> bool {
+        self.kinds.iter().all(|kind| {
+            self.sizes.iter().all(|size| {
+                let (a, b) = (
+                    i128::from(size[first]) * i128::from(kind.capacity[second]),
+                    i128::from(size[second]) * i128::from(kind.capacity[first]),
+                );
+                a >= b && (size[second] == 0 || kind.capacity[second] > 0)
+            })
+        })
+    }
+
     /// The largest number of pods of this size that fits into what is free.
     pub fn fitting(free: &Size, size: &Size) -> u32 {
         let fitting = free
@@ -142,7 +174,7 @@ impl Reader {
             .values()
             .map(|alike| alike.iter().map(|(_, count)| count).sum())
             .collect();
-        let instance = Instance {
+        let mut instance = Instance {
             kinds: kinds
                 .iter()
                 .map(|&at| Kind {
@@ -154,6 +186,7 @@ impl Reader {
             sizes: merged.keys().map(|request| size_of(request.0)).collect(),
             unit,
         };
+        instance.forget_implied();
         Ok(Self {
             instance,
             demand,

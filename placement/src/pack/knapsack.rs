@@ -47,6 +47,9 @@ const PRICE: u32 = 44;
 /// Fraction bits of the factors.
 const FACTOR: u32 = 40;
 
+/// Steps that another state takes; to look at a shape that does not fit takes one.
+const CHILD: u64 = 8;
+
 type Left = [i64; DIRECTIONS];
 
 struct Prices {
@@ -105,7 +108,7 @@ impl<'a> Search<'a> {
             prices,
             paid: Vec::new(),
             steps,
-            seen: Seen::new(steps),
+            seen: Seen::new(steps / CHILD),
             taken: Vec::new(),
             best: above,
             best_taken: Vec::new(),
@@ -144,19 +147,23 @@ impl<'a> Search<'a> {
             return;
         }
         for place in from..self.order.len() {
+            let at = self.order[place];
+            let size = &self.offer.sizes[at];
+            self.steps = self.steps.saturating_sub(1);
+            if size.iter().zip(free).any(|(size, free)| size > free) {
+                continue;
+            }
             let bound = value.saturating_add(self.bound(place, left));
             if bound <= self.best {
                 return;
             }
-            if self.steps == 0 {
-                self.upper = self.upper.max(bound);
-                return;
-            }
-            let at = self.order[place];
-            let size = &self.offer.sizes[at];
             let most = Instance::fitting(free, size).min(self.offer.limits[at]);
             for count in (1..=most).rev() {
-                self.steps = self.steps.saturating_sub(1);
+                if self.steps == 0 {
+                    self.upper = self.upper.max(bound);
+                    return;
+                }
+                self.steps = self.steps.saturating_sub(CHILD);
                 let times = i64::from(count);
                 let free = std::array::from_fn(|at| free[at] - size[at] * times);
                 let rest = std::array::from_fn(|at| left[at] - self.paid[place][at] * times);
@@ -209,12 +216,13 @@ fn directions(capacity: &Size, offer: Offer, order: &[usize]) -> Vec<Size> {
         .collect();
     let worst = |weights: &Size| {
         let of = prices(capacity, weights);
+        // Coarse, because it only chooses among directions.
         let factors = order.iter().map(|&at| {
-            let paid = cost(&of, &offer.sizes[at]);
+            let paid = cost(&of, &offer.sizes[at]) >> 20;
             if paid > 0 {
-                (i128::from(offer.values[at]) << FACTOR) / i128::from(paid)
+                (offer.values[at].min(1 << 42) << 20) / paid
             } else {
-                i128::MAX
+                i64::MAX
             }
         });
         factors.max().unwrap_or(0)
@@ -223,7 +231,7 @@ fn directions(capacity: &Size, offer: Offer, order: &[usize]) -> Vec<Size> {
     let share = WHOLE / i64::try_from(active.len().max(1)).unwrap_or(1);
     best = best.map(|weight| weight * share);
     let mut least = worst(&best);
-    for step in [8, 4, 2, 1] {
+    for step in [8, 2] {
         while let Some((bound, weights)) = moved(&active, &best, step)
             .into_iter()
             .map(|weights| (worst(&weights), weights))
@@ -287,5 +295,52 @@ impl Seen {
         }
         *slot = (*free, from, value);
         false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The most that the shapes from `from` on are worth, by trying every number of each.
+    fn exact(free: Size, offer: Offer, from: usize) -> i64 {
+        if from == offer.sizes.len() {
+            return 0;
+        }
+        let size = &offer.sizes[from];
+        let most = Instance::fitting(&free, size).min(offer.limits[from]);
+        let worth = (0..=most).map(|count| {
+            let times = i64::from(count);
+            let rest = std::array::from_fn(|at| free[at] - size[at] * times);
+            times * offer.values[from] + exact(rest, offer, from + 1)
+        });
+        worth.max().unwrap_or(0)
+    }
+
+    proptest! {
+        #[test]
+        fn the_best_filling_is_found_and_cut_short_its_worth_is_bounded(
+            shapes in prop::collection::vec(((1..=40_i64, 0..=40_i64, 0..=40_i64), 0..=1_000_i64, 0..=4_u32), 1..=7),
+            above in 0..=500_i64,
+        ) {
+            let sizes: Vec<Size> = shapes.iter().map(|&((cpu, mem, disk), _, _)| [cpu, mem, disk, 1]).collect();
+            let values: Vec<i64> = shapes.iter().map(|&(_, value, _)| value << 20).collect();
+            let limits: Vec<u32> = shapes.iter().map(|&(_, _, limit)| limit).collect();
+            let offer = Offer { sizes: &sizes, values: &values, limits: &limits };
+            let capacity = [60, 50, 70, 6];
+            let (most, above) = (exact(capacity, offer, 0), above << 20);
+            let whole = fill(&capacity, offer, above, 10_000_000);
+            let worth: i64 = whole.counts.iter().map(|&(at, count)| values[at] * i64::from(count)).sum();
+            prop_assert!(whole.complete);
+            prop_assert_eq!(worth, if most > above { most } else { 0 });
+            for (at, capacity) in capacity.into_iter().enumerate() {
+                prop_assert!(whole.counts.iter().map(|&(of, count)| sizes[of][at] * i64::from(count)).sum::<i64>() <= capacity);
+            }
+            for steps in [0, 5, 20, 100] {
+                prop_assert!(fill(&capacity, offer, above, steps).upper >= most.max(above));
+            }
+        }
     }
 }

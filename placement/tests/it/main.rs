@@ -7,6 +7,7 @@ mod definitions;
 mod evacuation;
 mod histories;
 mod n_plus_one;
+mod packing;
 mod policies;
 mod properties;
 mod refusals;
