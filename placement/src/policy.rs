@@ -177,6 +177,12 @@ impl Policy {
         self.spec.usage.as_ref().is_some_and(hot)
     }
 
+    /// Whether a hot node would be back below the lower lines with this load; `None` without a usage rule.
+    pub(crate) fn cools(&self, load: &Load, node: &Node) -> Option<bool> {
+        let rule = self.spec.usage.as_ref()?;
+        Some(!usage::is_hot(true, rule.predict(load), usable(node), rule))
+    }
+
     /// The request to write into a pod whose use is known; never above its limit, and at least what the kubelet needs to
     /// tell it from a pod without any.
     pub fn written_request_of(&self, load: &Load, plan_request: Resources, plan_limit: Resources) -> Resources {

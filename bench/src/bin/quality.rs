@@ -37,6 +37,8 @@ const TASKS: &[(&str, Task)] = &[
     ("n_plus_one", tasks::n_plus_one::run),
     ("decisions", tasks::decisions::run),
     ("replay", tasks::replay::run),
+    ("failover", tasks::failover::run),
+    ("defragment", tasks::defragment::run),
 ];
 
 fn main() -> anyhow::Result<()> {

@@ -3,6 +3,8 @@
 pub mod churn;
 pub mod cpu;
 pub mod decisions;
+pub mod defragment;
+pub mod failover;
 pub mod machines;
 pub mod memory;
 pub mod n_plus_one;

@@ -1,9 +1,11 @@
 //! More places for pods of a given kind, by the fewest moves.
 //!
 //! A place is room for one such pod on one node; what is left beside whole places is a remainder. The plan moves pods out of
-//! nodes that lack little for one more place, into remainders elsewhere, which loses no place there: greedily, single
-//! pods before pairs before threes, the smallest first, until nothing more is gained. Every series of moves gains a place,
-//! so the plan may end after any of them.
+//! nodes that lack little for more places, into remainders elsewhere, where that loses no place, or fewer than it gains:
+//! greedily, single pods before pairs before threes, until nothing more is gained. Every series of moves gains a place, so the
+//! plan may end after any of them.
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -21,8 +23,10 @@ use crate::{
     resources::Dimension,
 };
 
-/// Pods that leave one node for one more place.
+/// Pods that leave one node in one series.
 const SERIES: usize = 4;
+/// Places that one series gains on the node it leaves.
+const GAIN: i64 = 3;
 /// Sets of pods that are tried per node and size.
 const SETS: usize = 6;
 /// Targets that are asked for one pod.
@@ -90,32 +94,47 @@ impl<'a> Work<'a> {
         self.places.iter().sum()
     }
 
-    /// Tries to gain a place on every node by moving `size` pods; whether any did.
+    /// Tries to gain places on every node by moving `size` pods; whether any did.
     fn pass(&mut self, size: usize) -> bool {
-        let mut candidates: Vec<(i64, usize, Vec<WorkloadKey>)> = Vec::new();
+        let mut candidates: Vec<(i64, i64, usize, Vec<WorkloadKey>)> = Vec::new();
+        let mut least = BTreeMap::new();
         for at in 0..self.able.len() {
-            candidates.extend(self.series(at, size));
+            for gain in 1..=GAIN {
+                self.series(at, size, gain, &mut least, &mut candidates);
+            }
         }
         candidates.sort_unstable();
-        let mut gained = vec![false; self.able.len()];
-        for (_, at, pods) in candidates {
+        let mut changed = vec![false; self.able.len()];
+        for (_, _, at, pods) in candidates {
             // What was found for a node holds until something changes there.
-            if !gained[at] && self.try_series(at, &pods) {
-                for touched in self.touched_by_last() {
-                    gained[touched] = true;
+            if changed[at] {
+                continue;
+            }
+            let mark = self.draft.mark();
+            if self.try_series(at, &pods) {
+                for touched in self.touched(mark) {
+                    changed[touched] = true;
                 }
             }
         }
-        gained.contains(&true)
+        changed.contains(&true)
     }
 
-    /// Sets of pods whose leaving gives the node one more place; with what they weigh.
-    fn series(&self, at: usize, size: usize) -> Vec<(i64, usize, Vec<WorkloadKey>)> {
+    /// Sets of pods whose leaving gives the node so many more places, if what they cost elsewhere can be less: the most
+    /// gained first, then the lightest.
+    fn series(
+        &self,
+        at: usize,
+        size: usize,
+        gain: i64,
+        least: &mut BTreeMap<Resources, i64>,
+        found: &mut Vec<(i64, i64, usize, Vec<WorkloadKey>)>,
+    ) {
         if !self.able[at] {
-            return Vec::new();
+            return;
         }
         let cluster = &self.draft.cluster;
-        let missing = self.free[at].shortage(self.demand.times(self.places[at] + 1));
+        let missing = self.free[at].shortage(self.demand.times(self.places[at] + gain));
         let mut pods: Vec<&Workload> = cluster
             .pods_on(at)
             .map(|pod| &pod.workload)
@@ -129,13 +148,29 @@ impl<'a> Work<'a> {
                 weight: cluster.weights().key(room(pod.request)),
             })
             .collect();
-        let sets = sets::covers(&items, missing, size, SETS);
-        sets.into_iter()
-            .map(|set| {
+        for set in sets::covers(&items, missing, size, SETS) {
+            let losses = set.iter().map(|&item| {
+                let request = items[item].request;
+                *least.entry(request).or_insert_with(|| self.least_loss(request))
+            });
+            let net = losses.fold(gain, i64::saturating_sub);
+            if net > 0 {
                 let weight = set.iter().map(|&item| items[item].weight).sum();
-                (weight, at, set.into_iter().map(|item| pods[item].id).collect())
-            })
-            .collect()
+                found.push((-net, weight, at, set.into_iter().map(|item| pods[item].id).collect()));
+            }
+        }
+    }
+
+    /// The fewest places that taking such a pod costs any node.
+    fn least_loss(&self, request: Resources) -> i64 {
+        let losses = (0..self.able.len()).filter_map(|at| self.loss(at, request));
+        losses.min().unwrap_or(i64::MAX)
+    }
+
+    /// The places that taking such a pod costs a node; none if it has no room for it.
+    fn loss(&self, at: usize, request: Resources) -> Option<i64> {
+        let fits = self.free[at].shortage(request).is_zero();
+        fits.then(|| self.places[at] - places(self.able[at], self.free[at].minus(request), self.demand))
     }
 
     /// Takes the moves if they gain a place in all.
@@ -155,22 +190,21 @@ impl<'a> Work<'a> {
         false
     }
 
-    /// Moves a pod into the tightest remainder that holds it.
+    /// Moves a pod to where it costs the fewest places, and there into the tightest remainder.
     fn tuck_away(&mut self, from: usize, pod: WorkloadKey) -> bool {
         let Some((workload, _)) = self.draft.cluster.workload(pod) else {
             return false;
         };
         let request = workload.request;
         let weigh = |amount: Resources| self.draft.cluster.weights().key(room(amount));
-        let mut targets: Vec<(i64, usize)> = Vec::new();
+        let mut targets: Vec<(i64, i64, usize)> = Vec::new();
         for at in 0..self.able.len() {
-            let rest = self.remainder(at);
-            if at != from && rest.shortage(request).is_zero() {
-                targets.push((weigh(rest.minus(request)), at));
+            if let Some(loss) = self.loss(at, request).filter(|_| at != from) {
+                targets.push((loss, weigh(self.free[at].minus(request)), at));
             }
         }
         targets.sort_unstable();
-        for (_, to) in targets.into_iter().take(TARGETS) {
+        for (_, _, to) in targets.into_iter().take(TARGETS) {
             let cluster = &self.draft.cluster;
             let Some((workload, _)) = cluster.workload(pod) else {
                 return false;
@@ -190,21 +224,12 @@ impl<'a> Work<'a> {
         false
     }
 
-    /// What a node has free beside its places.
-    fn remainder(&self, at: usize) -> Resources {
-        self.free[at].minus(self.demand.times(self.places[at]))
-    }
-
     /// The nodes whose free room the steps since the mark may have changed.
     fn touched(&self, mark: usize) -> Vec<usize> {
         let keys = self.draft.nodes_since(mark);
         keys.into_iter()
             .filter_map(|key: NodeKey| self.draft.cluster.at(key).ok())
             .collect()
-    }
-
-    fn touched_by_last(&self) -> Vec<usize> {
-        self.touched(self.draft.mark().saturating_sub(SERIES))
     }
 
     fn measure(&mut self, touched: &[usize]) {

@@ -32,11 +32,8 @@ fn is_cool(draft: &Draft<'_>, at: usize) -> bool {
     let row = &draft.cluster.rows()[at];
     let [protected, best_effort] = draft.cluster.load_on(at);
     let requests = draft.cluster.taken(at);
-    let load = protected.plus(best_effort);
-    if draft.policy.goes_by_usage() {
-        // The rule's own line lies above the trigger; what would stay below it with a fifth more is below the lower line.
-        let more = load.zip(load, |amount, _| amount.saturating_add(amount / 5));
-        return draft.policy.over_line(&more, &row.node).is_none();
+    if let Some(cool) = draft.policy.cools(&protected.plus(best_effort), &row.node) {
+        return cool;
     }
     let all = row.node.allocatable;
     let below = |used: i64, all: i64, percent: i64| used.saturating_mul(100) <= all.saturating_mul(percent);
