@@ -25,6 +25,7 @@ pub mod remedy;
 pub mod resources;
 pub mod score;
 pub mod usage;
+pub mod what_if;
 
 pub use check::{Violation, check};
 pub use cluster::{Cluster, ClusterError, Group};
@@ -47,3 +48,4 @@ pub use remedy::{Change, NodeChange};
 pub use resources::{Dimension, PPM, Resources};
 pub use score::Score;
 pub use usage::{Load, Predicted, Summary, UsageRule};
+pub use what_if::{Answer, WhatIfError, what_if};

@@ -133,7 +133,7 @@ impl Cost {
         }
     }
 
-    fn plus(self, other: Self) -> Self {
+    pub(crate) fn plus(self, other: Self) -> Self {
         Self {
             moves: self.moves.saturating_add(other.moves),
             restart_seconds: self.restart_seconds.saturating_add(other.restart_seconds),

@@ -15,3 +15,4 @@ mod scale;
 mod seed_hardware;
 mod support;
 mod usage;
+mod what_if;
