@@ -7,6 +7,8 @@
 
 #![allow(clippy::cast_precision_loss)] // Counts are far below 2^52.
 
+mod certified;
+
 use anyhow::Result;
 use placement::usage::{Predicted, UsageRule};
 use placement::{Load, Resources};
@@ -67,6 +69,7 @@ pub fn run(context: &Context, report: &mut Report) -> Result<()> {
     ] {
         report.add(measure(context, &days, &memory, name)?);
     }
+    report.add(certified::measure(context, &days, &memory)?);
     Ok(())
 }
 
