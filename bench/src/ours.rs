@@ -48,8 +48,11 @@ impl Ours {
     pub fn arrive(&mut self, request: Resources, moves_per_arrival: f64) -> Result<bool> {
         self.arrived += 1;
         let arriving = workload(self.arrived as u128, request);
-        let budget = self.arrived as f64 * moves_per_arrival - self.moved as f64;
-        let budget = budget.clamp(0.0, f64::from(MOST_MOVES)) as u32;
+        let allowed = (self.arrived as f64 * moves_per_arrival).floor();
+        let budget = (0..=MOST_MOVES)
+            .rev()
+            .find(|&moves| f64::from(moves) + self.moved as f64 <= allowed)
+            .unwrap_or(0);
         let decision = match place(&self.cluster, &self.policy, &arriving) {
             Ok(decision) => decision,
             Err(_) if budget == 0 => return Ok(false),

@@ -174,11 +174,6 @@ impl Certificates {
         loads.map_or(Load::ZERO, |(pair, loads)| loads.get(pair.leaf as usize))
     }
 
-    /// The nodes that take over something when `from` dies.
-    pub fn targets(&self, from: u32) -> impl Iterator<Item = u32> + '_ {
-        self.pairs[from as usize].iter().map(|pair| pair.carrier)
-    }
-
     /// R(to) as it would be with another S(from, to).
     pub fn reserve_with(&self, from: u32, to: u32, inflow: Resources) -> Resources {
         match (self.carrier(to), self.pair(from, to)) {

@@ -15,6 +15,8 @@ use cell::Cell;
 pub(crate) type Room = [i32; 4];
 
 /// Does it fit? What is not asked for is not looked at: there, `need` is the smallest number.
+// Without branches: which resource is short is anybody's guess.
+#[allow(clippy::needless_bitwise_bool)]
 pub(crate) fn fits(room: Room, need: Room) -> bool {
     (room[0] >= need[0]) & (room[1] >= need[1]) & (room[2] >= need[2]) & (room[3] >= need[3])
 }
@@ -47,13 +49,11 @@ const COARSE: u32 = 3;
 /// Steps that grow with the amount, as in a floating-point number: most nodes are nearly full, and there a small difference
 /// decides.
 fn step(amount: u64, bits: u32) -> usize {
-    let step = match amount >> bits {
-        0 => amount,
-        _ => {
-            let high = amount.ilog2() - bits;
-            (u64::from(high + 1) << bits) | ((amount >> high) & ((1 << bits) - 1))
-        }
-    };
+    let mut step = amount;
+    if amount >> bits > 0 {
+        let high = amount.ilog2() - bits;
+        step = (u64::from(high + 1) << bits) | ((amount >> high) & ((1 << bits) - 1));
+    }
     usize::try_from(step).unwrap_or(usize::MAX)
 }
 
@@ -149,10 +149,7 @@ impl Index {
             let mask = self.levels[bucket] & self.possible(bucket, need, least);
             // Below the least sum nothing fits.
             let mut after = Some((least - 1, u32::MAX));
-            while mask != 0 {
-                let Some(rank) = self.best_of(bucket, mask, rooms, need, after, bound) else {
-                    break;
-                };
+            while let Some(rank) = self.best_of(bucket, mask, rooms, need, after, bound) {
                 if accept(rank.1) {
                     return Some(rank);
                 }

@@ -66,16 +66,11 @@ impl Pods {
 
     pub fn insert(&mut self, pod: Pod) -> u32 {
         let key = pod.workload.id;
-        let handle = match self.free.pop() {
-            Some(handle) => {
-                self.slots[handle as usize] = Some(pod);
-                handle
-            }
-            None => {
-                self.slots.push(Some(pod));
-                u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
-            }
-        };
+        let handle = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
+        });
+        self.slots[handle as usize] = Some(pod);
         self.by_key.insert(key, handle);
         handle
     }

@@ -199,8 +199,8 @@ fn solve(mut offers: Vec<Offer>, kinds: &[Kind]) -> BTreeMap<Group, [i64; 3]> {
         if round >= ROUNDS / 2 {
             let total: i128 = offers.iter().flat_map(|offer| offer.weight).sum();
             for (sum, offer) in sums.iter_mut().zip(&offers) {
-                for at in 0..3 {
-                    sum[at] += offer.weight[at] * ONE / total.max(1);
+                for (sum, weight) in sum.iter_mut().zip(offer.weight) {
+                    *sum += weight * ONE / total.max(1);
                 }
             }
         }

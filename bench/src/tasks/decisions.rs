@@ -1,14 +1,14 @@
 //! How fast the engine decides: one departure, one placement and its commit, on a fleet that is about 85 % full.
 
-use std::time::Instant;
-
 use anyhow::Result;
-use placement::{Cluster, Policy, PolicySpec, Reserve, Resources, WorkloadKey, place, prices};
+use placement::Reserve;
 
-use crate::fleet::{draw, seed_like, workload};
+use crate::fleet::{draw, seed_like};
+use crate::ours::{Ours, policy};
 use crate::random::Random;
 use crate::report::{Figure, Report};
 use crate::tasks::Context;
+use crate::watch;
 
 /// Nodes, with certificates or without, decisions per second that are the goal.
 const SIZES: [(usize, Reserve, f64); 5] = [
@@ -19,80 +19,35 @@ const SIZES: [(usize, Reserve, f64); 5] = [
     (5_000, Reserve::NPlusOne, 2e5),
 ];
 
-pub fn policy(reserve: Reserve) -> Policy {
-    let spec = PolicySpec {
-        reserve,
-        setup_reserve: Resources::ZERO,
-        ..PolicySpec::default()
-    };
-    Policy::new(spec).unwrap_or_default()
-}
-
-/// A fleet under churn.
-pub struct Churn {
-    pub cluster: Cluster,
-    policy: Policy,
-    running: Vec<WorkloadKey>,
-    random: Random,
-    next: u128,
-}
-
-impl Churn {
-    /// Filled to a share of its CPU.
-    pub fn filled(nodes: usize, reserve: Reserve, load: f64, seed: u64) -> Result<Self> {
-        let fleet = seed_like(nodes);
-        let all: i64 = fleet.iter().map(|node| node.allocatable.cpu_milli).sum();
-        let mut churn = Self {
-            cluster: Cluster::from_parts(fleet, [])?,
-            policy: policy(reserve),
-            running: Vec::new(),
-            random: Random::new(seed),
-            next: 0,
-        };
-        churn.cluster.reindex();
-        let mut used = 0;
-        #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
-        while (used as f64) < load * all as f64 {
-            let Some(taken) = churn.arrive() else { break };
-            used += taken;
+/// A fleet filled to a share of its CPU.
+fn filled(nodes: usize, reserve: Reserve, load: f64, random: &mut Random) -> Result<Ours> {
+    let fleet = seed_like(nodes);
+    let all: i64 = fleet.iter().map(|node| node.allocatable.cpu_milli).sum();
+    let mut ours = Ours::new(fleet, policy(reserve))?;
+    let mut used = 0;
+    while (used as f64) < load * all as f64 {
+        let request = draw(random);
+        if !ours.arrive(request, 0.0)? {
+            break;
         }
-        let prices = prices(&churn.cluster);
-        churn.cluster.set_prices(prices);
-        Ok(churn)
+        used += request.cpu_milli;
     }
-
-    fn arrive(&mut self) -> Option<i64> {
-        let request = draw(&mut self.random);
-        self.next += 1;
-        let arriving = workload(self.next, request);
-        let decision = place(&self.cluster, &self.policy, &arriving).ok()?;
-        self.running.push(arriving.id);
-        self.cluster
-            .assign_with(arriving, decision.node, decision.backup)
-            .ok()?;
-        Some(request.cpu_milli)
-    }
-
-    /// One leaves, one comes. Whether it found a place.
-    pub fn step(&mut self) -> bool {
-        let leaving = self.random.below(self.running.len());
-        let leaving = self.running.swap_remove(leaving);
-        self.cluster.remove(leaving);
-        self.arrive().is_some()
-    }
+    Ok(ours)
 }
 
 pub fn run(context: &Context, report: &mut Report) -> Result<()> {
     for (nodes, reserve, goal) in SIZES {
-        let mut churn = Churn::filled(nodes, reserve, 0.85, context.seed)?;
+        let mut random = Random::new(context.seed);
+        let mut ours = filled(nodes, reserve, 0.85, &mut random)?;
         let steps = if context.quick { 20_000 } else { 400_000 };
         let mut best = f64::MAX;
         let mut refused = 0_u32;
-        let began = Instant::now();
+        let began = watch::start();
         for _ in 0..5 {
-            let round = Instant::now();
+            let round = watch::start();
             for _ in 0..steps / 5 {
-                refused += u32::from(!churn.step());
+                ours.leave(&mut random);
+                refused += u32::from(!ours.arrive(draw(&mut random), 0.0)?);
             }
             best = best.min(round.elapsed().as_secs_f64() / f64::from(steps / 5));
         }

@@ -9,10 +9,13 @@ use crate::{
 };
 
 type Nodes<'a> = BTreeMap<NodeKey, &'a Node>;
+/// A node, or all nodes of a zone.
+type Place = (String, Option<NodeKey>);
+type Member<'a> = (&'a Workload, NodeKey);
 type Workloads<'a> = BTreeMap<WorkloadKey, &'a Workload>;
 
 /// Where the members of a group are counted together.
-fn place(node: &Node, across: Topology) -> (String, Option<NodeKey>) {
+fn place(node: &Node, across: Topology) -> Place {
     match across {
         Topology::Zone if !node.zone.is_empty() => (node.zone.clone(), None),
         Topology::Zone | Topology::Node => (String::new(), Some(node.id)),
@@ -25,8 +28,7 @@ pub(super) fn crowds(
     placements: &[Placement],
     found: &mut Vec<Violation>,
 ) {
-    let mut by_place: BTreeMap<(GroupKey, Topology, (String, Option<NodeKey>)), Vec<(&Workload, NodeKey)>> =
-        BTreeMap::new();
+    let mut by_place: BTreeMap<(GroupKey, Topology, Place), Vec<Member<'_>>> = BTreeMap::new();
     for placement in placements {
         let pair = nodes.get(&placement.node).zip(workloads.get(&placement.workload));
         let Some((node, workload)) = pair else { continue };

@@ -142,10 +142,6 @@ impl Cluster {
         self.certificates = certificates;
     }
 
-    pub(crate) fn tracks_loads(&self) -> bool {
-        self.loads.is_some()
-    }
-
     pub(super) fn take(&mut self, workload: Workload, at: usize, backup: Option<usize>) {
         let small = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
         let (request, node) = (workload.request, small(at));

@@ -6,7 +6,6 @@ use crate::{
     NodeKey,
     backup::{Backup, Beginners},
     index::{Index, Rank, fits},
-    policy::Reserve,
     refusal::{Counts, Reason},
     resources::PPM,
     score::{self, Score},
@@ -46,14 +45,14 @@ impl Question<'_> {
     fn stay(&self) -> Option<Decision> {
         let at = self.present?.node;
         let softness = self.candidate(at).ok()?;
-        let backup = self.backup_or_none(at, &self.beginners_if_needed())?;
+        let backup = self.insured(at, &self.beginners_if_needed()).ok()?;
         Some(self.decision_of(self.raw(at, softness, backup), backup))
     }
 
     /// The index is of what protected workloads may take; without reserves that is what anybody may take.
     fn index_knows_the_room(&self) -> bool {
-        let admission = self.purpose == super::Purpose::Admission;
-        (admission && self.protected) || (admission && self.cluster.certificates().count == 0)
+        let reserves = self.cluster.certificates().count > 0;
+        self.purpose == super::Purpose::Admission && (self.protected || !reserves)
     }
 
     fn search(&self, index: &[Index], odd: &[u32]) -> Option<(Raw, Option<Backup>)> {
@@ -137,7 +136,7 @@ impl Question<'_> {
             if best.is_some_and(|(other, _)| self.raw(at, softness, None) > other) {
                 continue;
             }
-            let Some(backup) = self.backup_or_none(at, &beginners) else {
+            let Ok(backup) = self.insured(at, &beginners) else {
                 continue;
             };
             let raw = self.raw(at, softness, backup);
@@ -183,7 +182,7 @@ impl Question<'_> {
         if !self.reserve_shortage.is_zero() {
             return Err(Reason::Reserve);
         }
-        let backup = self.backup_or_none(at, beginners).ok_or(Reason::NPlusOne)?;
+        let backup = self.insured(at, beginners)?;
         Ok((self.raw(at, softness, backup), backup))
     }
 
@@ -221,13 +220,12 @@ impl Question<'_> {
         }
     }
 
-    /// The outer `None`: it needs one, and there is none.
-    fn backup_or_none(&self, at: usize, beginners: &Beginners) -> Option<Option<Backup>> {
-        if self.certify {
-            self.best_backup(at, beginners).map(Some)
-        } else {
-            Some(None)
+    /// The certificate that it would get there, if it needs one.
+    fn insured(&self, at: usize, beginners: &Beginners) -> Result<Option<Backup>, Reason> {
+        if !self.certify {
+            return Ok(None);
         }
+        self.best_backup(at, beginners).map(Some).ok_or(Reason::NPlusOne)
     }
 
     fn regret(&self, group: usize) -> u32 {
@@ -267,9 +265,5 @@ impl Question<'_> {
             residual_ppm: ppm(left.max(0)),
             node: self.key(at as usize),
         }
-    }
-
-    pub(crate) fn certifies(&self) -> bool {
-        self.certify && self.policy.reserve() == Reserve::NPlusOne
     }
 }

@@ -35,6 +35,8 @@ pub(super) struct Present {
     pub counted: bool,
 }
 
+// Each of the flags is a fact of its own.
+#[allow(clippy::struct_excessive_bools)]
 #[derive(Clone, Debug)]
 pub(crate) struct Question<'a> {
     pub cluster: &'a Cluster,

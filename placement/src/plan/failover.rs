@@ -187,7 +187,7 @@ pub(super) fn to_evict<'w>(inside: &mut Vec<&'w Workload>, free: Resources, dema
         let helps = |workload: &&Workload| !missing.min(workload.request).is_zero();
         let found = inside
             .iter()
-            .position(|workload| suffices(workload))
+            .position(suffices)
             .or_else(|| inside.iter().rposition(helps));
         let Some(at) = found else { return leaving };
         let workload = inside.remove(at);

@@ -12,7 +12,7 @@ pub const NODES: u128 = 6;
 
 #[derive(Clone, Debug)]
 pub enum Step {
-    Place(Workload),
+    Place(Box<Workload>),
     Remove(WorkloadKey),
     Availability(NodeKey, Availability),
     Admission(NodeKey, Admission),
@@ -138,7 +138,7 @@ prop_compose! {
 
 pub fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
-        8 => workload().prop_map(Step::Place),
+        8 => workload().prop_map(|workload| Step::Place(Box::new(workload))),
         2 => (1_u128..20).prop_map(|id| Step::Remove(WorkloadKey(id))),
         1 => (node_key(), availability()).prop_map(|(node, state)| Step::Availability(node, state)),
         1 => (node_key(), admission()).prop_map(|(node, state)| Step::Admission(node, state)),
