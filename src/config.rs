@@ -158,7 +158,9 @@ impl std::str::FromStr for Reserve {
         if text == "n_plus_one" {
             return Ok(Self::NPlusOne);
         }
-        let fraction = text.parse().map_err(|_| "must be a fraction or n_plus_one".to_owned())?;
+        let fraction = text
+            .parse()
+            .map_err(|_| "must be a fraction or n_plus_one".to_owned())?;
         Ok(Self::Fraction(fraction))
     }
 }

@@ -75,7 +75,9 @@ impl Basis {
             (self.policy_version, self.policy) = (version, policy);
         }
         let gone: Vec<NodeKey> = changed.nodes.iter().map(|id| NodeKey(id.as_u128())).collect();
-        let gone = gone.into_iter().filter(|key| rows.nodes.iter().all(|node| node.id != *key));
+        let gone = gone
+            .into_iter()
+            .filter(|key| rows.nodes.iter().all(|node| node.id != *key));
         let gone: Vec<NodeKey> = gone.filter(|&key| self.cluster.node(key).is_some()).collect();
         for node in rows.nodes {
             if self.cluster.node(node.id) != Some(&node) {
@@ -160,7 +162,11 @@ mod tests {
         let list = [(1, 0), (3, 0)];
         assert_eq!(first_odd(&list, &list, key), None);
         assert_eq!(first_odd(&list, &list[..1], key), Some(3));
-        assert_eq!(first_odd(&list, &[(1, 0), (2, 0), (3, 0)], key), Some(2), "one that is missing");
+        assert_eq!(
+            first_odd(&list, &[(1, 0), (2, 0), (3, 0)], key),
+            Some(2),
+            "one that is missing"
+        );
         assert_eq!(first_odd(&list, &[(1, 0), (3, 1)], key), Some(3));
     }
 }

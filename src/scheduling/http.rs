@@ -158,7 +158,13 @@ async fn headroom(State(api): State<Api>, _: Staff, Query(asked): Query<Asked>) 
     glance.commit().await?;
     let workload = basis.workload(&demand);
     let found = placement::headroom(&basis.cluster, &basis.policy, &workload);
-    let name = |key| basis.cluster.node(key).map(|node| node.name.clone()).unwrap_or_default();
+    let name = |key| {
+        basis
+            .cluster
+            .node(key)
+            .map(|node| node.name.clone())
+            .unwrap_or_default()
+    };
     let nodes = found.nodes.iter().map(|room| NodeHeadroom {
         node_id: Uuid::from_u128(room.node.0),
         node: name(room.node),

@@ -27,7 +27,7 @@ pub struct Seen {
     snapshot: String,
     /// The transaction that looked, if it had a number.
     own: Option<String>,
-    /// Which server's which table: transactions of another one are numbered otherwise.
+    /// Which server's which database's which table: transactions of another one are numbered otherwise.
     source: String,
 }
 
@@ -59,9 +59,9 @@ pub struct Changed {
 pub async fn begin(conn: &mut PgConnection) -> sqlx::Result<(Seen, bool)> {
     let row = sqlx::query!(
         r#"SELECT pg_current_snapshot()::text AS "snapshot!", pg_current_xact_id_if_assigned()::text AS own,
-                  extract(epoch FROM pg_postmaster_start_time())::text || ' ' || t.tableoid::text AS "source!",
+                  concat_ws(' ', extract(epoch FROM pg_postmaster_start_time()), d.oid, t.tableoid) AS "source!",
                   EXISTS (SELECT FROM placement_log WHERE xid = pg_current_xact_id_if_assigned()) AS "mine!"
-             FROM placement_log_trimmed t"#
+             FROM placement_log_trimmed t JOIN pg_database d ON d.datname = current_database()"#
     )
     .fetch_one(conn)
     .await?;
@@ -82,14 +82,14 @@ pub async fn since(conn: &mut PgConnection, before: &Seen) -> sqlx::Result<News>
                 WHERE l.xid >= LEAST(pg_snapshot_xmin($1::text::pg_snapshot), $2::text::xid8)
                   AND (l.xid = $2::text::xid8 OR NOT pg_visible_in_snapshot(l.xid, $1::text::pg_snapshot)))
            SELECT pg_current_snapshot()::text AS "snapshot!", pg_current_xact_id_if_assigned()::text AS own,
-                  extract(epoch FROM pg_postmaster_start_time())::text || ' ' || t.tableoid::text AS "source!",
+                  concat_ws(' ', extract(epoch FROM pg_postmaster_start_time()), d.oid, t.tableoid) AS "source!",
                   t.before > LEAST(pg_snapshot_xmin($1::text::pg_snapshot), $2::text::xid8) AS "trimmed!",
                   (SELECT count(*) FROM news) AS "entries!",
                   (SELECT coalesce(bool_or(mine), false) FROM news) AS "mine!",
                   (SELECT count(policy_version) > 0 FROM news) AS "policy!",
                   ARRAY(SELECT DISTINCT node_id FROM news WHERE node_id IS NOT NULL) AS "nodes!",
                   ARRAY(SELECT DISTINCT instance_id FROM news WHERE instance_id IS NOT NULL) AS "instances!"
-             FROM placement_log_trimmed t"#,
+             FROM placement_log_trimmed t JOIN pg_database d ON d.datname = current_database()"#,
         before.snapshot,
         before.own,
     )

@@ -159,7 +159,10 @@ pub async fn verify(pool: &PgPool, scheduler: &Scheduler) -> Result<bool, Error>
         return Ok(true);
     };
     metrics::mismatch();
-    tracing::error!(what, "the snapshot that placement decides on differs from the rows; it is read anew");
+    tracing::error!(
+        what,
+        "the snapshot that placement decides on differs from the rows; it is read anew"
+    );
     scheduler.distrust().await;
     Ok(false)
 }

@@ -72,13 +72,7 @@ struct Row {
     policy_version: i32,
 }
 
-async fn insert(
-    conn: &mut PgConnection,
-    ambient: &Ambient,
-    row: Row,
-    state: State,
-    cause: Cause,
-) -> sqlx::Result<()> {
+async fn insert(conn: &mut PgConnection, ambient: &Ambient, row: Row, state: State, cause: Cause) -> sqlx::Result<()> {
     sqlx::query!(
         "INSERT INTO placements (id, instance_id, node_id, backup_node_id, state, cause, cpu_request_milli,
                                  mem_request_mib, disk_mib, policy_version, created_at)

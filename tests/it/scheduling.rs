@@ -1,6 +1,11 @@
 //! Placement against a real database: nothing is sold twice, what is given back can be sold again, and the check sees
 //! what is wrong.
 
+mod certificates;
+mod history;
+mod policy;
+mod snapshot;
+
 use std::time::Duration;
 
 use lumbung_tests::{Answer, Client, TestApp};
