@@ -228,8 +228,6 @@ impl Violation {
 
 #[cfg(test)]
 mod tests {
-    use placement::{Admission, Availability, Labels};
-
     use super::super::read::Place;
     use super::*;
 
