@@ -87,18 +87,33 @@ CREATE TABLE instance_secrets (
     PRIMARY KEY (instance_id, key)
 );
 
+-- How much a written request promises and what is held back. The policy in force is the highest version: rows are only
+-- added, so that every placement can be explained by the policy that made it.
+CREATE TABLE placement_policies (
+    version    INTEGER PRIMARY KEY CHECK (version > 0),
+    spec       JSONB       NOT NULL,
+    -- configuration: a server started with other settings than those in force; admin: somebody changed it.
+    cause      TEXT        NOT NULL CHECK (cause IN ('configuration', 'admin')),
+    created_by UUID        REFERENCES users (id),
+    created_at TIMESTAMPTZ NOT NULL,
+    CHECK (cause <> 'admin' OR created_by IS NOT NULL)
+);
+CREATE INDEX placement_policies_author_idx ON placement_policies (created_by) WHERE created_by IS NOT NULL;
+
 -- Where an instance is placed, and was. The open row is the ledger: node usage is the sum over open rows.
 CREATE TABLE placements (
     id                UUID PRIMARY KEY,
     instance_id       UUID        NOT NULL REFERENCES service_instances (id),
     node_id           UUID        NOT NULL REFERENCES worker_nodes (id),
+    -- Its certificate: the node that takes it if its own dies.
+    backup_node_id    UUID        REFERENCES worker_nodes (id) CHECK (backup_node_id <> node_id),
     -- hold: reserved by an unpaid order; firm: paid; parked: CPU and memory given back, disk and data's place kept.
     state             TEXT        NOT NULL CHECK (state IN ('hold', 'firm', 'parked')),
     cause             TEXT        NOT NULL CHECK (cause IN ('order', 'start', 'renew', 'undo', 'expire', 'change_plan', 'failover', 'drain', 'rebalance')),
     cpu_request_milli INTEGER     NOT NULL CHECK (cpu_request_milli >= 0),
     mem_request_mib   INTEGER     NOT NULL CHECK (mem_request_mib >= 0),
     disk_mib          INTEGER     NOT NULL CHECK (disk_mib >= 0),
-    policy_version    INTEGER     NOT NULL DEFAULT 1,
+    policy_version    INTEGER     NOT NULL REFERENCES placement_policies (version),
     created_at        TIMESTAMPTZ NOT NULL,
     released_at       TIMESTAMPTZ
 );
@@ -106,3 +121,5 @@ CREATE UNIQUE INDEX placements_open_idx ON placements (instance_id) WHERE releas
 CREATE INDEX placements_instance_idx ON placements (instance_id, created_at);
 CREATE INDEX placements_node_idx ON placements (node_id) WHERE released_at IS NULL;
 CREATE INDEX placements_node_history_idx ON placements (node_id, created_at);
+CREATE INDEX placements_backup_idx ON placements (backup_node_id) WHERE backup_node_id IS NOT NULL;
+CREATE INDEX placements_policy_idx ON placements (policy_version);

@@ -92,7 +92,7 @@ impl App {
         let gate = accounts.gate.clone();
         let trusted: TrustedProxies = config.http.trusted_proxies.iter().copied().collect();
 
-        let scheduler = Scheduler::from_config(&config.capacity).map_err(anyhow::Error::msg)?;
+        let scheduler = Scheduler::default();
         let keyring = Arc::new(keys.sealing);
         let templates = instances::store::templates::Templates::default();
         let reconciler = instances::reconcile::Reconciler {
@@ -253,6 +253,7 @@ async fn prepare(pool: &PgPool, ambient: &Ambient, keys: &Keys, config: &Serve) 
     regions::ensure_default(&mut tx, ambient).await?;
     let templates = catalog::seed::load(config.terms.templates.as_deref())?;
     catalog::seed::sync(&mut tx, ambient, &templates).await?;
+    scheduling::policy::follow(&mut tx, ambient, &config.capacity).await?;
     tx.commit().await?;
     Ok(())
 }

@@ -138,9 +138,31 @@ pub struct Capacity {
     /// The same for memory. Memory cannot be squeezed: above 2 a node may run out.
     #[arg(long, env = "LUMBUNG_MEMORY_OVERSUBSCRIPTION", default_value_t = 2.0)]
     pub memory_oversubscription: f64,
-    /// Part of the cluster that orders may not fill, kept for failover: 0 to 0.9.
-    #[arg(long, env = "LUMBUNG_RESERVE", default_value_t = 0.3)]
-    pub reserve: f64,
+    /// What orders may not fill, kept for failover: a part of the cluster (0 to 0.9), or `n_plus_one`, as much as the
+    /// loss of any one node takes.
+    #[arg(long, env = "LUMBUNG_RESERVE", default_value = "0.3")]
+    pub reserve: Reserve,
+}
+
+/// What is kept free.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Reserve {
+    Fraction(f64),
+    NPlusOne,
+}
+
+impl std::str::FromStr for Reserve {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "n_plus_one" {
+            return Ok(Self::NPlusOne);
+        }
+        let fraction = text
+            .parse()
+            .map_err(|_| "must be a fraction or n_plus_one".to_owned())?;
+        Ok(Self::Fraction(fraction))
+    }
 }
 
 /// Commercial terms.
@@ -195,10 +217,14 @@ impl Serve {
     /// Rules that concern more than one setting, or that clap cannot say.
     pub fn validate(&self) -> Result<(), String> {
         let c = &self.capacity;
+        let reserve = match c.reserve {
+            Reserve::Fraction(fraction) => fraction,
+            Reserve::NPlusOne => 0.0,
+        };
         for (flag, value, low, high) in [
-            ("--cpu-oversubscription", c.cpu_oversubscription, 1.0, 100.0),
+            ("--cpu-oversubscription", c.cpu_oversubscription, 1.0, 20.0),
             ("--memory-oversubscription", c.memory_oversubscription, 1.0, 4.0),
-            ("--reserve", c.reserve, 0.0, 0.9),
+            ("--reserve", reserve, 0.0, 0.9),
         ] {
             if !(low..=high).contains(&value) {
                 return Err(format!("{flag} must be between {low} and {high}, not {value}"));
@@ -286,6 +312,8 @@ mod tests {
     fn bad_settings_are_named() {
         for (args, says) in [
             (&["--reserve", "0.95"][..], "--reserve must be between"),
+            (&["--reserve", "nan"], "--reserve must be between"),
+            (&["--reserve", "some"], "must be a fraction or n_plus_one"),
             (&["--cpu-oversubscription", "0.5"], "--cpu-oversubscription"),
             (&["--base-domain", "Apps.Example"], "--base-domain"),
             (&["--public-url", "localhost"], "--public-url"),
@@ -298,6 +326,14 @@ mod tests {
             assert!(error.contains(says), "{args:?}: {error}");
         }
         assert!(parse(&[]).is_ok());
+    }
+
+    #[test]
+    fn the_reserve_is_a_fraction_or_enough_for_one_node() {
+        let reserve = |args: &[&str]| parse(args).map(|serve| serve.capacity.reserve);
+        assert_eq!(reserve(&[]), Ok(Reserve::Fraction(0.3)));
+        assert_eq!(reserve(&["--reserve", "0"]), Ok(Reserve::Fraction(0.0)));
+        assert_eq!(reserve(&["--reserve", "n_plus_one"]), Ok(Reserve::NPlusOne));
     }
 
     #[test]

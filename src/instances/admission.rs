@@ -31,7 +31,7 @@ pub async fn readmit(
         Err(scheduling::Error::Inconsistent(what)) => return Err(Error::Inconsistent(what)),
         Err(scheduling::Error::Sql(error)) => return Err(Error::Sql(error)),
     };
-    scheduling::assign(conn, ambient, scheduler, &demand, &decision, State::Firm, Cause::Start).await?;
+    scheduling::assign(conn, ambient, &demand, &decision, State::Firm, Cause::Start).await?;
     // What is written now may be more than the quota was made for.
     super::store::namespaces::bump(conn, ambient.now(), instance.namespace_id).await?;
     Ok(())

@@ -31,9 +31,7 @@ pub fn totals(cluster: &Cluster, policy: &Policy) -> Totals {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
-    use placement::{Labels, Node, NodeKey, Workload, WorkloadKey};
+    use placement::{Node, NodeKey, Workload, WorkloadKey};
 
     use super::*;
 

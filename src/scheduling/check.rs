@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::read::{self, Entry};
-use super::{State, metrics, snapshot};
+use super::{State, metrics, rows, snapshot};
 
 /// How many violations a log line names.
 const NAMED: usize = 5;
@@ -80,7 +80,7 @@ pub struct Found {
 /// Reads the rows as of one instant, checks them and sets the gauges.
 pub async fn run(pool: &PgPool) -> sqlx::Result<Found> {
     let mut glance = snapshot::glance(pool).await?;
-    let nodes = snapshot::nodes(&mut glance).await?;
+    let nodes = rows::nodes(&mut glance).await?;
     let ledger = read::ledger(&mut glance).await?;
     glance.commit().await?;
     let violations = find(&nodes, &ledger);
@@ -149,7 +149,10 @@ pub fn find(nodes: &[Node], ledger: &[Entry]) -> Vec<Violation> {
         placements.push(Placement {
             workload: id,
             node: NodeKey(place.node_id.as_u128()),
-            backup: None,
+            backup: place
+                .backup_node_id
+                .filter(|_| entry.volume_node_id.is_none())
+                .map(|node| NodeKey(node.as_u128())),
         });
     }
     let engine = placement::check(nodes, &workloads, &placements);
@@ -225,8 +228,6 @@ impl Violation {
 
 #[cfg(test)]
 mod tests {
-    use placement::{Admission, Availability, Labels};
-
     use super::super::read::Place;
     use super::*;
 
@@ -257,6 +258,7 @@ mod tests {
             volume_node_id: None,
             place: place.map(|(state, cpu)| Place {
                 node_id: NODE,
+                backup_node_id: None,
                 state,
                 cpu_request_milli: cpu,
                 mem_request_mib: cpu,

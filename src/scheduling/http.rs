@@ -153,12 +153,18 @@ fn rejected(counts: &placement::Counts) -> Vec<Rejected> {
 )]
 async fn headroom(State(api): State<Api>, _: Staff, Query(asked): Query<Asked>) -> Result<Answer<Headroom>> {
     let mut glance = snapshot::glance(&api.pool).await?;
+    let basis = api.scheduler.basis(&mut glance).await?;
     let demand = asked.demand(&mut glance, "?").await?;
-    let cluster = snapshot::load(&mut glance).await?;
     glance.commit().await?;
-    let workload = api.scheduler.workload(&demand);
-    let found = placement::headroom(&cluster, &api.scheduler.policy, &workload);
-    let name = |key| cluster.node(key).map(|node| node.name.clone()).unwrap_or_default();
+    let workload = basis.workload(&demand);
+    let found = placement::headroom(&basis.cluster, &basis.policy, &workload);
+    let name = |key| {
+        basis
+            .cluster
+            .node(key)
+            .map(|node| node.name.clone())
+            .unwrap_or_default()
+    };
     let nodes = found.nodes.iter().map(|room| NodeHeadroom {
         node_id: Uuid::from_u128(room.node.0),
         node: name(room.node),
@@ -169,7 +175,7 @@ async fn headroom(State(api): State<Api>, _: Staff, Query(asked): Query<Asked>) 
         count: found.count,
         nodes: nodes.collect(),
         refusal: found.refusal.into(),
-        policy_version: api.scheduler.policy_version,
+        policy_version: basis.policy_version,
     }))
 }
 
@@ -217,20 +223,21 @@ struct Candidate {
 )]
 async fn explain(State(api): State<Api>, _: Staff, Json(asked): Json<Asked>) -> Result<Answer<Explanation>> {
     let mut glance = snapshot::glance(&api.pool).await?;
+    let basis = api.scheduler.basis(&mut glance).await?;
     let demand = asked.demand(&mut glance, "/").await?;
-    let cluster = snapshot::load(&mut glance).await?;
     glance.commit().await?;
-    let workload = api.scheduler.workload(&demand);
+    let workload = basis.workload(&demand);
     let candidate = |score: Score| Candidate {
         node_id: Uuid::from_u128(score.node.0),
-        node: cluster
+        node: basis
+            .cluster
             .node(score.node)
             .map(|node| node.name.clone())
             .unwrap_or_default(),
         softness: score.softness,
         residual_ppm: score.residual_ppm,
     };
-    let explained = placement::explain(&cluster, &api.scheduler.policy, &workload, Purpose::Admission);
+    let explained = placement::explain(&basis.cluster, &basis.policy, &workload, Purpose::Admission);
     let (decision, refusal) = match explained {
         Ok(explained) => {
             let view = DecisionView {
@@ -247,7 +254,7 @@ async fn explain(State(api): State<Api>, _: Staff, Json(asked): Json<Asked>) -> 
         request: workload.request.into(),
         decision,
         refusal,
-        policy_version: api.scheduler.policy_version,
+        policy_version: basis.policy_version,
     }))
 }
 

@@ -8,6 +8,7 @@ use prometheus::{HistogramVec, IntCounterVec, IntGaugeVec};
 
 use super::capacity::Totals;
 use super::check::{Kind, Violation};
+use super::snapshot::How;
 use super::{Decision, Error};
 use crate::telemetry;
 
@@ -16,7 +17,7 @@ static DECISIONS: LazyLock<IntCounterVec> = LazyLock::new(|| {
     telemetry::counter("lumbung_scheduling_decisions_total", help, &["outcome", "reason"])
 });
 static SECONDS: LazyLock<HistogramVec> = LazyLock::new(|| {
-    let help = "How long a decision takes under the placement lock, reading the rows included.";
+    let help = "How long a decision takes under the placement lock, catching up with the log included.";
     let buckets = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2.0];
     telemetry::histogram(
         "lumbung_scheduling_decision_duration_seconds",
@@ -24,6 +25,22 @@ static SECONDS: LazyLock<HistogramVec> = LazyLock::new(|| {
         &["outcome"],
         &buckets,
     )
+});
+static ENTRIES: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    let help = "Entries of the placements' log that the snapshot of this process was brought up to date by.";
+    telemetry::counter("lumbung_scheduling_snapshot_entries_total", help, &[])
+});
+static RELOADS: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    let help = "How often the snapshot was read anew, by reason.";
+    telemetry::counter("lumbung_scheduling_snapshot_reloads_total", help, &["reason"])
+});
+static MISMATCHES: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    let help = "How often the snapshot was found to differ from the rows.";
+    telemetry::counter("lumbung_scheduling_snapshot_mismatches_total", help, &[])
+});
+static AGE: LazyLock<IntGaugeVec> = LazyLock::new(|| {
+    let help = "How long ago the snapshot had been brought up to date when it was last measured.";
+    telemetry::gauge("lumbung_scheduling_snapshot_age_seconds", help, &[])
 });
 static VIOLATIONS: LazyLock<IntGaugeVec> = LazyLock::new(|| {
     let help = "What the last independent check of the placements found, by kind.";
@@ -83,6 +100,24 @@ pub(super) fn decided(result: &Result<Decision, Error>, took: Duration) {
     };
     DECISIONS.with_label_values(&[outcome, reason]).inc();
     SECONDS.with_label_values(&[outcome]).observe(took.as_secs_f64());
+}
+
+pub(super) fn caught_up(how: How) {
+    match how {
+        How::Entries(entries) => ENTRIES.with_label_values::<&str>(&[]).inc_by(entries),
+        How::Reloaded(why) => RELOADS.with_label_values(&[why.name()]).inc(),
+    }
+    // It is there from the first look on, so that its first rise is one.
+    MISMATCHES.with_label_values::<&str>(&[]).inc_by(0);
+}
+
+pub(super) fn mismatch() {
+    MISMATCHES.with_label_values::<&str>(&[]).inc();
+}
+
+pub(super) fn snapshot_age(age: Option<Duration>) {
+    let seconds = age.map_or(0, |age| i64::try_from(age.as_secs()).unwrap_or(i64::MAX));
+    AGE.with_label_values::<&str>(&[]).set(seconds);
 }
 
 pub(super) fn violations(found: &[Violation]) {

@@ -3,35 +3,41 @@
 //! Everything that decides or writes a placement runs in a transaction that took `db::PLACEMENT_LOCK` first, so that
 //! two admissions never count on the same room. The engine sees exactly what is written into pods: kube-scheduler
 //! adds up the same requests.
+//!
+//! It decides on a snapshot in memory that the log of changes brings up to date inside the lock: [`snapshot`] and
+//! [`log`] say how, [`basis`] what it holds.
 
+pub mod basis;
 pub mod capacity;
 pub mod check;
 pub mod http;
+pub mod log;
 pub mod metrics;
+pub mod policy;
 pub mod read;
+pub mod rows;
 pub mod snapshot;
 pub mod store;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use placement::{NodeKey, Policy, PolicySpec, Refusal, Reserve, Resources, VolumeLocality, Workload, WorkloadKey};
+use placement::{NodeKey, Refusal, Resources};
 use sqlx::{PgConnection, PgPool};
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
-use crate::config;
+use self::basis::Basis;
+use self::snapshot::Snapshot;
 use crate::tasks::{Report, Task};
 use crate::telemetry::Stopwatch;
 
-pub use store::{Placed, assign, current, firm, park, release};
+pub use store::{Placed, assign, certify, current, firm, park, release};
 
-/// The policy in force; its version is recorded with every placement that it made.
-#[derive(Clone, Debug)]
-pub struct Scheduler {
-    pub policy: Policy,
-    pub policy_version: i32,
-}
+/// This process's sight of what is to be decided on; clones share it. It is never waited for with anything else than a
+/// database connection in hand, so nobody can wait for the two in the other order.
+#[derive(Clone, Debug, Default)]
+pub struct Scheduler(Arc<Mutex<Snapshot>>);
 
 /// What wants a place.
 #[derive(Clone, Copy, Debug)]
@@ -52,7 +58,10 @@ pub struct Decision {
     pub node_id: Uuid,
     pub node_name: String,
     pub request: Resources,
-    pub inner: placement::Decision,
+    /// Its certificate: the node that takes it if that one dies.
+    pub backup: Option<Uuid>,
+    /// The policy that it was decided by.
+    pub policy_version: i32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,41 +124,16 @@ pub enum Error {
 }
 
 impl Scheduler {
-    pub fn from_config(capacity: &config::Capacity) -> Result<Self, String> {
-        let whole = |ratio: f64| i64::try_from(config::ppm(ratio)).unwrap_or(i64::MAX);
-        let spec = PolicySpec {
-            cpu_overcommit_ppm: whole(capacity.cpu_oversubscription),
-            mem_overcommit_ppm: whole(capacity.memory_oversubscription),
-            reserve: match whole(capacity.reserve) {
-                0 => Reserve::None,
-                fraction => Reserve::FractionPpm(fraction),
-            },
-            ..PolicySpec::default()
-        };
-        Ok(Self {
-            policy: Policy::new(spec).map_err(|error| error.to_string())?,
-            policy_version: 1,
-        })
+    /// What the transaction of `conn` sees, to keep.
+    pub async fn basis(&self, conn: &mut PgConnection) -> Result<Basis, Error> {
+        let mut snapshot = self.0.lock().await;
+        let (basis, _) = snapshot.catch_up(conn).await?;
+        Ok(basis.into_owned())
     }
 
-    pub fn workload(&self, demand: &Demand) -> Workload {
-        let resources = |cpu: i32, mem: i32| Resources {
-            cpu_milli: cpu.into(),
-            mem_mib: mem.into(),
-            disk_mib: demand.disk_mib.into(),
-            pods: 1,
-        };
-        let limit = resources(demand.cpu_limit_milli, demand.mem_limit_mib);
-        let request = self
-            .policy
-            .written_request(resources(demand.cpu_request_milli, demand.mem_request_mib), limit);
-        let volume = demand.volume_node.map_or(VolumeLocality::Anywhere, |node| {
-            VolumeLocality::Pinned(NodeKey(node.as_u128()))
-        });
-        Workload {
-            volume,
-            ..Workload::new(WorkloadKey(demand.instance_id.as_u128()), request, limit)
-        }
+    /// The next look reads everything anew.
+    async fn distrust(&self) {
+        self.0.lock().await.distrust();
     }
 }
 
@@ -164,42 +148,69 @@ pub async fn decide(conn: &mut PgConnection, scheduler: &Scheduler, demand: &Dem
 }
 
 async fn decide_unmeasured(conn: &mut PgConnection, scheduler: &Scheduler, demand: &Demand) -> Result<Decision, Error> {
-    let cluster = snapshot::load(conn).await?;
-    let workload = scheduler.workload(demand);
-    let inner = placement::place(&cluster, &scheduler.policy, &workload)
+    let mut snapshot = scheduler.0.lock().await;
+    let (basis, _) = snapshot.catch_up(conn).await?;
+    let workload = basis.workload(demand);
+    let decision = placement::place(&basis.cluster, &basis.policy, &workload)
         .map_err(|refusal| Error::Refused(Box::new(refusal)))?;
-    let name = cluster.node(inner.node).map(|node| node.name.clone());
+    let name = basis.cluster.node(decision.node).map(|node| node.name.clone());
+    let id = |key: NodeKey| Uuid::from_u128(key.0);
     Ok(Decision {
-        node_id: Uuid::from_u128(inner.node.0),
+        node_id: id(decision.node),
         node_name: name.ok_or_else(|| Error::Inconsistent("the chosen node is not in the snapshot".into()))?,
         request: workload.request,
-        inner,
+        backup: decision.backup.map(id),
+        policy_version: basis.policy_version,
     })
 }
 
-/// How often the ledger is checked and the capacity gauges are set.
+/// How often the ledger and the snapshot are checked and the capacity gauges are set.
 const PERIOD: Duration = Duration::from_secs(30);
+/// How often the log is trimmed.
+const TRIM: Duration = Duration::from_mins(10);
 
-/// The independent check, and what the cluster has. Both only read, so every replica may run them.
+/// The independent checks, what the cluster has, and the end of old entries. Every replica may run them.
 pub fn tasks(pool: &PgPool, scheduler: &Scheduler) -> Vec<Task> {
     let told = Arc::new(Mutex::new(check::Told::default()));
-    let (checked, measured, scheduler) = (pool.clone(), pool.clone(), scheduler.clone());
+    let task = |name, period, work: Work| {
+        let (pool, scheduler, told) = (pool.clone(), scheduler.clone(), told.clone());
+        Task::new(name, period, None, move || {
+            let (pool, scheduler, told) = (pool.clone(), scheduler.clone(), told.clone());
+            async move {
+                match work {
+                    Work::Check => told.lock().await.tell(&check::run(&pool).await?),
+                    Work::Verify => _ = snapshot::verify(&pool, &scheduler).await?,
+                    Work::Measure => measure(&pool, &scheduler).await?,
+                    Work::Trim => {
+                        let (done, more) = log::trim(&pool, log::KEEP).await?;
+                        return Ok(Report { done, more });
+                    }
+                }
+                Ok(Report::default())
+            }
+        })
+    };
     vec![
-        Task::new("check_placements", PERIOD, None, move || {
-            let (pool, told) = (checked.clone(), told.clone());
-            async move {
-                let found = check::run(&pool).await?;
-                told.lock().await.tell(&found);
-                Ok(Report::default())
-            }
-        }),
-        Task::new("measure_capacity", PERIOD, None, move || {
-            let (pool, scheduler) = (measured.clone(), scheduler.clone());
-            async move {
-                let cluster = snapshot::load(&mut *snapshot::glance(&pool).await?).await?;
-                metrics::capacity(&capacity::totals(&cluster, &scheduler.policy));
-                Ok(Report::default())
-            }
-        }),
+        task("check_placements", PERIOD, Work::Check),
+        task("check_snapshot", PERIOD, Work::Verify),
+        task("measure_capacity", PERIOD, Work::Measure),
+        task("trim_placement_log", TRIM, Work::Trim),
     ]
+}
+
+#[derive(Clone, Copy)]
+enum Work {
+    Check,
+    Verify,
+    Measure,
+    Trim,
+}
+
+async fn measure(pool: &PgPool, scheduler: &Scheduler) -> Result<(), Error> {
+    metrics::snapshot_age(scheduler.0.lock().await.age());
+    let mut glance = snapshot::glance(pool).await?;
+    let basis = scheduler.basis(&mut glance).await?;
+    glance.commit().await?;
+    metrics::capacity(&capacity::totals(&basis.cluster, &basis.policy));
+    Ok(())
 }

@@ -25,6 +25,7 @@ pub struct Entry {
 #[derive(Clone, Debug)]
 pub struct Place {
     pub node_id: Uuid,
+    pub backup_node_id: Option<Uuid>,
     pub state: State,
     pub cpu_request_milli: i32,
     pub mem_request_mib: i32,
@@ -36,7 +37,7 @@ pub async fn ledger(conn: &mut PgConnection) -> sqlx::Result<Vec<Entry>> {
     let rows = sqlx::query!(
         r#"SELECT i.id, i.entitled, i.phase, i.observed_generation = i.generation AS "settled!",
                   i.deleted_at IS NOT NULL AS "deleted!", i.volume_node_id,
-                  p.node_id AS "node_id?", p.state AS "state?", p.cpu_request_milli AS "cpu?",
+                  p.node_id AS "node_id?", p.backup_node_id, p.state AS "state?", p.cpu_request_milli AS "cpu?",
                   p.mem_request_mib AS "mem?", p.disk_mib AS "disk?"
              FROM service_instances i
              LEFT JOIN placements p ON p.instance_id = i.id AND p.released_at IS NULL
@@ -49,6 +50,7 @@ pub async fn ledger(conn: &mut PgConnection) -> sqlx::Result<Vec<Entry>> {
         let place = match (row.node_id, row.state, row.cpu, row.mem, row.disk) {
             (Some(node_id), Some(state), Some(cpu), Some(mem), Some(disk)) => Some(Place {
                 node_id,
+                backup_node_id: row.backup_node_id,
                 state: parse(&state)?,
                 cpu_request_milli: cpu,
                 mem_request_mib: mem,
@@ -84,6 +86,9 @@ pub struct View {
     pub service: String,
     pub node_id: Uuid,
     pub node: String,
+    /// The worker node that takes it if its own dies; null when none is promised.
+    pub backup_node_id: Option<Uuid>,
+    pub backup_node: Option<String>,
     /// `hold` (unpaid), `firm`, or `parked` (CPU and memory given back, disk and data's place kept).
     pub state: String,
     /// Why it was placed: `order`, `start`, `renew`, `undo`, `expire`, `change_plan`, `failover`, `drain`, `rebalance`.
@@ -101,11 +106,12 @@ pub async fn page(conn: &mut PgConnection, node_id: Option<Uuid>, window: &Windo
     let before = window.bound();
     sqlx::query_as!(
         View,
-        r#"SELECT p.id, p.instance_id, i.name AS instance, s.slug AS service, p.node_id, n.name AS node, p.state,
-                  p.cause, p.cpu_request_milli, p.mem_request_mib, p.disk_mib, p.policy_version,
+        r#"SELECT p.id, p.instance_id, i.name AS instance, s.slug AS service, p.node_id, n.name AS node,
+                  p.backup_node_id, b.name AS "backup_node?", p.state, p.cause, p.cpu_request_milli, p.mem_request_mib, p.disk_mib, p.policy_version,
                   p.created_at AS "created_at: Time"
              FROM placements p
              JOIN worker_nodes n ON n.id = p.node_id
+             LEFT JOIN worker_nodes b ON b.id = p.backup_node_id
              JOIN service_instances i ON i.id = p.instance_id
              JOIN services_catalog s ON s.id = i.service_id
             WHERE p.released_at IS NULL AND ($1::uuid IS NULL OR p.node_id = $1) AND (p.created_at, p.id) < ($2, $3)

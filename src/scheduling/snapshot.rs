@@ -1,171 +1,174 @@
-//! The rows as the engine's cluster: nodes, and every open placement on them.
+//! The basis of decisions, held in memory and brought up to date by the log before each decision.
+//!
+//! It promises that what it hands out is what the caller's transaction would read: all that is committed, and the
+//! transaction's own changes. The latter are never kept, since they may be rolled back: a transaction that has changed
+//! something gets a copy. A decision costs what has changed since the last one, in this process or in any other.
+//!
+//! Under the placement lock what it hands out is final as far as others could take room: everybody who adds a placement holds the lock.
+//! What others give back, or see of a node, may be committed in the meantime, as ever.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::borrow::Cow;
+use std::time::Duration;
 
-use placement::{
-    Admission, Availability, Cluster, Node, NodeKey, Resources, Taint, TaintEffect, Workload, WorkloadKey,
-};
-use serde::Deserialize;
-use sqlx::types::Json;
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
-use uuid::Uuid;
 
-use super::Error;
+use super::basis::{self, Basis};
+use super::log::{self, News, Seen};
+use super::{Error, Scheduler, metrics};
+use crate::telemetry::Stopwatch;
 
-/// A taint as the node row keeps it.
-#[derive(Debug, Deserialize)]
-struct TaintRow {
-    key: String,
-    #[serde(default)]
-    value: String,
-    effect: String,
+/// Why everything is read anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reload {
+    /// Nothing was read yet.
+    Start,
+    /// It had fallen behind what the log keeps.
+    Trimmed,
+    /// The database was restarted, failed over or restored.
+    OtherDatabase,
+    /// A changed row did not fit what is known.
+    Contradiction,
+    /// It was found to differ from the rows.
+    Mismatch,
 }
 
-struct NodeRow {
-    id: Uuid,
-    name: String,
-    availability: String,
-    admission: String,
-    unschedulable: bool,
-    cpu_milli: i32,
-    mem_mib: i32,
-    disk_mib: i64,
-    max_pods: i32,
-    foreign_cpu_milli: i32,
-    foreign_mem_mib: i32,
-    foreign_pods: i32,
-    labels: Json<BTreeMap<String, String>>,
-    taints: Json<Vec<TaintRow>>,
-}
-
-impl From<NodeRow> for Node {
-    fn from(row: NodeRow) -> Self {
-        Self {
-            name: row.name,
-            foreign: Resources {
-                cpu_milli: row.foreign_cpu_milli.into(),
-                mem_mib: row.foreign_mem_mib.into(),
-                disk_mib: 0,
-                pods: row.foreign_pods.into(),
-            },
-            labels: row.labels.0,
-            taints: row.taints.0.into_iter().filter_map(taint).collect(),
-            availability: availability(&row.availability),
-            admission: admission(&row.admission, row.unschedulable),
-            ..Self::new(
-                NodeKey(row.id.as_u128()),
-                Resources {
-                    cpu_milli: row.cpu_milli.into(),
-                    mem_mib: row.mem_mib.into(),
-                    disk_mib: row.disk_mib,
-                    pods: row.max_pods.into(),
-                },
-            )
+impl Reload {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Trimmed => "trimmed",
+            Self::OtherDatabase => "other_database",
+            Self::Contradiction => "contradiction",
+            Self::Mismatch => "mismatch",
         }
     }
 }
 
-fn taint(row: TaintRow) -> Option<Taint> {
-    let effect = match row.effect.as_str() {
-        "NoSchedule" => TaintEffect::NoSchedule,
-        "PreferNoSchedule" => TaintEffect::PreferNoSchedule,
-        "NoExecute" => TaintEffect::NoExecute,
-        _ => return None,
-    };
-    // The cluster's own cordon stands in `unschedulable`; the taint that mirrors it would count twice.
-    (row.key != "node.kubernetes.io/unschedulable").then_some(Taint {
-        key: row.key,
-        value: row.value,
-        effect,
-    })
+/// How a look brought the snapshot up to date.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    /// By so many entries of the log.
+    Entries(u64),
+    Reloaded(Reload),
 }
 
-/// Anything we do not know counts as unknown, and unknown takes nobody.
-fn availability(name: &str) -> Availability {
-    match name {
-        "ready" => Availability::Ready,
-        "suspect" => Availability::Suspect,
-        "offline" => Availability::Offline,
-        _ => Availability::Unknown,
+/// One process's sight.
+#[derive(Debug)]
+pub struct Snapshot {
+    basis: Basis,
+    /// Up to where the basis is right, or why it is not.
+    seen: Result<Seen, Reload>,
+    looked: Option<Stopwatch>,
+}
+
+impl Default for Snapshot {
+    fn default() -> Self {
+        Self {
+            basis: Basis::default(),
+            seen: Err(Reload::Start),
+            looked: None,
+        }
     }
 }
 
-fn admission(name: &str, unschedulable: bool) -> Admission {
-    match name {
-        "open" | "standby" if unschedulable => Admission::Cordoned,
-        "open" => Admission::Open,
-        "standby" => Admission::Standby,
-        "draining" => Admission::Draining,
-        "removed" => Admission::Removed,
-        _ => Admission::Cordoned,
-    }
+enum Step {
+    /// The basis is up to date.
+    Done(u64),
+    /// This is what the transaction sees; the basis was left as it was.
+    Aside(Box<Basis>, u64),
+    Lost(Reload),
 }
 
-/// Every node, in the order of their ids.
-pub async fn nodes(conn: &mut PgConnection) -> sqlx::Result<Vec<Node>> {
-    let rows = sqlx::query_as!(
-        NodeRow,
-        r#"SELECT id, name, availability, admission, unschedulable, cpu_milli, mem_mib, disk_mib, max_pods,
-                  foreign_cpu_milli, foreign_mem_mib, foreign_pods,
-                  labels AS "labels: Json<BTreeMap<String, String>>", taints AS "taints: Json<Vec<TaintRow>>"
-             FROM worker_nodes ORDER BY id"#
-    )
-    .fetch_all(conn)
-    .await?;
-    Ok(rows.into_iter().map(Node::from).collect())
-}
-
-/// Reads the whole cluster. Under the placement lock this is what will still be true at commit.
-pub async fn load(conn: &mut PgConnection) -> Result<Cluster, Error> {
-    let nodes = nodes(conn).await?;
-    let placed = sqlx::query!(
-        "SELECT instance_id, node_id, state, cpu_request_milli, mem_request_mib, disk_mib
-           FROM placements WHERE released_at IS NULL ORDER BY instance_id"
-    )
-    .fetch_all(conn)
-    .await?;
-    let placed = placed.into_iter().map(|row| {
-        let request = Resources {
-            cpu_milli: row.cpu_request_milli.into(),
-            mem_mib: row.mem_request_mib.into(),
-            disk_mib: row.disk_mib.into(),
-            pods: i64::from(row.state != "parked"),
+impl Snapshot {
+    /// What `conn` would read now. Dropped half-way, it changes nothing.
+    pub async fn catch_up(&mut self, conn: &mut PgConnection) -> Result<(Cow<'_, Basis>, How), Error> {
+        let step = match &self.seen {
+            Ok(seen) => {
+                let seen = seen.clone();
+                self.step(conn, &seen).await?
+            }
+            Err(why) => Step::Lost(*why),
         };
-        let workload = Workload::new(WorkloadKey(row.instance_id.as_u128()), request, request);
-        (workload, NodeKey(row.node_id.as_u128()))
-    });
-    Cluster::from_parts(nodes, placed).map_err(|error| Error::Inconsistent(error.to_string()))
+        let (aside, how) = match step {
+            Step::Done(entries) => (None, How::Entries(entries)),
+            Step::Aside(basis, entries) => (Some(*basis), How::Entries(entries)),
+            Step::Lost(why) => (self.reload(conn).await?, How::Reloaded(why)),
+        };
+        self.looked = Some(Stopwatch::start());
+        metrics::caught_up(how);
+        Ok((aside.map_or(Cow::Borrowed(&self.basis), Cow::Owned), how))
+    }
+
+    async fn step(&mut self, conn: &mut PgConnection, seen: &Seen) -> Result<Step, Error> {
+        let changed = match log::since(conn, seen).await? {
+            News::Changed(changed) => changed,
+            News::Trimmed => return Ok(Step::Lost(Reload::Trimmed)),
+            News::OtherDatabase => return Ok(Step::Lost(Reload::OtherDatabase)),
+        };
+        let rows = basis::read(conn, &changed).await?;
+        if changed.mine {
+            // Neither the entries that others have committed meanwhile: this transaction's sight of the same rows may
+            // be its own. They are news again next time.
+            let mut basis = Box::new(self.basis.clone());
+            return Ok(match basis.apply(&changed, rows) {
+                Ok(()) => Step::Aside(basis, changed.entries),
+                Err(_) => Step::Lost(Reload::Contradiction),
+            });
+        }
+        if self.basis.apply(&changed, rows).is_err() {
+            self.seen = Err(Reload::Contradiction);
+            return Ok(Step::Lost(Reload::Contradiction));
+        }
+        self.seen = Ok(changed.seen);
+        Ok(Step::Done(changed.entries))
+    }
+
+    /// Reads everything; kept unless the transaction has changes of its own.
+    async fn reload(&mut self, conn: &mut PgConnection) -> Result<Option<Basis>, Error> {
+        // Before the rows: what changes in between is news again.
+        let (seen, mine) = log::begin(conn).await?;
+        let basis = Basis::load(conn).await?;
+        if mine {
+            return Ok(Some(basis));
+        }
+        self.basis = basis;
+        self.seen = Ok(seen);
+        Ok(None)
+    }
+
+    /// Since when nobody has looked.
+    pub fn age(&self) -> Option<Duration> {
+        self.looked.map(Stopwatch::elapsed)
+    }
 }
 
-/// Begins a transaction that reads nodes and placements as of one instant, without the placement lock: for answers that
-/// nothing is written by.
+/// Begins a transaction that reads as of one instant, without the placement lock: for answers that nothing is written by.
 pub async fn glance(pool: &PgPool) -> sqlx::Result<Transaction<'static, Postgres>> {
     pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// Compares the snapshot with the rows: false if they differ, which can only be a fault of ours, or somebody who changes
+/// rows behind the triggers' back. It is then read anew.
+pub async fn verify(pool: &PgPool, scheduler: &Scheduler) -> Result<bool, Error> {
+    let mut glance = glance(pool).await?;
+    // This is the transaction's first statement, so both sights are of the same instant.
+    let held = scheduler.basis(&mut glance).await?;
+    let rows = Basis::load(&mut glance).await?;
+    glance.commit().await?;
+    let Some(what) = held.difference(&rows) else {
+        return Ok(true);
+    };
+    metrics::mismatch();
+    tracing::error!(
+        what,
+        "the snapshot that placement decides on differs from the rows; it is read anew"
+    );
+    scheduler.distrust().await;
+    Ok(false)
+}
 
-    #[test]
-    fn a_node_that_the_cluster_cordons_takes_nobody_and_what_is_unknown_neither() {
-        assert_eq!(admission("open", false), Admission::Open);
-        assert_eq!(admission("open", true), Admission::Cordoned);
-        assert_eq!(admission("standby", true), Admission::Cordoned);
-        assert_eq!(admission("draining", true), Admission::Draining);
-        assert_eq!(admission("?", false), Admission::Cordoned);
-        assert_eq!(availability("?"), Availability::Unknown);
-    }
-
-    #[test]
-    fn the_mirror_of_a_cordon_is_no_second_reason() {
-        let row = |key: &str, effect: &str| TaintRow {
-            key: key.into(),
-            value: String::new(),
-            effect: effect.into(),
-        };
-        assert!(taint(row("node.kubernetes.io/unschedulable", "NoSchedule")).is_none());
-        assert_eq!(taint(row("gpu", "NoExecute")).unwrap().effect, TaintEffect::NoExecute);
-        assert!(taint(row("gpu", "Whatever")).is_none());
+impl Snapshot {
+    pub(super) fn distrust(&mut self) {
+        self.seen = Err(Reload::Mismatch);
     }
 }

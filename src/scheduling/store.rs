@@ -3,7 +3,7 @@
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{Cause, Decision, Demand, Scheduler, State};
+use super::{Cause, Decision, Demand, State};
 use crate::clock::Ambient;
 
 /// An open placement.
@@ -42,7 +42,6 @@ pub async fn current(conn: &mut PgConnection, instance_id: Uuid) -> sqlx::Result
 pub async fn assign(
     conn: &mut PgConnection,
     ambient: &Ambient,
-    scheduler: &Scheduler,
     demand: &Demand,
     decision: &Decision,
     state: State,
@@ -54,42 +53,40 @@ pub async fn assign(
     let new = Row {
         instance_id: demand.instance_id,
         node_id: decision.node_id,
+        backup: decision.backup,
         cpu,
         mem,
         disk: demand.disk_mib,
+        policy_version: decision.policy_version,
     };
-    insert(conn, ambient, new, state, cause, scheduler.policy_version).await
+    insert(conn, ambient, new, state, cause).await
 }
 
 struct Row {
     instance_id: Uuid,
     node_id: Uuid,
+    backup: Option<Uuid>,
     cpu: i32,
     mem: i32,
     disk: i32,
+    policy_version: i32,
 }
 
-async fn insert(
-    conn: &mut PgConnection,
-    ambient: &Ambient,
-    row: Row,
-    state: State,
-    cause: Cause,
-    policy_version: i32,
-) -> sqlx::Result<()> {
+async fn insert(conn: &mut PgConnection, ambient: &Ambient, row: Row, state: State, cause: Cause) -> sqlx::Result<()> {
     sqlx::query!(
-        "INSERT INTO placements (id, instance_id, node_id, state, cause, cpu_request_milli, mem_request_mib, disk_mib,
-                                 policy_version, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+        "INSERT INTO placements (id, instance_id, node_id, backup_node_id, state, cause, cpu_request_milli,
+                                 mem_request_mib, disk_mib, policy_version, created_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
         ambient.new_id(),
         row.instance_id,
         row.node_id,
+        row.backup,
         state.name(),
         cause.name(),
         row.cpu,
         row.mem,
         row.disk,
-        policy_version,
+        row.policy_version,
         ambient.now() as _,
     )
     .execute(conn)
@@ -106,6 +103,20 @@ pub async fn firm(conn: &mut PgConnection, instance_id: Uuid) -> sqlx::Result<()
     .execute(conn)
     .await?;
     Ok(())
+}
+
+/// Another certificate for what stays where it is, or none. False: there is nothing that runs. The caller holds the
+/// placement lock.
+pub async fn certify(conn: &mut PgConnection, instance_id: Uuid, backup: Option<Uuid>) -> sqlx::Result<bool> {
+    let done = sqlx::query!(
+        "UPDATE placements SET backup_node_id = $2
+          WHERE instance_id = $1 AND released_at IS NULL AND state <> 'parked'",
+        instance_id,
+        backup
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() > 0)
 }
 
 /// Gives CPU and memory back and keeps disk and place. Call it only after the pod was seen to be gone: until then
@@ -125,11 +136,14 @@ pub async fn park(conn: &mut PgConnection, ambient: &Ambient, instance_id: Uuid)
     let row = Row {
         instance_id,
         node_id: closed.node_id,
+        // What does not run needs nobody to take it over.
+        backup: None,
         cpu: 0,
         mem: 0,
         disk: closed.disk_mib,
+        policy_version: closed.policy_version,
     };
-    insert(conn, ambient, row, State::Parked, Cause::Expire, closed.policy_version).await
+    insert(conn, ambient, row, State::Parked, Cause::Expire).await
 }
 
 /// Closes the open placement: nothing of the instance is left on the node.

@@ -20,7 +20,7 @@ pub async fn admit(
     cause: Cause,
 ) -> Result<(), Error> {
     let decision = decide(conn, scheduler, demand).await?;
-    scheduling::assign(conn, ambient, scheduler, demand, &decision, state, cause).await?;
+    scheduling::assign(conn, ambient, demand, &decision, state, cause).await?;
     Ok(())
 }
 
@@ -67,10 +67,16 @@ pub async fn readmit(
 fn explain(binding: placement::Reason) -> &'static str {
     use placement::Reason;
     match binding {
-        Reason::Cpu | Reason::Memory | Reason::Disk | Reason::Pods => {
+        Reason::Cpu
+        | Reason::Memory
+        | Reason::Disk
+        | Reason::Pods
+        | Reason::Hot
+        | Reason::UsageCpu
+        | Reason::UsageMemory => {
             "All our machines are full for this plan at the moment. A smaller plan may still fit. Nothing was charged."
         }
-        Reason::Reserve => {
+        Reason::Reserve | Reason::NPlusOne => {
             "What room is left is kept free, so that running services survive the loss of a machine. A smaller plan may \
              still fit. Nothing was charged."
         }
@@ -83,6 +89,7 @@ fn explain(binding: placement::Reason) -> &'static str {
         | Reason::StorageClass
         | Reason::Selector
         | Reason::Taint
+        | Reason::Spread
         | Reason::NotReady
         | Reason::Standby
         | Reason::Cordoned

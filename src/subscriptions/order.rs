@@ -193,7 +193,7 @@ async fn accept(
         ..demand
     };
     let hold = scheduling::State::Hold;
-    scheduling::assign(conn, ambient, &deps.scheduler, &demand, &decision, hold, Cause::Order).await?;
+    scheduling::assign(conn, ambient, &demand, &decision, hold, Cause::Order).await?;
     let payload = json!({
         "subscription_id": subscription_id, "instance_id": created.instance_id, "service": offer.template.slug,
         "plan": offer.plan.code, "host": created.host, "price_idr": offer.plan.price_idr,

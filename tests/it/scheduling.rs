@@ -1,6 +1,11 @@
 //! Placement against a real database: nothing is sold twice, what is given back can be sold again, and the check sees
 //! what is wrong.
 
+mod certificates;
+mod history;
+mod policy;
+mod snapshot;
+
 use std::time::Duration;
 
 use lumbung_tests::{Answer, Client, TestApp};
@@ -289,6 +294,10 @@ async fn capacity_and_decisions_are_measured() {
     for name in [
         r#"lumbung_scheduling_decisions_total{outcome="placed",reason=""}"#,
         r#"lumbung_scheduling_decision_duration_seconds_count{outcome="placed"}"#,
+        r#"lumbung_scheduling_snapshot_reloads_total{reason="start"}"#,
+        "lumbung_scheduling_snapshot_entries_total",
+        "lumbung_scheduling_snapshot_age_seconds",
+        "lumbung_scheduling_snapshot_mismatches_total 0",
         r#"lumbung_scheduling_cpu_millicores{kind="free"}"#,
         r#"lumbung_scheduling_memory_bytes{kind="requested"}"#,
         r#"lumbung_scheduling_disk_bytes{kind="allocatable"}"#,

@@ -104,8 +104,17 @@ pub async fn broken(pool: &PgPool, client: &kube::Client) -> Vec<String> {
     }
     let ledger = lumbung::scheduling::check::run(pool).await.expect("the ledger is read");
     broken.extend(ledger.violations.into_iter().map(|violation| violation.detail));
+    broken.extend(mismatches());
     broken.extend(objects(pool, client).await);
     broken
+}
+
+/// What the servers in this process have found of their own snapshots, which they check whenever they settle.
+fn mismatches() -> Option<String> {
+    let metrics = String::from_utf8(lumbung::telemetry::render()).expect("text");
+    let name = "lumbung_scheduling_snapshot_mismatches_total ";
+    let line = metrics.lines().find(|line| line.starts_with(name))?;
+    (!line.ends_with(" 0")).then(|| format!("a snapshot differed from the rows: {line}"))
 }
 
 async fn objects(pool: &PgPool, client: &kube::Client) -> Vec<String> {
