@@ -17,7 +17,7 @@ fn run(cluster: &mut Cluster, policy: &Policy, step: Step) -> Option<Result<Deci
         Step::Place(workload) => {
             let answer = place(cluster, policy, &workload);
             if let Ok(decision) = &answer {
-                cluster.assign(workload, decision.node).unwrap();
+                cluster.assign(*workload, decision.node).unwrap();
             }
             return Some(answer);
         }
