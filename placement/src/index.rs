@@ -17,6 +17,7 @@ pub(crate) type Room = [i32; 4];
 /// Does it fit? What is not asked for is not looked at: there, `need` is the smallest number.
 // Without branches: which resource is short is anybody's guess.
 #[allow(clippy::needless_bitwise_bool)]
+#[inline]
 pub(crate) fn fits(room: Room, need: Room) -> bool {
     (room[0] >= need[0]) & (room[1] >= need[1]) & (room[2] >= need[2]) & (room[3] >= need[3])
 }
@@ -27,6 +28,7 @@ pub(crate) struct Weights(pub [i64; 3]);
 
 impl Weights {
     /// The weighted sum; below zero nothing is free.
+    #[inline]
     pub fn key(&self, room: Room) -> i64 {
         let term = |at: usize| i64::from(room[at].max(0)) * self.0[at];
         term(0) + term(1) + term(2)
@@ -48,6 +50,7 @@ const COARSE: u32 = 3;
 
 /// Steps that grow with the amount, as in a floating-point number: most nodes are nearly full, and there a small difference
 /// decides.
+#[inline]
 fn step(amount: u64, bits: u32) -> usize {
     let mut step = amount;
     if amount >> bits > 0 {
@@ -58,6 +61,7 @@ fn step(amount: u64, bits: u32) -> usize {
 }
 
 /// The least amount of a step.
+#[inline]
 fn least_of(step: usize, bits: u32) -> u64 {
     let step = u64::try_from(step).unwrap_or(u64::MAX);
     match step >> bits {
@@ -106,15 +110,18 @@ impl Index {
         }
     }
 
+    #[inline]
     fn bucket(&self, key: i64) -> usize {
         step(u64::try_from(key >> self.unit).unwrap_or(0), FINE).min(self.levels.len() - 1)
     }
 
+    #[inline]
     fn level(&self, cpu: i64) -> u32 {
         let level = step(u64::try_from(cpu >> self.cpu_unit).unwrap_or(0), COARSE).min(LEVELS - 1);
         u32::try_from(level).unwrap_or(0)
     }
 
+    #[inline]
     pub fn insert(&mut self, node: u32, key: i64, room: Room) {
         let (bucket, level) = (self.bucket(key), self.level(i64::from(room[0])));
         self.cells[bucket * LEVELS + level as usize].insert((key, node));
@@ -122,6 +129,7 @@ impl Index {
         self.occupied[bucket / 64] |= 1 << (bucket % 64);
     }
 
+    #[inline]
     pub fn remove(&mut self, node: u32, key: i64, room: Room) {
         let (bucket, level) = (self.bucket(key), self.level(i64::from(room[0])));
         let cell = &mut self.cells[bucket * LEVELS + level as usize];
@@ -135,6 +143,7 @@ impl Index {
     }
 
     /// The best fit that `accept` takes, if its rank is below `bound`.
+    #[inline]
     pub fn first(
         &self,
         rooms: &[Room],
@@ -161,6 +170,7 @@ impl Index {
     }
 
     /// The levels of free CPU that a fit in this bucket can have.
+    #[inline]
     fn possible(&self, bucket: usize, need: Room, least: i64) -> u64 {
         let low = self.level(i64::from(need[0].max(0)));
         let above = u64::MAX << low;
@@ -177,6 +187,7 @@ impl Index {
         above & (u64::MAX >> (63 - high))
     }
 
+    #[inline]
     fn best_of(
         &self,
         bucket: usize,
@@ -197,6 +208,7 @@ impl Index {
         best.filter(|_| found)
     }
 
+    #[inline]
     fn next_occupied(&self, from: usize) -> Option<usize> {
         let mut word = from / 64;
         let mut bits = self.occupied.get(word)? & (u64::MAX << (from % 64));

@@ -20,6 +20,7 @@ pub(crate) struct Pod {
 pub(crate) struct KeyHasher(u64);
 
 impl Hasher for KeyHasher {
+    #[inline]
     fn finish(&self) -> u64 {
         self.0
     }
@@ -30,6 +31,7 @@ impl Hasher for KeyHasher {
         }
     }
 
+    #[inline]
     fn write_u128(&mut self, key: u128) {
         let folded = u64::try_from(key >> 64).unwrap_or(0) ^ u64::try_from(key & u128::from(u64::MAX)).unwrap_or(0);
         self.0 = folded.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(26);
@@ -48,22 +50,27 @@ impl Pods {
         self.by_key.len()
     }
 
+    #[inline]
     pub fn handle(&self, key: WorkloadKey) -> Option<u32> {
         self.by_key.get(&key).copied()
     }
 
+    #[inline]
     pub fn get(&self, handle: u32) -> Option<&Pod> {
         self.slots.get(handle as usize)?.as_ref()
     }
 
+    #[inline]
     pub fn get_mut(&mut self, handle: u32) -> Option<&mut Pod> {
         self.slots.get_mut(handle as usize)?.as_mut()
     }
 
+    #[inline]
     pub fn find(&self, key: WorkloadKey) -> Option<&Pod> {
         self.get(self.handle(key)?)
     }
 
+    #[inline]
     pub fn insert(&mut self, pod: Pod) -> u32 {
         let key = pod.workload.id;
         let handle = self.free.pop().unwrap_or_else(|| {
@@ -75,6 +82,7 @@ impl Pods {
         handle
     }
 
+    #[inline]
     pub fn remove(&mut self, key: WorkloadKey) -> Option<(u32, Pod)> {
         let handle = self.by_key.remove(&key)?;
         let pod = self.slots[handle as usize].take()?;

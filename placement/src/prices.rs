@@ -20,6 +20,8 @@ const ROUNDS: i64 = 400;
 /// A load that fills a resource once raises its weight by one part in so many.
 const STEP: i128 = 50;
 const ONE: i128 = 1 << 40;
+/// Kinds of nodes with less than one part in so many of every resource are left out.
+const NEGLIGIBLE: i128 = 50;
 /// A regret below one part in so many of the least cost is none.
 const TOLERANCE: i64 = 10;
 /// Pods of more kinds than this are told apart more coarsely.
@@ -153,48 +155,87 @@ fn offers(cluster: &Cluster) -> Vec<Offer> {
             offer.largest[at] = offer.largest[at].max(amount);
         }
     }
-    offers.into_values().collect()
+    let mut offers: Vec<Offer> = offers.into_values().collect();
+    // A kind of node that hardly counts gets no price: it would be noise.
+    let all = |at: usize| offers.iter().map(|offer| offer.total[at]).sum::<i128>();
+    let all = [all(0), all(1), all(2)];
+    offers.retain(|offer| (0..3).any(|at| offer.total[at] * NEGLIGIBLE > all[at]));
+    offers
+}
+
+/// A demand's share of an offer, in this many parts.
+const SHARE_BITS: u32 = 44;
+
+/// What one kind of pod takes of one offer: per pod, and what one round sends there.
+#[derive(Clone, Copy, Default)]
+struct Part {
+    /// Whether the largest node could hold it.
+    able: bool,
+    share: [i128; 3],
+    /// By how much a weight grows for it.
+    growth: [i128; 3],
+}
+
+fn parts(offers: &[Offer], kinds: &[Kind]) -> Vec<Vec<Part>> {
+    // One round sends as much as would fill the scarcest resource once.
+    let wanted = |at: usize| kinds.iter().map(|kind| kind.demand[at] * kind.pods).sum::<i128>();
+    let offered = |at: usize| offers.iter().map(|offer| offer.total[at]).sum::<i128>();
+    let (demand, capacity) = (0..3)
+        .map(|at| (wanted(at), offered(at)))
+        .filter(|&(demand, _)| demand > 0)
+        .max_by(|a, b| (a.0 * b.1.max(1)).cmp(&(b.0 * a.1.max(1))))
+        .unwrap_or((1, 1));
+    let part = |kind: &Kind, offer: &Offer| {
+        let share = |at: usize| (kind.demand[at] << SHARE_BITS) / offer.total[at].max(1);
+        // Never more than one filling of the offer: a small one would otherwise swing.
+        let growth = |at: usize| {
+            let sent = (share(at) * kind.pods).min(1 << (2 * SHARE_BITS)) / demand * capacity;
+            sent.min(1 << SHARE_BITS) / STEP
+        };
+        Part {
+            able: (0..3).all(|at| offer.largest[at] >= kind.demand[at]),
+            share: std::array::from_fn(share),
+            growth: std::array::from_fn(growth),
+        }
+    };
+    kinds
+        .iter()
+        .map(|kind| offers.iter().map(|offer| part(kind, offer)).collect())
+        .collect()
 }
 
 fn solve(mut offers: Vec<Offer>, kinds: &[Kind]) -> BTreeMap<Group, [i64; 3]> {
     if offers.len() < 2 || kinds.is_empty() {
         return BTreeMap::new();
     }
-    // One round sends as much as would fill the scarcest resource once.
-    let over = |at: usize, f: &dyn Fn(usize) -> i128| (f(at), offers.iter().map(|offer| offer.total[at]).sum::<i128>());
-    let wanted = |at: usize| kinds.iter().map(|kind| kind.demand[at] * kind.pods).sum::<i128>();
-    let (demand, capacity) = (0..3)
-        .map(|at| over(at, &wanted))
-        .filter(|&(demand, _)| demand > 0)
-        .max_by(|a, b| (a.0 * b.1.max(1)).cmp(&(b.0 * a.1.max(1))))
-        .unwrap_or((1, 1));
-
+    let parts = parts(&offers, kinds);
     let mut sums: Vec<[i128; 3]> = vec![[0; 3]; offers.len()];
     for round in 0..ROUNDS {
-        for kind in kinds {
-            let cost = |offer: &Offer| {
+        for parts in &parts {
+            let cost = |at: usize| {
                 (0..3)
-                    .map(|at| offer.weight[at] * kind.demand[at] / offer.total[at].max(1))
+                    .map(|of| offers[at].weight[of] * parts[at].share[of])
                     .sum::<i128>()
             };
-            let able = |offer: &Offer| (0..3).all(|at| offer.largest[at] >= kind.demand[at]);
-            let cheapest = offers
-                .iter()
-                .enumerate()
-                .filter(|(_, offer)| able(offer))
-                .min_by_key(|(_, offer)| cost(offer))
-                .map(|(at, _)| at);
-            let Some(offer) = cheapest.map(|at| &mut offers[at]) else {
+            let able = (0..offers.len()).filter(|&at| parts[at].able);
+            let Some(cheapest) = able.min_by_key(|&at| cost(at)) else {
                 continue;
             };
-            for at in 0..3 {
-                let load = offer.weight[at] * (kind.pods * kind.demand[at]) / offer.total[at].max(1);
-                offer.weight[at] += load * capacity / demand / STEP;
+            for (weight, growth) in offers[cheapest].weight.iter_mut().zip(parts[cheapest].growth) {
+                *weight += (*weight * growth) >> SHARE_BITS;
             }
         }
-        let most = offers.iter().flat_map(|offer| offer.weight).max().unwrap_or(ONE).max(1);
-        for offer in &mut offers {
-            offer.weight = offer.weight.map(|weight| (weight * ONE / most).max(1));
+        // Only ratios matter.
+        let most = offers.iter().flat_map(|offer| offer.weight).max().unwrap_or(ONE);
+        while offers
+            .iter()
+            .flat_map(|offer| offer.weight)
+            .any(|weight| weight > 2 * ONE)
+            && most > ONE
+        {
+            for offer in &mut offers {
+                offer.weight = offer.weight.map(|weight| (weight >> 1).max(1));
+            }
         }
         if round >= ROUNDS / 2 {
             let total: i128 = offers.iter().flat_map(|offer| offer.weight).sum();

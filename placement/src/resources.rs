@@ -58,6 +58,7 @@ impl Resources {
     /// 32 bits, and two of these still fit.
     pub const MAX_AMOUNT: i64 = 1 << 30;
 
+    #[inline]
     pub const fn get(&self, dimension: Dimension) -> i64 {
         match dimension {
             Dimension::Cpu => self.cpu_milli,
@@ -68,6 +69,7 @@ impl Resources {
     }
 
     /// Combines two amounts resource by resource.
+    #[inline]
     pub fn zip(self, other: Self, f: impl Fn(i64, i64) -> i64) -> Self {
         Self {
             cpu_milli: f(self.cpu_milli, other.cpu_milli),
@@ -77,30 +79,36 @@ impl Resources {
         }
     }
 
+    #[inline]
     pub fn plus(self, other: Self) -> Self {
         self.zip(other, i64::saturating_add)
     }
 
+    #[inline]
     pub fn minus(self, other: Self) -> Self {
         self.zip(other, i64::saturating_sub)
     }
 
+    #[inline]
     pub fn times(self, count: i64) -> Self {
         self.zip(Self::ZERO, |amount, _| amount.saturating_mul(count))
     }
 
     /// The larger of the two, resource by resource.
+    #[inline]
     pub fn max(self, other: Self) -> Self {
         self.zip(other, Ord::max)
     }
 
     /// The smaller of the two, resource by resource.
+    #[inline]
     pub fn min(self, other: Self) -> Self {
         self.zip(other, Ord::min)
     }
 
     /// How much `self`, as what is free, lacks to give `demand`; zero where nothing is demanded, as kube-scheduler
     /// has it: a node that is over on disk still takes a pod that asks for none.
+    #[inline]
     pub fn shortage(self, demand: Self) -> Self {
         self.zip(demand, |free, demand| {
             if demand > 0 {
@@ -111,6 +119,7 @@ impl Resources {
         })
     }
 
+    #[inline]
     pub fn is_zero(self) -> bool {
         self == Self::ZERO
     }
@@ -123,6 +132,7 @@ impl Resources {
     }
 
     /// Every amount moved into the range that [`Self::out_of_range`] accepts.
+    #[inline]
     pub(crate) fn in_range(self) -> Self {
         self.zip(Self::ZERO, |amount, _| amount.clamp(0, Self::MAX_AMOUNT))
     }

@@ -13,9 +13,10 @@ use placement::{
 };
 
 use crate::fleet::{DEFAULT_POD, PLAN_MIX, draw, seed_like, workload};
+use crate::ours::policy;
 use crate::random::Random;
 use crate::report::{Figure, Report};
-use crate::tasks::{Context, decisions::policy};
+use crate::tasks::Context;
 
 const NODES: usize = 99;
 const EVENTS: usize = 10_000;

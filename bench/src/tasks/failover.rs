@@ -11,9 +11,10 @@ use anyhow::Result;
 use placement::{Admission, Cause, Cluster, Node, NodeKey, Plan, Policy, Reserve, Resources, failover, place};
 
 use crate::fleet::{DEFAULT_POD, draw, seed_like, workload};
+use crate::ours::policy;
 use crate::random::Random;
 use crate::report::{Figure, Report};
-use crate::tasks::{Context, decisions::policy};
+use crate::tasks::Context;
 
 /// Draws refused in a row after which a fleet counts as full.
 const REFUSALS: usize = 40;

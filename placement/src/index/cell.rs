@@ -22,6 +22,7 @@ impl Default for Cell {
 }
 
 impl Cell {
+    #[inline]
     pub fn is_empty(&self) -> bool {
         match self {
             Self::Few(ranks) => ranks.is_empty(),
@@ -29,6 +30,7 @@ impl Cell {
         }
     }
 
+    #[inline]
     pub fn insert(&mut self, rank: Rank) {
         match self {
             Self::Few(ranks) if ranks.len() < MANY => {
@@ -46,6 +48,7 @@ impl Cell {
         }
     }
 
+    #[inline]
     pub fn remove(&mut self, rank: Rank) {
         match self {
             Self::Few(ranks) => {
@@ -64,6 +67,7 @@ impl Cell {
     }
 
     /// Lowers `best` to the first that fits, if that is above `after` and below `best`.
+    #[inline]
     pub fn first_fit(&self, after: Option<Rank>, best: &mut Option<Rank>, fits: impl Fn(u32) -> bool) -> bool {
         match self {
             Self::Few(ranks) => {
@@ -78,6 +82,7 @@ impl Cell {
     }
 }
 
+#[inline]
 fn lower(ranks: impl Iterator<Item = Rank>, best: &mut Option<Rank>, fits: impl Fn(u32) -> bool) -> bool {
     for rank in ranks {
         if best.is_some_and(|best| best <= rank) {

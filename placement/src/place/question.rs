@@ -14,6 +14,7 @@ use crate::{
 };
 
 /// Room in the form that is compared. Amounts are at most [`Resources::MAX_AMOUNT`], so nothing that matters is cut off.
+#[inline]
 pub(crate) fn room(free: Resources) -> Room {
     let small = |amount: i64| i32::try_from(amount.clamp(i64::from(i32::MIN), i64::from(i32::MAX))).unwrap_or(0);
     [
@@ -140,6 +141,7 @@ impl<'a> Question<'a> {
     }
 
     /// What others leave free on a node for this workload, setup pods included.
+    #[inline]
     pub(super) fn room(&self, at: usize) -> Room {
         let touched = self
             .present
@@ -213,8 +215,12 @@ impl<'a> Question<'a> {
     }
 
     /// The predicted peak with this workload on the node, against the policy's lines.
+    #[inline]
     pub(super) fn over_line(&self, at: usize) -> Option<Dimension> {
-        let load = self.load?;
+        self.load.and_then(|load| self.over_line_with(at, load))
+    }
+
+    fn over_line_with(&self, at: usize, load: Load) -> Option<Dimension> {
         let [protected, mut inside] = self.load_without(at);
         if self.protected && self.purpose == Purpose::Admission {
             inside = inside.max(self.load_reserve(at));
@@ -319,6 +325,7 @@ fn present(cluster: &Cluster, workload: &Workload) -> Option<Present> {
     })
 }
 
+#[inline]
 pub(crate) fn small(at: usize) -> u32 {
     u32::try_from(at).unwrap_or(u32::MAX)
 }
