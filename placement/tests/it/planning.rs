@@ -1,5 +1,7 @@
 //! What holds for every plan, after every history.
 
+use std::collections::BTreeSet;
+
 use lumbung_placement::{
     Budget, Cluster, Load, Node, NodeKey, Plan, Policy, PolicySpec, Priority, Reserve, Resources, UsageRule, Violation, Workload,
     WorkloadKey, apply, consolidate, defragment, drain, failover, improve, make_room, place, place_for, rebalance,
@@ -101,6 +103,12 @@ fn by_prefix(cluster: &Cluster, plan: &Plan, strict: bool) -> Result<Cluster, Te
                 .allocatable
                 .minus(now.occupied(last.to).unwrap());
             prop_assert_eq!(free, last.headroom_after.to);
+            let left = now
+                .node(last.from)
+                .unwrap()
+                .allocatable
+                .minus(now.occupied(last.from).unwrap());
+            prop_assert_eq!(left, last.headroom_after.from);
         }
     }
     let moves = plan.moves().count();
@@ -112,17 +120,15 @@ fn by_prefix(cluster: &Cluster, plan: &Plan, strict: bool) -> Result<Cluster, Te
     Ok(now)
 }
 
-/// Everybody who was on the node is in a step, stranded, or named for a restore; nobody twice.
+/// Everybody who was on the node, or was stopped, is in the steps, stranded, or named for a restore, and only in one of them.
 fn all_accounted_for(cluster: &Cluster, plan: &Plan, node: NodeKey) -> Result<(), TestCaseError> {
     let mut there: Vec<WorkloadKey> = cluster.workloads_on(node).map(|workload| workload.id).collect();
     there.extend(plan.evictions.iter().map(|eviction| eviction.workload));
     let mut named: Vec<WorkloadKey> = plan.restore.clone();
     named.extend(plan.stranded.iter().map(|refusal| refusal.workload));
-    let from_there = plan
-        .steps
-        .iter()
-        .filter(|step| there.contains(&step.workload) && step.moves());
-    named.extend(from_there.map(|step| step.workload));
+    // One that has moved may move again to make room.
+    let moved: BTreeSet<WorkloadKey> = plan.moves().map(|step| step.workload).collect();
+    named.extend(moved.into_iter().filter(|workload| there.contains(workload)));
     named.sort_unstable();
     there.sort_unstable();
     prop_assert_eq!(named, there);
