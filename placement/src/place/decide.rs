@@ -195,7 +195,7 @@ impl Question<'_> {
     /// Its softness, if everything but reserves lets it.
     fn candidate(&self, at: usize) -> Result<u32, Reason> {
         let row = &self.cluster.rows()[at];
-        if self.leaves && self.present.is_some_and(|present| present.node == at) {
+        if self.present.is_some_and(|present| present.leaves && present.node == at) {
             return Err(Reason::Draining);
         }
         let mut softness = 0;

@@ -34,6 +34,8 @@ pub(super) struct Present {
     pub load: Load,
     pub protected: bool,
     pub counted: bool,
+    /// It has to go elsewhere: its own node is no candidate.
+    pub leaves: bool,
 }
 
 // Each of the flags is a fact of its own.
@@ -56,8 +58,6 @@ pub(crate) struct Question<'a> {
     pub(super) present: Option<Present>,
     /// Has no wishes that a plain node could fail.
     pub(super) plain: bool,
-    /// It has to go elsewhere: its own node is no candidate.
-    pub(super) leaves: bool,
     pub(super) regrets: Regrets,
 }
 
@@ -70,7 +70,9 @@ impl<'a> Question<'a> {
     /// The same for a workload that is to leave its node.
     pub fn elsewhere(cluster: &'a Cluster, policy: &'a Policy, workload: &'a Workload, purpose: Purpose) -> Self {
         let mut question = Self::new(cluster, policy, workload, purpose);
-        question.leaves = true;
+        if let Some(present) = &mut question.present {
+            present.leaves = true;
+        }
         question
     }
 
@@ -118,7 +120,6 @@ impl<'a> Question<'a> {
                 && workload.storage_class.is_none()
                 && workload.volume == VolumeLocality::Anywhere
                 && workload.spread.is_none(),
-            leaves: false,
             regrets: Regrets::new(cluster, demand),
         };
         question.reserve_shortage = question.shortage_of_reserve();
@@ -322,6 +323,7 @@ fn present(cluster: &Cluster, workload: &Workload) -> Option<Present> {
         load: pod.workload.load(),
         protected: pod.workload.priority == Priority::Protected,
         counted: cluster.rows()[node].counted(),
+        leaves: false,
     })
 }
 

@@ -24,7 +24,9 @@ use crate::{
 };
 
 /// Pods that leave one node in one series.
-const SERIES: usize = 4;
+const SERIES: usize = 8;
+/// In longer series than this, only pods leave that cost no place elsewhere.
+const FREE_CHOICE: usize = 3;
 /// Places that one series gains on the node it leaves.
 const GAIN: i64 = 3;
 /// Sets of pods that are tried per node and size.
@@ -139,6 +141,10 @@ impl<'a> Work<'a> {
             .pods_on(at)
             .map(|pod| &pod.workload)
             .filter(|pod| pod.can_move() && !pod.request.is_zero())
+            .filter(|pod| {
+                let loss = *least.entry(pod.request).or_insert_with(|| self.least_loss(pod.request));
+                loss == 0 || (size <= FREE_CHOICE && loss < gain)
+            })
             .collect();
         pods.sort_unstable_by_key(|pod| pod.id);
         let items: Vec<Item> = pods
@@ -149,10 +155,7 @@ impl<'a> Work<'a> {
             })
             .collect();
         for set in sets::covers(&items, missing, size, SETS) {
-            let losses = set.iter().map(|&item| {
-                let request = items[item].request;
-                *least.entry(request).or_insert_with(|| self.least_loss(request))
-            });
+            let losses = set.iter().filter_map(|&item| least.get(&items[item].request).copied());
             let net = losses.fold(gain, i64::saturating_sub);
             if net > 0 {
                 let weight = set.iter().map(|&item| items[item].weight).sum();

@@ -115,6 +115,14 @@ impl<'a> Draft<'a> {
             return;
         };
         if let Some(placement) = self.cluster.remove(workload) {
+            for step in &mut self.plan.steps {
+                let after = &mut step.headroom_after;
+                for (node, free) in [(step.to, &mut after.to), (step.from, &mut after.from)] {
+                    if node == placement.node {
+                        *free = free.plus(found.request);
+                    }
+                }
+            }
             self.evicted.push(found);
             self.plan.evictions.push(Eviction {
                 workload,

@@ -68,7 +68,7 @@ pub struct Resilience {
 }
 
 impl Resilience {
-    pub fn any_may_fail(&self) -> bool {
+    pub fn all_may_fail(&self) -> bool {
         self.losses.iter().all(|loss| loss.may_fail)
     }
 }
