@@ -13,6 +13,7 @@ mod planning;
 mod policies;
 mod properties;
 mod refusals;
+mod replay;
 mod scale;
 mod seed_hardware;
 mod support;

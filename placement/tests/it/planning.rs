@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use lumbung_placement::{
-    Budget, Cluster, Load, Node, NodeKey, Plan, Policy, PolicySpec, Priority, Reserve, Resources, UsageRule, Violation, Workload,
-    WorkloadKey, apply, consolidate, defragment, drain, failover, improve, make_room, place, place_for, rebalance,
-    recertify,
+    Budget, Cluster, Load, Node, NodeKey, Plan, Policy, PolicySpec, Priority, Reserve, Resources, UsageRule, Violation,
+    Workload, WorkloadKey, apply, consolidate, defragment, drain, failover, improve, make_room, place, place_for,
+    rebalance, recertify,
 };
 use proptest::prelude::*;
 
@@ -53,7 +53,7 @@ fn grown(nodes: &[Node], policy: &Policy, steps: &[Step]) -> Cluster {
                     workload.priority = Priority::BestEffort;
                 }
                 if let Ok(decision) = place(&cluster, policy, &workload) {
-                    cluster.assign_with(workload, decision.node, decision.backup).unwrap();
+                    cluster.assign_with(*workload, decision.node, decision.backup).unwrap();
                 }
             }
             Step::Remove(workload) => {
