@@ -59,11 +59,13 @@ fn shapes(items: &[Item]) -> Vec<Shape> {
         })
         .collect();
     if shapes.len() > SHAPES {
-        let (count, mut at) = (shapes.len(), 0);
+        let last = shapes.len() - 1;
+        let mut next = 0;
         // Evenly, both ends included.
         shapes.retain(|_| {
-            at += 1;
-            (at - 1) * (SHAPES - 1) / (count - 1) != at * (SHAPES - 1) / (count - 1) || at == 1
+            let at = next;
+            next += 1;
+            at == 0 || at * (SHAPES - 1) / last != (at - 1) * (SHAPES - 1) / last
         });
     }
     shapes
