@@ -4,7 +4,7 @@ export SQLX_OFFLINE ?= true
 NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 ONCE_FLAG := $(if $(ONCE),--once,)
 
-.PHONY: demo test lint fmt sqlx openapi bench help
+.PHONY: demo test lint fmt sqlx openapi bench quality help
 
 demo: ## Order three services on a simulated K3s and watch them come up (ONCE=1: end when it is proved)
 	@scripts/need build postgres
@@ -15,6 +15,7 @@ test: ## Every test, beside a throw-away PostgreSQL
 	cargo build --quiet --bin lumbung
 ifeq ($(NEXTEST),yes)
 	scripts/with-postgres cargo nextest run --workspace --no-fail-fast $(ARGS)
+	cargo test --quiet --doc -p lumbung-placement
 else
 	scripts/with-postgres cargo test --workspace --no-fail-fast $(ARGS)
 endif
@@ -37,6 +38,9 @@ bench: ## The benchmarks (criterion), then the control plane's own latencies
 	cargo bench -p lumbung-bench
 	cargo build --quiet --release --bin lumbung
 	scripts/with-postgres cargo run --quiet --release -p lumbung-bench-api
+
+quality: ## How good placement is, beside the rules of others (DATA=DIR of traces, ONLY=tasks, JSON=FILE)
+	cargo run --quiet --release -p lumbung-bench --bin quality -- $(if $(DATA),--data $(DATA),) $(if $(ONLY),--only $(ONLY),) $(if $(JSON),--json $(JSON),)
 
 help: ## This list
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
