@@ -76,6 +76,13 @@ impl Ours {
         Ok(true)
     }
 
+    /// Prices now and never again.
+    pub fn price_for_good(&mut self) {
+        let prices = prices(&self.cluster);
+        self.cluster.set_prices(prices);
+        self.priced_at = usize::MAX;
+    }
+
     pub fn leave(&mut self, random: &mut Random) {
         if !self.running.is_empty() {
             let leaving = self.running.swap_remove(random.below(self.running.len()));

@@ -86,8 +86,8 @@ impl Question<'_> {
             .minus(own)
             .plus(self.demand);
         let reserve = self.reserve(at);
-        if let Some(load) = self.load {
-            self.load_fits(from, to, load)?;
+        if let Some(load) = self.load.as_deref() {
+            self.load_fits(from, to, *load)?;
         }
         if inflow.max(reserve) == reserve {
             return Some(0);

@@ -31,7 +31,6 @@ pub(super) struct Present {
     pub node: usize,
     pub backup: Option<usize>,
     pub request: Resources,
-    pub load: Load,
     pub protected: bool,
     pub counted: bool,
     /// It has to go elsewhere: its own node is no candidate.
@@ -51,7 +50,8 @@ pub(crate) struct Question<'a> {
     pub reserve_shortage: Resources,
     /// Demand and the room for setup pods, in the resources that are asked for.
     pub(super) need: Room,
-    pub(crate) load: Option<Load>,
+    /// Where the policy goes by use. In a box: most questions have none, and a load is large.
+    pub(crate) load: Option<Box<Load>>,
     /// Without a backup it is not placed.
     pub(super) certify: bool,
     pub(super) protected: bool,
@@ -109,7 +109,7 @@ impl<'a> Question<'a> {
             demand,
             reserve_shortage: Resources::ZERO,
             need: room(asked),
-            load: policy.goes_by_usage().then(|| workload.load()),
+            load: policy.goes_by_usage().then(|| Box::new(workload.load())),
             certify: policy.reserve() == Reserve::NPlusOne
                 && protected
                 && purpose == Purpose::Admission
@@ -218,7 +218,7 @@ impl<'a> Question<'a> {
     /// The predicted peak with this workload on the node, against the policy's lines.
     #[inline]
     pub(super) fn over_line(&self, at: usize) -> Option<Dimension> {
-        self.load.and_then(|load| self.over_line_with(at, load))
+        self.load.as_deref().and_then(|load| self.over_line_with(at, *load))
     }
 
     fn over_line_with(&self, at: usize, load: Load) -> Option<Dimension> {
@@ -236,7 +236,7 @@ impl<'a> Question<'a> {
         match self.present.filter(|present| present.backup == Some(at)) {
             Some(present) => {
                 let (from, to) = (small(present.node), small(at));
-                certificates.load_with(from, to, certificates.load_inflow(from, to).minus(present.load))
+                certificates.load_with(from, to, certificates.load_inflow(from, to).minus(self.present_load()))
             }
             None => certificates
                 .carrier(small(at))
@@ -284,7 +284,7 @@ impl<'a> Question<'a> {
         let mut loads = self.cluster.load_on(at);
         if let Some(present) = self.present.filter(|present| present.node == at) {
             let sum = &mut loads[usize::from(!present.protected)];
-            *sum = sum.minus(present.load);
+            *sum = sum.minus(self.present_load());
         }
         loads
     }
@@ -300,7 +300,8 @@ impl<'a> Question<'a> {
     }
 
     pub(crate) fn present_load(&self) -> Load {
-        self.present.map_or(Load::ZERO, |present| present.load)
+        let pod = self.present.and_then(|_| self.cluster.pod(self.workload.id));
+        pod.map_or(Load::ZERO, |pod| pod.workload.load())
     }
 
     pub(super) fn key(&self, at: usize) -> NodeKey {
@@ -320,7 +321,6 @@ fn present(cluster: &Cluster, workload: &Workload) -> Option<Present> {
         node,
         backup: pod.backup.map(|backup| backup as usize),
         request: pod.workload.request,
-        load: pod.workload.load(),
         protected: pod.workload.priority == Priority::Protected,
         counted: cluster.rows()[node].counted(),
         leaves: false,
