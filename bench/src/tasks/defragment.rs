@@ -4,8 +4,6 @@
 //! more pods of one kind fit, summed over the nodes. Beside ours: a full re-pack by best fit decreasing (the best of
 //! without prices, with prices, and with as many pods of the kind as fit among the rest), which moves nearly everything. Ours gets a tenth and a fifth of its moves.
 
-use std::time::Instant;
-
 use anyhow::{Context as _, Result};
 use placement::{
     Budget, Cluster, Node, Placement, Policy, Reserve, Resources, Workload, WorkloadKey, apply, check, defragment,
@@ -17,6 +15,7 @@ use crate::ours::policy;
 use crate::random::Random;
 use crate::report::{Figure, Report};
 use crate::tasks::Context;
+use crate::watch;
 
 const NODES: usize = 99;
 const EVENTS: usize = 10_000;
@@ -159,14 +158,16 @@ fn kind(
     kind: Resources,
 ) -> Result<()> {
     let policy = policy(Reserve::None);
-    let began = Instant::now();
-    let packed = [repack(before, &policy, false)?, repack(before, &policy, true)?];
-    let [first, second] = &packed;
-    let best = if places(&second.0, kind) > places(&first.0, kind) {
-        second
-    } else {
-        first
-    };
+    let began = watch::start();
+    let packed = [
+        repack(before, &policy, false)?,
+        repack(before, &policy, true)?,
+        repack_with(before, &policy, kind)?,
+    ];
+    let best = packed
+        .iter()
+        .max_by_key(|(packed, _)| places(packed, kind))
+        .context("three were tried")?;
     let (start, full, all_moves) = (places(before, kind), places(&best.0, kind), best.1);
     let data = format!(
         "plan mix, {NODES} nodes at {:.0} % after {EVENTS} events, {name}",
@@ -194,7 +195,7 @@ fn kind(
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small count")]
         let budget = Budget::moves((all_moves as f64 * share) as u32);
         let wanted = workload(u128::MAX, kind);
-        let began = Instant::now();
+        let began = watch::start();
         let done = defragment(before, &policy, &wanted, budget);
         let seconds = began.elapsed().as_secs_f64();
         let mut after = before.clone();

@@ -256,7 +256,7 @@ proptest! {
     }
 
     #[test]
-    fn room_is_made_by_no_more_moves_than_allowed(nodes in nodes(), policy in any_policy(), steps in steps(), fresh in workload(), most in 1_u32..3) {
+    fn room_is_made_by_no_more_moves_than_allowed(nodes in nodes(), policy in any_policy(), steps in steps(), fresh in workload(), most in 1_u32..8) {
         let cluster = mended(&nodes, &policy, &steps);
         let fresh = Workload { id: WorkloadKey(1000), ..fresh };
         match make_room(&cluster, &policy, &fresh, most) {
