@@ -1,0 +1,1 @@
+pub fn draw(_r: &super::report::Report) -> String { String::new() }
