@@ -64,7 +64,11 @@ impl Machine {
     }
 
     pub fn end(&mut self, kind: Kind, at: i64) {
-        let open = self.marks.iter_mut().rev().find(|mark| mark.kind == kind && mark.to.is_none());
+        let open = self
+            .marks
+            .iter_mut()
+            .rev()
+            .find(|mark| mark.kind == kind && mark.to.is_none());
         if let Some(mark) = open {
             mark.to = Some(at);
         }

@@ -7,10 +7,11 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context, anyhow};
-use placement::{Cause, Plan, Priority, Workload, WorkloadKey, apply, drain, failover, place, recertify};
+use placement::{Cause, NodeKey, Plan, Priority, Workload, WorkloadKey, apply, drain, failover, place, recertify};
 
 use super::{
     agenda::Happening,
+    fleet::Machine,
     report::{Incident, Kind},
     run::World,
 };
@@ -21,7 +22,10 @@ const RETRY_SECONDS: i64 = 60;
 impl World<'_> {
     /// Whether there is a majority of the machines that decide.
     fn decides(&self) -> bool {
-        let servers = self.machines.iter().filter(|machine| self.control_plane.servers.contains(&machine.key()));
+        let servers = self
+            .machines
+            .iter()
+            .filter(|machine| self.control_plane.servers.contains(&machine.key()));
         let down = servers.filter(|machine| !machine.is_up()).count();
         self.control_plane.servers.is_empty() || down <= self.control_plane.may_lose as usize
     }
@@ -36,7 +40,7 @@ impl World<'_> {
         let key = self.machines[at].key();
         let plan = if self.decides() {
             let plan = failover(&self.cluster, &self.scenario.policy, key)?;
-            self.carry_out(&plan, false)?;
+            self.carry_out(&plan, key, false)?;
             plan
         } else {
             self.incidents[number].no_control_plane = true;
@@ -57,7 +61,7 @@ impl World<'_> {
         let key = self.machines[at].key();
         let plan = if self.decides() {
             let plan = drain(&self.cluster, &self.scenario.policy, key)?;
-            self.carry_out(&plan, false)?;
+            self.carry_out(&plan, key, false)?;
             plan
         } else {
             self.incidents[number].no_control_plane = true;
@@ -104,8 +108,8 @@ impl World<'_> {
         let incident = &mut self.incidents[number];
         for step in plan.moves() {
             match step.reason {
+                _ if step.from != key => incident.made_room += 1,
                 Cause::Certificate => incident.by_certificate += 1,
-                Cause::MakeRoom => incident.made_room += 1,
                 _ => incident.by_search += 1,
             }
         }
@@ -116,7 +120,10 @@ impl World<'_> {
                 (true, Priority::BestEffort) => incident.best_effort_stranded += 1,
             }
         }
-        let evicted = plan.evictions.iter().filter(|eviction| self.waiting.contains_key(&eviction.workload));
+        let evicted = plan
+            .evictions
+            .iter()
+            .filter(|eviction| self.waiting.contains_key(&eviction.workload));
         incident.stopped = evicted.count();
         incident.exposed = exposed;
         incident.violations = violations;
@@ -127,7 +134,7 @@ impl World<'_> {
     }
 
     /// Applies a plan of the engine's and counts what it cost.
-    fn carry_out(&mut self, plan: &Plan, later: bool) -> anyhow::Result<()> {
+    fn carry_out(&mut self, plan: &Plan, leaving: NodeKey, later: bool) -> anyhow::Result<()> {
         let evicted: BTreeSet<WorkloadKey> = plan.evictions.iter().map(|eviction| eviction.workload).collect();
         let found = evicted.iter().filter_map(|key| self.cluster.workload(*key));
         let stopped: Vec<Workload> = found.map(|(workload, _)| workload.clone()).collect();
@@ -142,9 +149,9 @@ impl World<'_> {
         for step in plan.moves() {
             let count = match step.reason {
                 _ if later => &mut self.moves.later,
+                _ if step.from != leaving => &mut self.moves.make_room,
                 Cause::Certificate => &mut self.moves.certificate,
                 Cause::Drain => &mut self.moves.drain,
-                Cause::MakeRoom => &mut self.moves.make_room,
                 _ => &mut self.moves.search,
             };
             *count += 1;
@@ -159,7 +166,11 @@ impl World<'_> {
     /// The machine is back, or open again.
     pub fn over(&mut self, number: usize) -> anyhow::Result<()> {
         let holds = |held: Option<usize>| held == Some(number);
-        let Some(at) = self.machines.iter().position(|machine| holds(machine.down) || holds(machine.draining)) else {
+        let Some(at) = self
+            .machines
+            .iter()
+            .position(|machine| holds(machine.down) || holds(machine.draining))
+        else {
             return Ok(());
         };
         let kind = self.incidents[number].kind;
@@ -195,12 +206,17 @@ impl World<'_> {
             return Ok(());
         }
         let policy = &self.scenario.policy;
-        let stuck: Vec<_> = self.machines.iter().filter(|machine| !machine.is_up()).map(|machine| machine.key()).collect();
+        let stuck: Vec<_> = self
+            .machines
+            .iter()
+            .filter(|machine| !machine.is_up())
+            .map(Machine::key)
+            .collect();
         for key in stuck {
             if self.cluster.workloads_on(key).any(Workload::can_move) {
                 let plan = failover(&self.cluster, policy, key)?;
                 if !plan.is_empty() {
-                    self.carry_out(&plan, true)?;
+                    self.carry_out(&plan, key, true)?;
                     recertify(&mut self.cluster, policy);
                 }
             }

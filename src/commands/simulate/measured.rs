@@ -54,7 +54,10 @@ impl World<'_> {
                 let (limit, request) = (workload.limit, workload.request);
                 let cpu_limit = ceiling(limit.cpu_milli, request.cpu_milli);
                 let mem_limit = ceiling(limit.mem_mib, request.mem_mib);
-                let cpu = self.traces.cpu_at(row.row, self.now, cpu_limit).unwrap_or(request.cpu_milli);
+                let cpu = self
+                    .traces
+                    .cpu_at(row.row, self.now, cpu_limit)
+                    .unwrap_or(request.cpu_milli);
                 let mem = self.traces.memory_at(row.row, self.now, mem_limit).unwrap_or(mem_limit);
                 summary.observe(self.now, cpu, mem);
                 used.cpu_milli += cpu;

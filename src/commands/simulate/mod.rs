@@ -21,6 +21,8 @@ mod scenario;
 mod span;
 mod svg;
 mod table;
+#[cfg(test)]
+mod tests;
 mod traces;
 mod valid;
 

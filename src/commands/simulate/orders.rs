@@ -48,7 +48,9 @@ impl World<'_> {
 
     pub fn order(&mut self, stream: usize) -> anyhow::Result<()> {
         let arrivals = &self.scenario.arrivals[stream];
-        let total: u64 = valid::chosen(self.scenario, &arrivals.plans).map(|(_, weight)| weight).sum();
+        let total: u64 = valid::chosen(self.scenario, &arrivals.plans)
+            .map(|(_, weight)| weight)
+            .sum();
         let random = &mut self.streams.streams[stream];
         let mut drawn = random.below(total);
         let plan = valid::chosen(self.scenario, &arrivals.plans).find(|(_, weight)| {
@@ -56,7 +58,10 @@ impl World<'_> {
             drawn = drawn.saturating_sub(*weight);
             here
         });
-        let (row, stay) = (random.next(), arrivals.stay.map(|mean| random.exponential(mean.0).max(1)));
+        let (row, stay) = (
+            random.next(),
+            arrivals.stay.map(|mean| random.exponential(mean.0).max(1)),
+        );
         self.next_order(stream, self.now);
         let (plan, _) = plan.unwrap_or_default();
         if let (Some(id), Some(stay)) = (self.ask(plan, row)?, stay) {

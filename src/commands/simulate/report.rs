@@ -112,7 +112,7 @@ pub struct Incident {
     /// Moved at once, by what their certificates said and by search.
     pub by_certificate: u32,
     pub by_search: u32,
-    /// Moved on other machines, to make room.
+    /// Moved from other machines, to make room.
     pub made_room: u32,
     /// Best-effort ones that were stopped and found no other place.
     pub stopped: usize,

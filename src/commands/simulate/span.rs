@@ -103,7 +103,14 @@ mod tests {
 
     #[test]
     fn two_units_are_enough_to_read() {
-        let cases = [(0, "0h"), (45, "45s"), (90_061, "1d 1h"), (86_400, "1d"), (86_460, "1d"), (3_720, "1h 2m")];
+        let cases = [
+            (0, "0h"),
+            (45, "45s"),
+            (90_061, "1d 1h"),
+            (86_400, "1d"),
+            (86_460, "1d"),
+            (3_720, "1h 2m"),
+        ];
         for (seconds, text) in cases {
             assert_eq!(Span(seconds).to_string(), text);
         }

@@ -95,7 +95,10 @@ fn heading(out: &mut String, report: &Report) {
 pub fn verdict(report: &Report) -> String {
     let admitted: u64 = report.orders.by_plan.iter().map(|plan| plan.admitted).sum();
     let refused: u64 = report.orders.by_plan.iter().map(PlanOrders::refused).sum();
-    let failures = report.incidents.iter().filter(|incident| incident.kind == Kind::Failure);
+    let failures = report
+        .incidents
+        .iter()
+        .filter(|incident| incident.kind == Kind::Failure);
     let (count, absorbed) = failures.fold((0, 0), |(count, absorbed), incident| {
         (count + 1, absorbed + usize::from(incident.absorbed))
     });
@@ -137,7 +140,9 @@ fn orders(out: &mut String, report: &Report) {
 }
 
 fn load(out: &mut String, report: &Report) {
-    out.push_str("\nLoad over time (requests against what is up)\n");
+    out.push_str(
+        "\nLoad over time (requests against what is up; down: machines, still: pods without a living machine)\n",
+    );
     let last = report.samples.len().saturating_sub(1);
     let lines = CURVE_LINES.min(last.max(1));
     let points = (0..=lines).filter_map(|line| report.samples.get(last * line / lines));
@@ -155,9 +160,7 @@ fn load(out: &mut String, report: &Report) {
             ]
         })
         .collect();
-    let heading = [
-        "time", "pods", "CPU", "memory", "machines down", "pods standing still", "admitted", "refused",
-    ];
+    let heading = ["time", "pods", "CPU", "memory", "down", "still", "admitted", "refused"];
     table(out, &heading, &rows);
 }
 
@@ -182,7 +185,8 @@ fn incidents(out: &mut String, report: &Report) {
             (incident.by_certificate + incident.by_search).to_string(),
             incident.made_room.to_string(),
             left.to_string(),
-            (incident.pinned + incident.stopped).to_string(),
+            incident.pinned.to_string(),
+            incident.stopped.to_string(),
             incident.exposed.to_string(),
             incident.violations.to_string(),
             absorbed(incident).to_owned(),
@@ -190,13 +194,32 @@ fn incidents(out: &mut String, report: &Report) {
     };
     let rows: Vec<_> = report.incidents.iter().take(MOST_LINES).map(row).collect();
     let heading = [
-        "time", "what", "back", "others down", "pods", "moved", "made room", "stranded", "pinned/stopped", "no certificate",
-        "violations", "absorbed",
+        "time",
+        "what",
+        "back",
+        "down",
+        "pods",
+        "moved",
+        "others",
+        "stranded",
+        "pinned",
+        "stopped",
+        "exposed",
+        "violations",
+        "absorbed",
     ];
     table(out, &heading, &rows);
     if report.incidents.len() > MOST_LINES {
-        let _ = writeln!(out, "  … and {} more, in the JSON.", report.incidents.len() - MOST_LINES);
+        let _ = writeln!(
+            out,
+            "  … and {} more, in the JSON.",
+            report.incidents.len() - MOST_LINES
+        );
     }
+    out.push_str(
+        "  down: machines that were down already; others: moved from elsewhere to make room; pinned: the data is on the\n  \
+         machine; stopped: best-effort, the room was needed; exposed: protected and without a certificate afterwards.\n",
+    );
     let moves = &report.moves;
     let _ = writeln!(
         out,
@@ -251,12 +274,20 @@ fn ending(out: &mut String, report: &Report) {
         end.running, end.standing_still
     );
     for room in &end.headroom {
-        let _ = writeln!(out, "  Room for {} more {}; then {} ends it.", room.more, room.plan, room.binding);
+        let _ = writeln!(
+            out,
+            "  Room for {} more {}; then {} ends it.",
+            room.more, room.plan, room.binding
+        );
     }
     let certified = end.losses.iter().filter(|loss| loss.certified).count();
+    let by_certificates = match report.policy.reserve() {
+        Reserve::NPlusOne => format!(", {certified} by certificates alone"),
+        Reserve::None | Reserve::FractionPpm(_) => String::new(),
+    };
     let _ = writeln!(
         out,
-        "  If one more machine died now: {} of {} deaths are absorbed, {certified} of them by certificates alone.",
+        "  If one more machine died now: {} of {} deaths would be absorbed{by_certificates}.",
         end.losses.iter().filter(|loss| loss.absorbed()).count(),
         end.losses.len()
     );
@@ -285,11 +316,19 @@ fn violations(out: &mut String, report: &Report) {
         out.push_str("\nThe independent checker found nothing wrong.\n");
         return;
     }
-    let _ = writeln!(out, "\nThe independent checker found {} violations", report.violations.len());
+    let _ = writeln!(
+        out,
+        "\nThe independent checker found {} violations",
+        report.violations.len()
+    );
     for found in report.violations.iter().take(MOST_LINES) {
         let _ = writeln!(out, "  {}: {}", time(found.at), found.text);
     }
     if report.violations.len() > MOST_LINES {
-        let _ = writeln!(out, "  … and {} more, in the JSON.", report.violations.len() - MOST_LINES);
+        let _ = writeln!(
+            out,
+            "  … and {} more, in the JSON.",
+            report.violations.len() - MOST_LINES
+        );
     }
 }

@@ -82,11 +82,11 @@ fn row(line: &str, heading: &[bool], whole: i64) -> anyhow::Result<Vec<i64>> {
     for (field, _) in fields.iter().zip(heading).filter(|(_, sample)| **sample) {
         let field = field.trim();
         if !field.is_empty() {
-            before = match field.parse::<i64>() {
-                // Beyond the limit was an artefact of measuring.
-                Ok(value @ 0..) => (i128::from(value) * i128::from(PPM) / i128::from(whole)).min(i128::from(PPM)) as i64,
-                _ => bail!("\"{field}\" is not a whole number from 0 on"),
+            let Some(value) = field.parse::<i64>().ok().filter(|value| *value >= 0) else {
+                bail!("\"{field}\" is not a whole number from 0 on");
             };
+            // Beyond the limit was an artefact of measuring.
+            before = value.saturating_mul(PPM).div_euclid(whole).min(PPM);
         }
         samples.push(before);
     }

@@ -111,7 +111,12 @@ fn plans(scenario: &Scenario) -> anyhow::Result<()> {
 }
 
 fn amount(field: &str, amount: Amount) -> anyhow::Result<()> {
-    within(&format!("{field}.cpu_milli"), amount.cpu_milli, 0, Resources::MAX_AMOUNT)?;
+    within(
+        &format!("{field}.cpu_milli"),
+        amount.cpu_milli,
+        0,
+        Resources::MAX_AMOUNT,
+    )?;
     within(&format!("{field}.mem_mib"), amount.mem_mib, 0, Resources::MAX_AMOUNT)
 }
 
@@ -121,7 +126,9 @@ fn streams(scenario: &Scenario, arrivals: &Arrivals, plans: &BTreeSet<&str>, fie
         arrivals.stay.is_none_or(|stay| stay.0 > 0),
         "{field}.stay: has to be longer than nothing"
     );
-    let until = arrivals.until.map_or(scenario.length, |until| until.min(scenario.length));
+    let until = arrivals
+        .until
+        .map_or(scenario.length, |until| until.min(scenario.length));
     ensure!(arrivals.from < until, "{field}.from: begins when it has ended");
     let expected = (until.0 - arrivals.from.0) / arrivals.every.0;
     ensure!(
@@ -161,7 +168,10 @@ fn one_of(
     );
     match (&event.fill, &event.fail, &event.drain) {
         (Some(plan), None, None) => {
-            ensure!(plans.contains(plan.as_str()), "{field}.fill: there is no plan \"{plan}\"");
+            ensure!(
+                plans.contains(plan.as_str()),
+                "{field}.fill: there is no plan \"{plan}\""
+            );
             ensure!(event.lasts.is_none(), "{field}.for: a fill does not end");
         }
         (None, Some(node), None) => ensure!(names.contains(node), "{field}.fail: there is no node \"{node}\""),
