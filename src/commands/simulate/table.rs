@@ -276,7 +276,7 @@ fn ending(out: &mut String, report: &Report) {
     for room in &end.headroom {
         let _ = writeln!(
             out,
-            "  Room for {} more {}; then {} ends it.",
+            "  Room for {} more {}; what ends it: {}.",
             room.more, room.plan, room.binding
         );
     }
