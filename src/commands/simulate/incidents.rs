@@ -2,7 +2,7 @@
 //! out, mend the certificates. After every one of them the independent checker is asked.
 //!
 //! Who finds no place stays on the books of the lost machine, stands still, and is searched for again within a minute
-//! after room has come.
+//! after room has come, or when the machines that decide are back.
 
 use std::collections::BTreeSet;
 
@@ -206,19 +206,20 @@ impl World<'_> {
             return Ok(());
         }
         let policy = &self.scenario.policy;
-        let stuck: Vec<_> = self
-            .machines
-            .iter()
-            .filter(|machine| !machine.is_up())
-            .map(Machine::key)
-            .collect();
-        for key in stuck {
-            if self.cluster.workloads_on(key).any(Workload::can_move) {
-                let plan = failover(&self.cluster, policy, key)?;
-                if !plan.is_empty() {
-                    self.carry_out(&plan, key, true)?;
-                    recertify(&mut self.cluster, policy);
-                }
+        for at in 0..self.machines.len() {
+            let machine = &self.machines[at];
+            let (key, lost, leaving) = (machine.key(), !machine.is_up(), machine.draining.is_some());
+            if !(lost || leaving) || !self.cluster.workloads_on(key).any(Workload::can_move) {
+                continue;
+            }
+            let plan = if lost {
+                failover(&self.cluster, policy, key)?
+            } else {
+                drain(&self.cluster, policy, key)?
+            };
+            if !plan.is_empty() {
+                self.carry_out(&plan, key, true)?;
+                recertify(&mut self.cluster, policy);
             }
         }
         for (id, workload) in std::mem::take(&mut self.waiting) {
