@@ -6,6 +6,7 @@ mod migrate;
 mod openapi;
 mod serve;
 mod simcluster;
+mod simulate;
 
 use clap::{Parser, Subcommand};
 
@@ -42,6 +43,8 @@ enum Command {
     Migrate(migrate::Args),
     /// Print the OpenAPI document
     Openapi(openapi::Args),
+    /// Run a scenario through the placement engine: what would this policy do to that fleet?
+    Simulate(simulate::Args),
     /// Work that needs no API: the first admin, keys
     Admin(admin::Args),
 }
@@ -63,6 +66,7 @@ pub async fn run() -> anyhow::Result<()> {
         Command::Simcluster(args) => simcluster::run(args).await,
         Command::Migrate(args) => migrate::run(args).await,
         Command::Openapi(args) => openapi::run(args),
+        Command::Simulate(args) => simulate::run(args),
         Command::Admin(args) => admin::run(args).await,
     }
 }

@@ -16,6 +16,7 @@ mod order;
 mod pool;
 mod rbac;
 mod scheduling;
+mod simulate;
 mod simulation;
 mod subscriptions;
 mod unhappy;
