@@ -5,6 +5,8 @@
 //! this against the real loop; what stops the next one is asked of the real scan. With certificates, expected use or a
 //! spread, one pod changes what the next one finds elsewhere, and they are placed for real, on a copy.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -86,6 +88,7 @@ fn one_by_one(cluster: &Cluster, policy: &Policy, kind: &Workload) -> Headroom {
     full.reindex();
     let demand = Question::one_more(cluster, policy, kind).demand;
     let mut nodes: Vec<NodeHeadroom> = Vec::new();
+    let mut positions: BTreeMap<NodeKey, usize> = BTreeMap::new();
     let mut key = u128::MAX;
     loop {
         while full.workload(WorkloadKey(key)).is_some() {
@@ -111,13 +114,15 @@ fn one_by_one(cluster: &Cluster, policy: &Policy, kind: &Workload) -> Headroom {
                 refusal,
             };
         };
-        match nodes.iter_mut().find(|room| room.node == decision.node) {
-            Some(room) => room.count += 1,
-            None => nodes.push(NodeHeadroom {
+        // Nodes fill in turns under N+1; a fleet has thousands of them.
+        let at = *positions.entry(decision.node).or_insert_with(|| {
+            nodes.push(NodeHeadroom {
                 node: decision.node,
-                count: 1,
-            }),
-        }
+                count: 0,
+            });
+            nodes.len() - 1
+        });
+        nodes[at].count += 1;
         full.assign_with(next, decision.node, decision.backup)
             .expect("the node was just chosen");
     }
