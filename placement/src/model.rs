@@ -208,6 +208,14 @@ impl Workload {
         !matches!(self.volume, VolumeLocality::Pinned(_))
     }
 
+    /// Has no wish that a node without taints could fail.
+    pub(crate) fn wishes_nothing(&self) -> bool {
+        self.selector.is_empty()
+            && self.storage_class.is_none()
+            && self.volume == VolumeLocality::Anywhere
+            && self.spread.is_none()
+    }
+
     pub fn tolerates(&self, taint: &Taint) -> bool {
         self.tolerations.iter().any(|toleration| toleration.tolerates(taint))
     }

@@ -3,7 +3,7 @@
 //! A certificate fails when its node is gone, not ready or closed, no longer suits the workload, or keeps less free than the
 //! loss would bring (its node shrank, foreign pods grew, the reserve was spent by a failover). Nothing moves here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -55,8 +55,9 @@ pub fn recertify(cluster: &mut Cluster, policy: &Policy) -> Recertification {
     let mut exposed = gather::largest_first(cluster, bare(cluster));
     loop {
         let count = exposed.len();
+        let mut hopeless = Hopeless::default();
         exposed.retain(|&key| {
-            let Some(backup) = best_certificate(cluster, policy, key) else {
+            let Some(backup) = hopeless.ask(cluster, policy, key) else {
                 return true;
             };
             before.entry(key).or_insert(None);
@@ -81,6 +82,28 @@ pub(super) fn best_certificate(cluster: &Cluster, policy: &Policy, key: Workload
     let carrying = question.carrying_backup(from);
     let backup = carrying.or_else(|| question.best_backup(from, &question.beginners()))?;
     Some(cluster.key(backup.node as usize))
+}
+
+/// What found no certificate in this round: equal pods on one node find none either, and there are many of them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Hopeless(BTreeSet<(u32, Resources)>);
+
+impl Hopeless {
+    /// The best certificate, unless an equal one had none. What others got meanwhile is looked at in the next round.
+    pub fn ask(&mut self, cluster: &Cluster, policy: &Policy, key: WorkloadKey) -> Option<NodeKey> {
+        let pod = cluster.pod(key)?;
+        let kind = (pod.node, pod.workload.request);
+        let plain = pod.workload.wishes_nothing() && pod.workload.tolerations.is_empty();
+        let usual = plain && !policy.goes_by_usage();
+        if usual && self.0.contains(&kind) {
+            return None;
+        }
+        let found = best_certificate(cluster, policy, key);
+        if found.is_none() && usual {
+            self.0.insert(kind);
+        }
+        found
+    }
 }
 
 fn needs_one(workload: &Workload) -> bool {

@@ -6,7 +6,7 @@
 
 use super::{
     Budget, Cause, Plan,
-    certify::best_certificate,
+    certify::Hopeless,
     draft::Draft,
     gather,
     leftovers::{self, Leaving},
@@ -50,11 +50,12 @@ fn renew(draft: &mut Draft<'_>, at: usize) {
     let mut order = gather::largest_first(&draft.cluster, waiting);
     loop {
         let before = order.len();
+        let mut hopeless = Hopeless::default();
         order.retain(|&key| {
             let Some((_, node)) = draft.cluster.workload(key) else {
                 return false;
             };
-            match best_certificate(&draft.cluster, draft.policy, key) {
+            match hopeless.ask(&draft.cluster, draft.policy, key) {
                 Some(backup) => !draft.step(key, node, Some(backup), Cause::Recertify),
                 None => true,
             }

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     NodeKey, Resources, WorkloadKey,
     cluster::{Cluster, ClusterError},
-    model::{Admission, Availability, Priority, VolumeLocality, Workload},
+    model::{Admission, Availability, Priority, Workload},
     place::{Purpose, Question, small},
     pods::Pod,
     policy::Policy,
@@ -109,16 +109,7 @@ pub(super) fn look_up(
 
 /// Whether the target of a certificate can still take the workload, its room left aside.
 pub(super) fn holds(cluster: &Cluster, policy: &Policy, pod: &Pod, to: usize) -> bool {
-    let Workload {
-        selector,
-        storage_class,
-        volume,
-        spread,
-        ..
-    } = &pod.workload;
-    let wishes =
-        !selector.is_empty() || storage_class.is_some() || *volume != VolumeLocality::Anywhere || spread.is_some();
-    if !wishes && cluster.rows()[to].plain_backup {
+    if pod.workload.wishes_nothing() && cluster.rows()[to].plain_backup {
         return pod.node != small(to);
     }
     Question::new(cluster, policy, &pod.workload, Purpose::Failover).can_back(pod.node as usize, to)
