@@ -11,7 +11,7 @@ pub enum Happening {
     Cancel(u64),
     /// A look at what is used.
     Measure,
-    /// Prices and written requests.
+    /// Prices, written requests, and certificates that can be mended.
     Review,
     /// A new search for those who stand still.
     Retry,

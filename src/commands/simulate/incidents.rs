@@ -11,7 +11,6 @@ use placement::{Cause, NodeKey, Plan, Priority, Workload, WorkloadKey, apply, dr
 
 use super::{
     agenda::Happening,
-    fleet::Machine,
     report::{Incident, Kind},
     run::World,
 };

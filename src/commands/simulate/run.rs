@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use placement::{Cluster, ControlPlane, Workload, WorkloadKey, check, prices};
+use placement::{Cluster, ControlPlane, Workload, WorkloadKey, check, prices, recertify};
 
 use super::{
     agenda::{Agenda, Happening},
@@ -135,6 +135,7 @@ impl<'a> World<'a> {
                 let prices = prices(&self.cluster);
                 self.cluster.set_prices(prices);
                 self.resize()?;
+                recertify(&mut self.cluster, &self.scenario.policy);
                 self.agenda.put(self.now + self.scenario.review.0, Happening::Review);
             }
             Happening::Retry => self.retry()?,

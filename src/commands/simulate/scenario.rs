@@ -36,7 +36,7 @@ pub struct Scenario {
     pub control_plane: Vec<String>,
     #[serde(default)]
     pub traces: Option<TraceFiles>,
-    /// How often prices, and requests under a usage rule, are looked at.
+    /// How often prices, certificates, and requests under a usage rule are looked at.
     #[serde(default = "day")]
     pub review: Span,
 }
