@@ -30,6 +30,9 @@ impl Backup {
     }
 }
 
+/// Nodes without a backup that a refusal looks for one for: each costs a look at all others.
+const SOURCES: usize = 8;
+
 /// The nodes that could begin a reserve, found once for all candidates: the two with the most room.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Beginners([Option<u32>; 2]);
@@ -89,16 +92,18 @@ impl Question<'_> {
         if let Some(load) = self.load.as_deref() {
             self.load_fits(from, to, *load)?;
         }
-        if inflow.max(reserve) == reserve {
-            return Some(0);
-        }
         let grown = inflow.max(reserve);
         let room = self.room_for_reserve(at, grown);
+        // A node that shrank, or that others filled, may not have room for the reserve that it carries already.
+        let broken = self.demand.zip(room, |demand, left| i64::from(demand > 0 && left < 0));
         let asked = grown.minus(reserve);
         let setup = self.policy.setup_reserve();
         let short = asked.zip(room.minus(setup), |asked, left| i64::from(asked > 0 && left < 0));
-        if !short.is_zero() {
+        if !broken.is_zero() || !short.is_zero() {
             return None;
+        }
+        if asked.is_zero() {
+            return Some(0);
         }
         Some(self.weighted(asked))
     }
@@ -150,10 +155,12 @@ impl Question<'_> {
         Beginners(best.map(|found| found.map(|(_, node)| node.0)))
     }
 
-    /// Of all pairs of a node that has room and another that could back it, the one that needs the least to leave the other.
+    /// Of the first nodes that have room and all that could back them, the pair that needs the least to leave the backup.
     pub(crate) fn nearest_backup(&self) -> Option<NodeChange> {
         let mut nearest: Option<(i64, NodeChange)> = None;
-        for from in (0..self.cluster.rows().len()).filter(|&at| self.reason(at) == Some(Reason::NPlusOne)) {
+        let beginners = self.beginners();
+        let uninsured = |&at: &usize| self.judge_with(at, &beginners).err() == Some(Reason::NPlusOne);
+        for from in (0..self.cluster.rows().len()).filter(uninsured).take(SOURCES) {
             for at in (0..self.cluster.rows().len()).filter(|&at| self.can_back(from, at)) {
                 let inflow = self.cluster.certificates().inflow(small(from), small(at));
                 let inflow = inflow.minus(self.own_inflow(from, at)).plus(self.demand);

@@ -204,6 +204,7 @@ pub fn check(nodes: &[Node], workloads: &[Workload], placements: &[Placement]) -
         over_capacity(node, sums.get(&node.id).copied().unwrap_or_default(), &mut found);
     }
     losses::crowds(&known_nodes, &known_workloads, placements, &mut found);
+    losses::insured_crowds(&known_nodes, &known_workloads, placements, &mut found);
     losses::certificates(&known_nodes, &known_workloads, placements, &mut found);
     found
 }

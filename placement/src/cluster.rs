@@ -71,6 +71,8 @@ pub struct Cluster {
     loads: Option<Vec<[Load; 2]>>,
     /// How many of a group are on a node.
     spreads: BTreeMap<GroupKey, BTreeMap<u32, u32>>,
+    /// How many of a group have a certificate for a node.
+    spread_backups: BTreeMap<GroupKey, BTreeMap<u32, u32>>,
     totals: Totals,
     largest: Resources,
     weights: Weights,
@@ -97,6 +99,7 @@ impl Clone for Cluster {
             certificates: self.certificates.clone(),
             loads: self.loads.clone(),
             spreads: self.spreads.clone(),
+            spread_backups: self.spread_backups.clone(),
             totals: self.totals,
             largest: self.largest,
             weights: self.weights,
@@ -153,7 +156,7 @@ impl Cluster {
             });
         }
         let before = self.remove(workload.id);
-        self.take(workload, at, backup);
+        self.take(Arc::new(workload), at, backup);
         Ok(before.map(|placement| placement.node))
     }
 
@@ -224,7 +227,7 @@ impl Cluster {
     pub fn workload(&self, workload: WorkloadKey) -> Option<(&Workload, NodeKey)> {
         self.pods
             .find(workload)
-            .map(|pod| (&pod.workload, self.keys[pod.node as usize]))
+            .map(|pod| (&*pod.workload, self.keys[pod.node as usize]))
     }
 
     /// The node that takes a workload if its own dies.
@@ -238,20 +241,20 @@ impl Cluster {
     /// All that is placed, in the order of the workloads' keys.
     pub fn workloads(&self) -> impl Iterator<Item = (&Workload, NodeKey)> {
         let pods = self.pods.sorted().into_iter();
-        pods.map(|pod| (&pod.workload, self.keys[pod.node as usize]))
+        pods.map(|pod| (&*pod.workload, self.keys[pod.node as usize]))
     }
 
     /// The same in any order, for sums.
     pub(crate) fn workloads_unordered(&self) -> impl Iterator<Item = (&Workload, NodeKey)> {
         self.pods
             .unordered()
-            .map(|pod| (&pod.workload, self.keys[pod.node as usize]))
+            .map(|pod| (&*pod.workload, self.keys[pod.node as usize]))
     }
 
     /// In the order of their keys.
     pub fn workloads_on(&self, node: NodeKey) -> impl Iterator<Item = &Workload> {
         let mut pods: Vec<&Workload> = match self.position(node) {
-            Ok(at) => self.pods_on(at).map(|pod| &pod.workload).collect(),
+            Ok(at) => self.pods_on(at).map(|pod| &*pod.workload).collect(),
             Err(_) => Vec::new(),
         };
         pods.sort_unstable_by_key(|workload| workload.id);

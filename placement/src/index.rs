@@ -219,3 +219,63 @@ impl Index {
         Some(word * 64 + bits.trailing_zeros() as usize)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Room of many nodes: full ones, empty ones, short of memory, and some of anything between.
+    fn rooms(count: u32, sequence: &mut impl FnMut(u64) -> i32) -> Vec<Room> {
+        let room = |_| match sequence(5) {
+            0 => [0, 0, 0, 0],
+            1 => [22_500, 61_440, 1 << 20, 110],
+            2 => [sequence(20_000), sequence(300), 1 << 20, sequence(50)],
+            3 => [sequence(400), sequence(60_000), 1 << 20, sequence(50)],
+            _ => [sequence(22_500), sequence(61_440), sequence(1 << 20), sequence(110)],
+        };
+        (0..count).map(room).collect()
+    }
+
+    #[test]
+    fn the_buckets_give_what_a_look_at_every_node_gives() {
+        let mut state = 1_u64;
+        let mut sequence = |bound: u64| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            i32::try_from((state >> 33) % bound).unwrap()
+        };
+        for (count, disk) in [(40, 0), (300, 0), (300, 4096), (3000, 0), (3000, 4096)] {
+            let weights = Weights([(1 << 32) / 22_500, (1 << 32) / 61_440, disk]);
+            let mut rooms = rooms(count, &mut sequence);
+            let most = weights.key([22_500, 61_440, 1 << 20, 0]);
+            let mut index = Index::new(weights, rooms.len(), most, 22_500);
+            for (node, room) in (0..).zip(&rooms) {
+                index.insert(node, weights.key(*room), *room);
+            }
+            for _ in 0..400 {
+                // Nodes change under the index.
+                let node = usize::try_from(sequence(u64::from(count))).unwrap();
+                let other = rooms[usize::try_from(sequence(u64::from(count))).unwrap()];
+                let number = u32::try_from(node).unwrap();
+                index.remove(number, weights.key(rooms[node]), rooms[node]);
+                rooms[node] = other;
+                index.insert(number, weights.key(other), other);
+
+                let need = [1 + sequence(22_500), 1 + sequence(61_440), i32::MIN, 1];
+                let refused = u32::try_from(sequence(7)).unwrap();
+                let accept = |node: u32| node % 7 != refused;
+                let all = (0..)
+                    .zip(&rooms)
+                    .filter(|&(node, room)| fits(*room, need) && accept(node));
+                let best = all.map(|(node, room)| (weights.key(*room), node)).min();
+                assert_eq!(index.first(&rooms, need, None, accept), best, "{count} nodes, {need:?}");
+                assert_eq!(
+                    index.first(&rooms, need, best, accept),
+                    None,
+                    "nothing is below the best"
+                );
+            }
+        }
+    }
+}

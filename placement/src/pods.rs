@@ -2,12 +2,14 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::Arc;
 
 use crate::{WorkloadKey, model::Workload};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Pod {
-    pub workload: Workload,
+    /// Shared with copies of the table: a copy is made whenever a question is asked about another world.
+    pub workload: Arc<Workload>,
     pub node: u32,
     pub backup: Option<u32>,
     /// Its position in its node's list.

@@ -44,7 +44,8 @@ impl Prices {
 /// At most 3 times 2^60: prices and amounts are at most 2^30 each.
 fn cost(prices: [i64; 3], demand: Resources) -> i64 {
     let part = |at: usize, amount: i64| prices[at].saturating_mul(amount);
-    part(0, demand.cpu_milli) + part(1, demand.mem_mib) + part(2, demand.disk_mib)
+    let sum = part(0, demand.cpu_milli).saturating_add(part(1, demand.mem_mib));
+    sum.saturating_add(part(2, demand.disk_mib))
 }
 
 /// What a demand costs on each kind of node beyond the cheapest, in steps of the tolerance: 0 is as good as the best.

@@ -156,7 +156,7 @@ pub(crate) fn nearest(question: &Question<'_>) -> Option<NodeChange> {
 
 fn needed(question: &Question<'_>, at: usize) -> Option<NodeChange> {
     let row = &question.cluster.rows()[at];
-    question.suits(row).ok()?;
+    question.suits(row).ok().filter(|()| !question.leaves(at))?;
     let free = question.free(at).shortage(question.demand);
     let left = question.occupied(at).minus(free);
     if left != left.max(Resources::ZERO) {

@@ -33,11 +33,18 @@ pub enum Change {
 /// Nodes that join in one question, at most: what an operator asks for, not what an array can hold.
 pub const MOST_NODES: u32 = 10_000;
 
+/// Nodes that die in one change, at most: each loss is answered in full before the next.
+pub const MOST_FAILURES: u32 = 64;
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WhatIfError {
     Cluster(ClusterError),
     Policy(crate::PolicyError),
-    TooManyNodes { count: u32 },
+    /// A plan did not fit the cluster that it was made for: a fault of the engine.
+    Plan(plan::Outdated),
+    TooManyNodes {
+        count: u32,
+    },
 }
 
 impl std::fmt::Display for WhatIfError {
@@ -45,7 +52,8 @@ impl std::fmt::Display for WhatIfError {
         match self {
             Self::Cluster(error) => error.fmt(f),
             Self::Policy(error) => error.fmt(f),
-            Self::TooManyNodes { count } => write!(f, "{count} nodes are more than {MOST_NODES}"),
+            Self::Plan(error) => error.fmt(f),
+            Self::TooManyNodes { count } => write!(f, "{count} nodes are too many for one change"),
         }
     }
 }
@@ -79,6 +87,8 @@ pub struct Answer {
     pub evicted: Vec<WorkloadKey>,
     /// Their data is on a lost node only.
     pub restore: Vec<WorkloadKey>,
+    /// Their data is on a drained node: they run there until they are restored elsewhere.
+    pub stays: Vec<WorkloadKey>,
     /// Protected workloads that no node would take over afterwards if one more died.
     pub exposed: u32,
 }
@@ -97,6 +107,7 @@ pub fn what_if(cluster: &Cluster, policy: &Policy, changes: &[Change], kind: &Wo
         stranded: Vec::new(),
         evicted: Vec::new(),
         restore: Vec::new(),
+        stays: Vec::new(),
         exposed: 0,
     };
     for change in changes {
@@ -144,11 +155,13 @@ impl World {
             Change::AddNodes { like, count } => self.add(like, *count),
             Change::Drain(node) => {
                 let plan = plan::drain(&self.cluster, &self.policy, *node)?;
-                self.carry_out(&plan, answer);
+                self.carry_out(&plan, answer)?;
+                answer.stays.extend(&plan.restore);
                 self.cluster.alter(*node, |node| node.admission = Admission::Draining);
                 Ok(())
             }
             Change::Fail(nodes) => nodes.iter().try_for_each(|&node| self.fail(node, answer)),
+            Change::FailLargest(count) if *count > MOST_FAILURES => Err(WhatIfError::TooManyNodes { count: *count }),
             Change::FailLargest(count) => {
                 for _ in 0..*count {
                     let Some(node) = self.heaviest() else { break };
@@ -183,7 +196,12 @@ impl World {
 
     fn fail(&mut self, node: NodeKey, answer: &mut Answer) -> Result<(), WhatIfError> {
         let plan = plan::failover(&self.cluster, &self.policy, node)?;
-        self.carry_out(&plan, answer);
+        self.carry_out(&plan, answer)?;
+        answer.restore.extend(&plan.restore);
+        let lost = plan.stranded.iter().map(|refusal| refusal.workload);
+        for lost in lost.chain(plan.restore.iter().copied()) {
+            self.cluster.remove(lost);
+        }
         self.cluster
             .alter(node, |node| node.availability = Availability::Offline);
         if self.policy.reserve() == Reserve::NPlusOne {
@@ -192,26 +210,15 @@ impl World {
         Ok(())
     }
 
-    /// Every step was found on the cluster as it is, so it holds.
-    fn carry_out(&mut self, plan: &plan::Plan, answer: &mut Answer) {
-        let applied = plan::apply(&mut self.cluster, plan);
-        debug_assert!(applied.is_ok(), "{applied:?}");
+    /// Every step was found on the cluster as it is, so it holds; if it did not, there is no answer.
+    fn carry_out(&mut self, plan: &plan::Plan, answer: &mut Answer) -> Result<(), WhatIfError> {
+        plan::apply(&mut self.cluster, plan).map_err(WhatIfError::Plan)?;
         answer.cost = answer.cost.plus(plan.cost);
-        answer
-            .stranded
-            .extend(plan.stranded.iter().map(|refusal| refusal.workload));
-        answer
-            .evicted
-            .extend(plan.evictions.iter().map(|eviction| eviction.workload));
-        answer.restore.extend(&plan.restore);
-        for lost in plan
-            .stranded
-            .iter()
-            .map(|refusal| refusal.workload)
-            .chain(plan.restore.iter().copied())
-        {
-            self.cluster.remove(lost);
-        }
+        let stranded = plan.stranded.iter().map(|refusal| refusal.workload);
+        answer.stranded.extend(stranded);
+        let evicted = plan.evictions.iter().map(|eviction| eviction.workload);
+        answer.evicted.extend(evicted);
+        Ok(())
     }
 
     /// The ready node with the most requests of ours; the lower key of equals.

@@ -54,6 +54,55 @@ pub(super) fn crowds(
     }
 }
 
+/// No loss may bring more of a group together than may be: whoever is insured in a place counts there.
+pub(super) fn insured_crowds(
+    nodes: &Nodes<'_>,
+    workloads: &Workloads<'_>,
+    placements: &[Placement],
+    found: &mut Vec<Violation>,
+) {
+    let mut groups: BTreeMap<GroupKey, Vec<(&Placement, &Workload)>> = BTreeMap::new();
+    for placement in placements {
+        let Some(workload) = workloads.get(&placement.workload) else {
+            continue;
+        };
+        if let Some(spread) = workload.spread {
+            groups.entry(spread.group).or_default().push((placement, workload));
+        }
+    }
+    for (group, members) in groups {
+        for (insured, workload) in &members {
+            let limit = workload.spread.and_then(|spread| Some((spread.across, spread.most?)));
+            let Some(((across, most), backup)) = limit.zip(insured.backup) else {
+                continue;
+            };
+            let Some(target) = nodes.get(&backup).map(|node| place(node, across)) else {
+                continue;
+            };
+            let lost = insured.node;
+            let comes = |member: &Placement| {
+                let after = if member.node == lost {
+                    member.backup
+                } else {
+                    Some(member.node)
+                };
+                let node = after.and_then(|after| nodes.get(&after));
+                node.is_some_and(|node| place(node, across) == target)
+            };
+            let there = members.iter().filter(|(member, _)| comes(member)).count();
+            let count = u64::try_from(there).unwrap_or(u64::MAX);
+            if count > u64::from(most) {
+                found.push(Violation::GroupCrowded {
+                    group,
+                    node: backup,
+                    workloads: count,
+                    most,
+                });
+            }
+        }
+    }
+}
+
 pub(super) fn certificates(
     nodes: &Nodes<'_>,
     workloads: &Workloads<'_>,

@@ -1,6 +1,6 @@
 //! The arithmetic of every change: one place takes, one gives back, one measures what is left.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{Certificates, Cluster, ClusterError, Load, Pod, Pods, Priority, Resources, Row, Totals};
 use crate::{
@@ -126,6 +126,12 @@ impl Cluster {
             .map(|(&node, &count)| (node, count))
     }
 
+    /// How many of a group would come to each node, from anywhere.
+    pub(crate) fn spread_backups(&self, group: GroupKey) -> impl Iterator<Item = (u32, u32)> + '_ {
+        let nodes = self.spread_backups.get(&group).into_iter().flatten();
+        nodes.map(|(&node, &count)| (node, count))
+    }
+
     /// Keeps sums of expected use from now on, for policies that go by usage.
     pub fn track_loads(&mut self) {
         if self.loads.is_some() {
@@ -142,7 +148,7 @@ impl Cluster {
         self.certificates = certificates;
     }
 
-    pub(super) fn take(&mut self, workload: Workload, at: usize, backup: Option<usize>) {
+    pub(super) fn take(&mut self, workload: Arc<Workload>, at: usize, backup: Option<usize>) {
         let small = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
         let (request, node) = (workload.request, small(at));
         self.count(&workload, node, true);
@@ -155,6 +161,7 @@ impl Cluster {
             at: position,
         };
         let class = pod.workload.priority;
+        let group = pod.workload.spread.map(|spread| spread.group);
         let handle = Arc::make_mut(&mut self.pods).insert(pod);
         let row = &mut self.rows[at];
         row.pods.push(handle);
@@ -171,6 +178,9 @@ impl Cluster {
         }
         if let Some(backup) = backup {
             self.certificates.add(node, small(backup), request, load.as_ref());
+            if let Some(group) = group {
+                tally(&mut self.spread_backups, group, small(backup), true);
+            }
             self.touch(backup);
         }
         self.touch(at);
@@ -200,6 +210,9 @@ impl Cluster {
         }
         if let Some(backup) = pod.backup {
             self.certificates.remove(pod.node, backup, request, load.as_ref());
+            if let Some(spread) = pod.workload.spread {
+                tally(&mut self.spread_backups, spread.group, backup, false);
+            }
             self.touch(backup as usize);
         }
         self.count(&pod.workload, pod.node, false);
@@ -214,6 +227,12 @@ impl Cluster {
         let new = backup.map(|at| u32::try_from(at).unwrap_or(u32::MAX));
         let old = std::mem::replace(&mut pod.backup, new);
         let (node, request) = (pod.node, pod.workload.request);
+        let group = pod.workload.spread.map(|spread| spread.group);
+        for (at, comes) in [(old, false), (new, true)] {
+            if let (Some(at), Some(group)) = (at, group) {
+                tally(&mut self.spread_backups, group, at, comes);
+            }
+        }
         let load = self.loads.is_some().then(|| pod.workload.load());
         if let Some(old) = old {
             self.certificates.remove(node, old, request, load.as_ref());
@@ -237,15 +256,8 @@ impl Cluster {
                 self.measure();
             }
         }
-        let Some(spread) = workload.spread else { return };
-        let nodes = self.spreads.entry(spread.group).or_default();
-        let count = nodes.entry(node).or_default();
-        *count = if comes { *count + 1 } else { count.saturating_sub(1) };
-        if *count == 0 {
-            nodes.remove(&node);
-        }
-        if nodes.is_empty() {
-            self.spreads.remove(&spread.group);
+        if let Some(spread) = workload.spread {
+            tally(&mut self.spreads, spread.group, node, comes);
         }
     }
 
@@ -282,5 +294,18 @@ impl Cluster {
             index.remove(node, old_rank, old_room);
             index.insert(node, rank, room);
         }
+    }
+}
+
+/// One more of a group on a node, or one less.
+fn tally(counts: &mut BTreeMap<GroupKey, BTreeMap<u32, u32>>, group: GroupKey, node: u32, comes: bool) {
+    let nodes = counts.entry(group).or_default();
+    let count = nodes.entry(node).or_default();
+    *count = if comes { *count + 1 } else { count.saturating_sub(1) };
+    if *count == 0 {
+        nodes.remove(&node);
+    }
+    if nodes.is_empty() {
+        counts.remove(&group);
     }
 }

@@ -108,10 +108,7 @@ impl Cluster {
             }
         }
         for row in &self.rows {
-            if let Ok(at) = fresh.position(row.node.id) {
-                fresh.rows[at].ghost = row.ghost;
-                fresh.touch(at);
-            }
+            fresh.occupy(row.node.id, row.ghost);
         }
         *self = fresh;
         if indexed {

@@ -1,6 +1,5 @@
 //! What rules a node out whatever room it has: its nature, its state, and how crowded it is with the workload's group.
 
-use super::question::small;
 use super::{Purpose, Question};
 use crate::{
     cluster::Row,
@@ -63,26 +62,42 @@ impl Question<'_> {
         let Some(spread) = self.workload.spread else {
             return Ok(0);
         };
-        let mut count = self.neighbours(spread, at);
-        if let Some(present) = self.present.filter(|present| self.together(spread, present.node, at)) {
-            let same = self.cluster.pods_on(present.node).any(|pod| {
-                pod.workload.id == self.workload.id && pod.workload.spread.is_some_and(|own| own.group == spread.group)
-            });
-            count = count.saturating_sub(u32::from(same));
-        }
+        let count = self.neighbours(spread, at);
         match spread.most {
-            Some(most) if count >= most => Err(Reason::Spread),
+            // Whoever is insured there must still be welcome.
+            Some(most) if count + self.insured_there(spread, at) >= most => Err(Reason::Spread),
             Some(_) => Ok(0),
             None => Ok(count),
         }
     }
 
+    /// Others of the group in one place.
     fn neighbours(&self, spread: Spread, at: usize) -> u32 {
         let near = self
             .cluster
             .spread(spread.group)
             .filter(|&(node, _)| self.together(spread, node as usize, at));
-        near.map(|(_, count)| count).sum()
+        let count: u32 = near.map(|(_, count)| count).sum();
+        let own = self.present.filter(|present| self.together(spread, present.node, at));
+        count.saturating_sub(u32::from(own.is_some() && self.was_of(spread)))
+    }
+
+    /// Others of the group that would come to one place if their nodes died.
+    fn insured_there(&self, spread: Spread, at: usize) -> u32 {
+        let near = self
+            .cluster
+            .spread_backups(spread.group)
+            .filter(|&(node, _)| self.together(spread, node as usize, at));
+        let count: u32 = near.map(|(_, count)| count).sum();
+        let backup = self.present.and_then(|present| present.backup);
+        let own = backup.filter(|&backup| self.together(spread, backup, at));
+        count.saturating_sub(u32::from(own.is_some() && self.was_of(spread)))
+    }
+
+    /// Whether the workload is counted in the group now.
+    fn was_of(&self, spread: Spread) -> bool {
+        let pod = self.cluster.pod(self.workload.id);
+        pod.is_some_and(|pod| pod.workload.spread.is_some_and(|own| own.group == spread.group))
     }
 
     fn together(&self, spread: Spread, one: usize, other: usize) -> bool {
@@ -106,28 +121,10 @@ impl Question<'_> {
         state && self.crowd_of_backups(at)
     }
 
-    /// Whoever might come there together must still be allowed to be there together.
+    /// Whoever might come there, from wherever, must still be allowed to be there with who is there.
     fn crowd_of_backups(&self, at: usize) -> bool {
-        let Some(Spread { most: Some(most), .. }) = self.workload.spread else {
-            return true;
-        };
-        let Some(spread) = self.workload.spread else {
-            return true;
-        };
-        let coming = self
-            .cluster
-            .certificates()
-            .carrier(small(at))
-            .into_iter()
-            .flat_map(crate::certificates::Carrier::sources);
-        let backed = coming
-            .flat_map(|source| self.cluster.pods_on(source as usize))
-            .filter(|pod| {
-                pod.backup == Some(small(at))
-                    && pod.workload.id != self.workload.id
-                    && pod.workload.spread.is_some_and(|other| other.group == spread.group)
-            });
-        self.neighbours(spread, at) + small(backed.count()) < most
+        let limit = self.workload.spread.and_then(|spread| Some((spread, spread.most?)));
+        limit.is_none_or(|(spread, most)| self.neighbours(spread, at) + self.insured_there(spread, at) < most)
     }
 }
 

@@ -19,7 +19,7 @@ pub(crate) struct Scan {
 }
 
 /// A score that is compared before it is made readable: positions instead of keys, and the rank instead of the residual.
-type Raw = (bool, u32, i64, u32, i64, u32);
+pub(crate) type Raw = (bool, u32, i64, u32, i64, u32);
 
 impl Question<'_> {
     /// The best node, or none.
@@ -177,7 +177,7 @@ impl Question<'_> {
             .map(|(raw, _)| self.score(raw))
     }
 
-    fn judge_with(&self, at: usize, beginners: &Beginners) -> Result<(Raw, Option<Backup>), Reason> {
+    pub(crate) fn judge_with(&self, at: usize, beginners: &Beginners) -> Result<(Raw, Option<Backup>), Reason> {
         let softness = self.candidate(at)?;
         if !self.reserve_shortage.is_zero() {
             return Err(Reason::Reserve);

@@ -131,14 +131,21 @@ impl<'a> Question<'a> {
     where
         'a: 'b,
     {
-        Question::build(
-            cluster,
-            self.policy,
-            self.workload,
-            self.purpose,
-            self.demand,
-            self.present.is_some(),
-        )
+        let itself = self.present.is_some();
+        let mut again = Question::build(cluster, self.policy, self.workload, self.purpose, self.demand, itself);
+        if let (Some(present), true) = (&mut again.present, self.leaves_somewhere()) {
+            present.leaves = true;
+        }
+        again
+    }
+
+    fn leaves_somewhere(&self) -> bool {
+        self.present.is_some_and(|present| present.leaves)
+    }
+
+    /// Whether the workload is to leave this node, so that nothing there helps it.
+    pub(crate) fn leaves(&self, at: usize) -> bool {
+        self.present.is_some_and(|present| present.leaves && present.node == at)
     }
 
     /// What others leave free on a node for this workload, setup pods included.
@@ -159,12 +166,14 @@ impl<'a> Question<'a> {
         if !self.protected || self.purpose == Purpose::Failover {
             return self.cluster.room_spending(at).plus(given);
         }
-        let room = self.cluster.room_with(at, self.reserve(at));
         match own {
-            Some(present) if present.protected => room.plus(given),
             // What lives inside the reserve gives back only what sticks out of it.
-            Some(_) => room.plus(given).min(self.cluster.room_spending(at).plus(given)),
-            None => room,
+            Some(present) if !present.protected => {
+                let inside = self.cluster.rows()[at].best_effort;
+                let others = self.cluster.room_spending(at).plus(inside);
+                others.minus(self.reserve(at).max(inside.minus(present.request)))
+            }
+            _ => self.cluster.room_with(at, self.reserve(at)).plus(given),
         }
     }
 

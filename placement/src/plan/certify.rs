@@ -139,7 +139,7 @@ fn beyond_room(cluster: &Cluster, policy: &Policy, at: usize) -> Vec<WorkloadKey
         let mut backed: Vec<&Workload> = cluster
             .pods_on(source as usize)
             .filter(|pod| pod.backup == Some(small(at)))
-            .map(|pod| &pod.workload)
+            .map(|pod| &*pod.workload)
             .collect();
         let [protected, inside] = cluster.load_on(at);
         let load = cluster.certificates().load_inflow(source, small(at));

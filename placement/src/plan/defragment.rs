@@ -139,7 +139,7 @@ impl<'a> Work<'a> {
         let missing = self.free[at].shortage(self.demand.times(self.places[at] + gain));
         let mut pods: Vec<&Workload> = cluster
             .pods_on(at)
-            .map(|pod| &pod.workload)
+            .map(|pod| &*pod.workload)
             .filter(|pod| pod.can_move() && !pod.request.is_zero())
             .filter(|pod| {
                 let loss = *least.entry(pod.request).or_insert_with(|| self.least_loss(pod.request));

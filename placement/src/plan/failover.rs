@@ -142,7 +142,7 @@ impl<'a> Target<'a> {
         let mut inside: Vec<&Workload> = self
             .cluster
             .pods_on(self.at)
-            .map(|pod| &pod.workload)
+            .map(|pod| &*pod.workload)
             .filter(|workload| workload.priority == Priority::BestEffort)
             .collect();
         for workload in to_evict(&mut inside, self.free, demand) {

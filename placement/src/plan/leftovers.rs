@@ -122,7 +122,7 @@ fn evict_for(draft: &mut Draft<'_>, workload: &Workload) -> bool {
         let mut inside: Vec<&Workload> = draft
             .cluster
             .pods_on(at)
-            .map(|pod| &pod.workload)
+            .map(|pod| &*pod.workload)
             .filter(|other| other.priority == Priority::BestEffort && other.id != workload.id)
             .collect();
         let out = to_evict(&mut inside, question.free(at), question.demand);

@@ -88,7 +88,7 @@ fn clear(question: &Question<'_>, max_moves: u32) -> Option<RoomMade> {
         if missing.is_zero() || row.pods.is_empty() || question.takes(at, row).is_err() {
             continue;
         }
-        let mut pods: Vec<&Workload> = cluster.pods_on(at).map(|pod| &pod.workload).collect();
+        let mut pods: Vec<&Workload> = cluster.pods_on(at).map(|pod| &*pod.workload).collect();
         pods.retain(|pod| {
             let find = || {
                 Question::elsewhere(cluster, policy, pod, Purpose::Admission)
@@ -179,7 +179,7 @@ fn candidates(question: &Question<'_>, moves: u32) -> Vec<Candidate> {
     for (_, at, missing) in short {
         let mut pods: Vec<&Workload> = cluster
             .pods_on(at)
-            .map(|pod| &pod.workload)
+            .map(|pod| &*pod.workload)
             .filter(|pod| pod.id != question.workload.id && pod.can_move() && frees(question, pod))
             .collect();
         pods.sort_unstable_by_key(|pod| pod.id);

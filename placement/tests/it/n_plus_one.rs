@@ -1,8 +1,8 @@
 //! Certificates: any single machine may die, whatever happened before.
 
 use lumbung_placement::{
-    Admission, Availability, Change, Cluster, Node, NodeKey, Policy, PolicySpec, Priority, Reason, Reserve, Resources,
-    VolumeLocality, Workload, WorkloadKey, headroom, place, prices,
+    Admission, Availability, Change, Cluster, GroupKey, Node, NodeKey, Policy, PolicySpec, Priority, Reason, Reserve,
+    Resources, Spread, Topology, VolumeLocality, Workload, WorkloadKey, headroom, place, prices,
 };
 use proptest::prelude::*;
 
@@ -129,7 +129,7 @@ fn a_standby_machine_is_a_backup_and_takes_no_order() {
 
 #[derive(Clone, Debug)]
 enum Event {
-    Arrive(usize, bool),
+    Arrive(usize, bool, u128),
     Leave(usize),
     Resize(usize, usize),
     Price,
@@ -137,7 +137,8 @@ enum Event {
 
 fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
-        5 => (0..SIZES.len(), any::<bool>()).prop_map(|(size, protected)| Event::Arrive(size, protected)),
+        5 => (0..SIZES.len(), any::<bool>(), 0..6_u128)
+            .prop_map(|(size, protected, group)| Event::Arrive(size, protected, group)),
         3 => any::<usize>().prop_map(Event::Leave),
         1 => (any::<usize>(), 0..SIZES.len()).prop_map(|(which, size)| Event::Resize(which, size)),
         1 => Just(Event::Price),
@@ -177,9 +178,16 @@ proptest! {
         let mut running: Vec<WorkloadKey> = Vec::new();
         for (id, event) in (1..).zip(events) {
             let (arriving, replaces) = match event {
-                Event::Arrive(size, protected) => {
+                Event::Arrive(size, protected, group) => {
                     let priority = if protected { Priority::Protected } else { Priority::BestEffort };
-                    (Workload { priority, ..pod(id, SIZES[size].0, SIZES[size].1) }, None)
+                    // Groups 1 to 4 spread, some over zones; the others do not care.
+                    let across = if group % 2 == 0 { Topology::Zone } else { Topology::Node };
+                    let spread = (1..=4).contains(&group).then_some(Spread {
+                        group: GroupKey(group),
+                        across,
+                        most: (group < 4).then_some(2),
+                    });
+                    (Workload { priority, spread, ..pod(id, SIZES[size].0, SIZES[size].1) }, None)
                 }
                 Event::Leave(which) if !running.is_empty() => {
                     cluster.remove(running.swap_remove(which % running.len()));
@@ -187,7 +195,8 @@ proptest! {
                 }
                 Event::Resize(which, size) if !running.is_empty() => {
                     let key = running[which % running.len()];
-                    let resized = Workload { request: amounts(SIZES[size].0, SIZES[size].1, 0, 1), ..cluster.workload(key).unwrap().0.clone() };
+                    let priority = if which % 3 == 0 { Priority::BestEffort } else { Priority::Protected };
+                    let resized = Workload { priority, request: amounts(SIZES[size].0, SIZES[size].1, 0, 1), ..cluster.workload(key).unwrap().0.clone() };
                     (resized, Some(key))
                 }
                 Event::Price => {
