@@ -60,8 +60,8 @@ pub async fn in_force(conn: &mut PgConnection) -> sqlx::Result<Prices> {
     let row = sqlx::query_scalar!("SELECT prices FROM placement_prices")
         .fetch_optional(conn)
         .await?;
-    let read = row.map(serde_json::from_value).transpose();
-    Ok(read.map(Option::unwrap_or_default).unwrap_or_else(|error| {
+    let Some(row) = row else { return Ok(Prices::default()) };
+    Ok(serde_json::from_value(row).unwrap_or_else(|error| {
         tracing::warn!(%error, "the stored prices cannot be read; placement goes without");
         Prices::default()
     }))
