@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use self::changes::{ChangeBody, Reading};
+use self::changes::{ChangeBody, Reading, too_many_join};
 use super::Api;
 use super::question::Asked;
 use super::views::{CostView, Names, Room};
@@ -37,6 +37,7 @@ impl Validate for Question {
         if self.changes.len() > MOST_CHANGES {
             errors.push(FieldError::new("/changes", format!("must be {MOST_CHANGES} at most")));
         }
+        errors.extend(too_many_join(&self.changes));
         for (at, change) in self.changes.iter().enumerate() {
             errors.extend(change.errors(&format!("/changes/{at}")));
         }

@@ -11,11 +11,11 @@ use crate::http::problem::FieldError;
 use crate::scheduling::basis::Basis;
 use crate::scheduling::http::question::{MOST_CPU_MILLI, MOST_DISK_MIB, MOST_MEM_MIB};
 
-/// Nodes of one change, at most.
+/// Nodes of one change, and nodes that join in one question, at most: the places on them are counted by filling them.
 const MOST_NODES: u32 = 1000;
 /// Kubernetes' default for the pods of a node.
 const PODS: i32 = 110;
-const MOST_PODS: i32 = 10_000;
+const MOST_PODS: i32 = 1000;
 
 /// One thing that could change.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
@@ -47,7 +47,7 @@ pub(in crate::scheduling::http) struct AddNodes {
     #[schema(minimum = 0, maximum = 1_073_741_824)]
     disk_mib: Option<i32>,
     /// 110, unless told.
-    #[schema(minimum = 1, maximum = 10_000)]
+    #[schema(minimum = 1, maximum = 1000)]
     pods: Option<i32>,
     #[schema(minimum = 1, maximum = 1000)]
     count: u32,
@@ -129,6 +129,16 @@ impl ChangeBody {
             Self::Drain(_) | Self::Policy(_) => Vec::new(),
         }
     }
+}
+
+/// Whether more nodes join in all than may.
+pub(super) fn too_many_join(changes: &[ChangeBody]) -> Option<FieldError> {
+    let joining = changes.iter().map(|change| match change {
+        ChangeBody::AddNodes(add) => u64::from(add.count),
+        ChangeBody::Drain(_) | ChangeBody::Fail(_) | ChangeBody::FailLargest(_) | ChangeBody::Policy(_) => 0,
+    });
+    let too_many = joining.sum::<u64>() > u64::from(MOST_NODES);
+    too_many.then(|| FieldError::new("/changes", format!("must not add more than {MOST_NODES} nodes in all")))
 }
 
 impl AddNodes {
@@ -302,6 +312,11 @@ mod tests {
                 .collect();
             assert_eq!(pointers(json!({"add_nodes": add})), wrong, "{add}");
         }
+        let many: ChangeBody =
+            serde_json::from_value(json!({"add_nodes": {"like_node_id": like, "count": 500}})).unwrap();
+        let many = vec![many; 3];
+        assert_eq!(too_many_join(&many[..2]), None);
+        assert_eq!(too_many_join(&many).unwrap().pointer, "/changes");
         assert_eq!(
             pointers(json!({"fail": {"node_ids": []}})),
             ["/changes/0/fail/node_ids"]
