@@ -113,6 +113,11 @@ CREATE TABLE placements (
     cpu_request_milli INTEGER     NOT NULL CHECK (cpu_request_milli >= 0),
     mem_request_mib   INTEGER     NOT NULL CHECK (mem_request_mib >= 0),
     disk_mib          INTEGER     NOT NULL CHECK (disk_mib >= 0),
+    -- The plan's, as it was placed: memory without a measured peak is counted at its limit. 0 where nothing runs.
+    cpu_limit_milli   INTEGER     NOT NULL CHECK (cpu_limit_milli >= 0),
+    mem_limit_mib     INTEGER     NOT NULL CHECK (mem_limit_mib >= 0),
+    -- Its data can follow it to another node. Known before there is data: a volume of local-path never can.
+    movable           BOOLEAN     NOT NULL,
     policy_version    INTEGER     NOT NULL REFERENCES placement_policies (version),
     created_at        TIMESTAMPTZ NOT NULL,
     released_at       TIMESTAMPTZ

@@ -6,7 +6,7 @@ CREATE TABLE placement_log (
     position       BIGINT  GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     -- The writing transaction: readers go by it, since positions are drawn before they are committed.
     xid            XID8    NOT NULL DEFAULT pg_current_xact_id(),
-    kind           TEXT    NOT NULL CHECK (kind IN ('node', 'placement', 'volume', 'policy')),
+    kind           TEXT    NOT NULL CHECK (kind IN ('node', 'placement', 'volume', 'policy', 'prices')),
     node_id        UUID,
     instance_id    UUID,
     policy_version INTEGER,
@@ -68,3 +68,20 @@ BEGIN
 END $$;
 CREATE TRIGGER placement_policies_log AFTER INSERT OR UPDATE OR DELETE ON placement_policies
     FOR EACH ROW EXECUTE FUNCTION log_policy();
+
+-- What the resources of each kind of node are worth, so that every replica prefers the same nodes: a hint that one replica
+-- computes now and then. `made_from` is what they were computed from, to tell when that has changed much.
+CREATE TABLE placement_prices (
+    singleton   BOOLEAN     PRIMARY KEY DEFAULT TRUE CHECK (singleton),
+    prices      JSONB       NOT NULL,
+    made_from   JSONB       NOT NULL,
+    computed_at TIMESTAMPTZ NOT NULL
+);
+
+CREATE FUNCTION log_prices() RETURNS TRIGGER LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO placement_log (kind) VALUES ('prices');
+    RETURN NULL;
+END $$;
+CREATE TRIGGER placement_prices_log AFTER INSERT OR UPDATE OR DELETE ON placement_prices
+    FOR EACH ROW EXECUTE FUNCTION log_prices();

@@ -92,7 +92,7 @@ impl App {
         let gate = accounts.gate.clone();
         let trusted: TrustedProxies = config.http.trusted_proxies.iter().copied().collect();
 
-        let scheduler = Scheduler::default();
+        let scheduler = Scheduler::new(config.cluster.volumes_movable);
         let keyring = Arc::new(keys.sealing);
         let templates = instances::store::templates::Templates::default();
         let reconciler = instances::reconcile::Reconciler {
@@ -169,7 +169,7 @@ impl App {
             client: kube,
         };
         let mut tasks = nodes::tasks(&nodes);
-        tasks.extend(scheduling::tasks(&pool, &scheduler));
+        tasks.extend(scheduling::tasks(&pool, &ambient, &scheduler));
         tasks.push(identity::housekeeping::task(pool.clone(), ambient.clone()));
         tasks.push(limits.task());
         tasks.push(events::trim::task(pool.clone(), ambient.clone()));

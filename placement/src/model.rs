@@ -174,6 +174,9 @@ pub struct Workload {
     pub tolerations: Vec<Toleration>,
     pub storage_class: Option<String>,
     pub volume: VolumeLocality,
+    /// Its data can follow it to another node. False also before there is data, if it will lie on one node's own disk.
+    #[serde(default = "follows")]
+    pub movable: bool,
     pub priority: Priority,
     pub spread: Option<Spread>,
     /// What it is expected to use; without measurements [`Workload::load`] takes its request (CPU) and its limit (memory).
@@ -191,6 +194,7 @@ impl Workload {
             tolerations: Vec::new(),
             storage_class: None,
             volume: VolumeLocality::Anywhere,
+            movable: true,
             priority: Priority::Protected,
             spread: None,
             measured: None,
@@ -205,7 +209,12 @@ impl Workload {
 
     /// Whether the loss of its node can be answered by starting it elsewhere: data on one node's own disk cannot follow.
     pub fn can_move(&self) -> bool {
-        !matches!(self.volume, VolumeLocality::Pinned(_))
+        self.movable && !matches!(self.volume, VolumeLocality::Pinned(_))
+    }
+
+    /// Whether it has to come up elsewhere for certain. What only keeps its disk has nothing to start.
+    pub fn needs_certificate(&self) -> bool {
+        self.priority == Priority::Protected && self.can_move() && self.request.pods > 0
     }
 
     /// Has no wish that a node without taints could fail.
@@ -223,6 +232,11 @@ impl Workload {
     pub fn selects(&self, labels: &Labels) -> bool {
         self.selector.iter().all(|(key, value)| labels.get(key) == Some(value))
     }
+}
+
+/// What was written before the field was there could move unless it was pinned.
+fn follows() -> bool {
+    true
 }
 
 /// One workload on one node.

@@ -121,7 +121,8 @@ pub fn what_if(cluster: &Cluster, policy: &Policy, changes: &[Change], kind: &Wo
     Ok(answer)
 }
 
-fn room(cluster: &Cluster, policy: &Policy, kind: &Workload) -> Room {
+/// How many more of a kind fit now. `kind` asks for what its plan asks for, as in [`what_if`].
+pub fn room(cluster: &Cluster, policy: &Policy, kind: &Workload) -> Room {
     let written = Workload {
         request: policy.written_request(kind.request, kind.limit),
         ..kind.clone()

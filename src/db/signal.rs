@@ -23,6 +23,8 @@ pub enum Channel {
     Events,
     /// The cluster's nodes changed. Heard in this process only: every replica watches the cluster by itself.
     Nodes,
+    /// Rows of nodes changed, so that certificates may not hold any more. Heard in this process only: it is the one that mends.
+    Placement,
 }
 
 impl Channel {
@@ -34,6 +36,7 @@ impl Channel {
             Self::Work => "lumbung_work",
             Self::Events => "lumbung_events",
             Self::Nodes => "lumbung_nodes",
+            Self::Placement => "lumbung_placement",
         }
     }
 }
@@ -45,14 +48,14 @@ pub struct Signals(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     /// What this process hears: bumped at once by its own `ring`, and by NOTIFY from any replica.
-    heard: [watch::Sender<u64>; 3],
+    heard: [watch::Sender<u64>; 4],
     /// What is to be sent on.
-    rung: [watch::Sender<u64>; 3],
+    rung: [watch::Sender<u64>; 4],
 }
 
 impl Default for Signals {
     fn default() -> Self {
-        let bells = || [0; 3].map(watch::Sender::new);
+        let bells = || [0; 4].map(watch::Sender::new);
         Self(Arc::new(Inner {
             heard: bells(),
             rung: bells(),

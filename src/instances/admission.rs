@@ -24,7 +24,7 @@ pub async fn readmit(
     {
         return Ok(());
     }
-    let demand = demand(instance);
+    let demand = demand(scheduler, instance);
     let decision = match scheduling::decide(conn, scheduler, &demand).await {
         Ok(decision) => decision,
         Err(scheduling::Error::Refused(refusal)) => return Err(Error::Refused(refusal)),
@@ -38,16 +38,18 @@ pub async fn readmit(
 }
 
 /// What an instance asks of a node.
-pub fn demand(instance: &Instance) -> Demand {
+pub fn demand(scheduler: &Scheduler, instance: &Instance) -> Demand {
     let signed = |value: u32| i32::try_from(value).unwrap_or(i32::MAX);
+    let disk_mib = signed(instance.plan.disk_mib);
     Demand {
         instance_id: instance.id,
         cpu_request_milli: signed(instance.plan.cpu_request_milli),
         cpu_limit_milli: signed(instance.plan.cpu_limit_milli),
         mem_request_mib: signed(instance.plan.mem_request_mib),
         mem_limit_mib: signed(instance.plan.mem_limit_mib),
-        disk_mib: signed(instance.plan.disk_mib),
+        disk_mib,
         volume_node: instance.volume_node_id,
+        movable: scheduler.follows(disk_mib),
     }
 }
 

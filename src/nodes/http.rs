@@ -192,5 +192,6 @@ async fn admit(api: &Api, caller: &Principal, id: Uuid, version: i64, wanted: Ad
     outbox.flush(&mut tx, &api.ambient).await?;
     tx.commit().await?;
     api.signals.ring(Channel::Events);
+    api.signals.ring(Channel::Placement);
     Ok(())
 }

@@ -118,6 +118,9 @@ pub async fn run(deps: &Deps, doubt: &mut Doubt) -> anyhow::Result<Report> {
     if told {
         deps.signals.ring(Channel::Events);
     }
+    if done > 0 {
+        deps.signals.ring(Channel::Placement);
+    }
     Ok(Report::did(done))
 }
 

@@ -1,9 +1,9 @@
-//! What a decision is made on: the cluster and the policy in force, and how changes are brought into them.
+//! What a decision is made on: the cluster, the policy in force and the prices, and how changes are brought into them.
 //!
 //! Rows in, values out: reading and remembering is the snapshot's.
 
 use placement::{
-    Cluster, ClusterError, Node, NodeKey, Placement, Policy, Resources, VolumeLocality, Workload, WorkloadKey,
+    Cluster, ClusterError, Node, NodeKey, Placement, Policy, Prices, Resources, VolumeLocality, Workload, WorkloadKey,
 };
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::log::Changed;
 use super::policy::{self, InForce};
 use super::rows::{self, Placed};
-use super::{Demand, Error};
+use super::{Demand, Error, prices};
 
 /// From so many nodes on the engine's index pays.
 const INDEX_FROM: usize = 256;
@@ -30,13 +30,17 @@ pub(super) struct Rows {
     nodes: Vec<Node>,
     placed: Vec<Placed>,
     policy: Option<InForce>,
+    prices: Option<Prices>,
 }
 
 /// Reads again what has changed, and no more than that.
 pub(super) async fn read(conn: &mut PgConnection, changed: &Changed) -> Result<Rows, Error> {
-    let (mut nodes, mut placed, mut policy) = (Vec::new(), Vec::new(), None);
+    let (mut nodes, mut placed, mut policy, mut prices) = (Vec::new(), Vec::new(), None, None);
     if changed.policy {
         policy = Some(policy::in_force(conn).await?);
+    }
+    if changed.prices {
+        prices = Some(prices::in_force(conn).await?);
     }
     if !changed.nodes.is_empty() {
         nodes = rows::these_nodes(conn, &changed.nodes).await?;
@@ -44,7 +48,12 @@ pub(super) async fn read(conn: &mut PgConnection, changed: &Changed) -> Result<R
     if !changed.instances.is_empty() {
         placed = rows::placed_of(conn, &changed.instances).await?;
     }
-    Ok(Rows { nodes, placed, policy })
+    Ok(Rows {
+        nodes,
+        placed,
+        policy,
+        prices,
+    })
 }
 
 impl Basis {
@@ -59,20 +68,27 @@ impl Basis {
             let assigned = cluster.assign_with(placed.workload, placed.node, placed.backup);
             assigned.map_err(contradiction)?;
         }
+        cluster.set_prices(prices::in_force(conn).await?);
         if indexed {
             cluster.reindex();
         }
-        Ok(Self {
+        let mut basis = Self {
             cluster,
             policy,
             policy_version: version,
-        })
+        };
+        basis.follow_use();
+        Ok(basis)
     }
 
     /// Brings changed rows in. After an error it is neither the old nor the new one.
     pub(super) fn apply(&mut self, changed: &Changed, rows: Rows) -> Result<(), ClusterError> {
         if let Some(InForce { version, policy }) = rows.policy {
             (self.policy_version, self.policy) = (version, policy);
+            self.follow_use();
+        }
+        if let Some(prices) = rows.prices {
+            self.cluster.set_prices(prices);
         }
         let gone: Vec<NodeKey> = changed.nodes.iter().map(|id| NodeKey(id.as_u128())).collect();
         let gone = gone
@@ -93,8 +109,24 @@ impl Basis {
         gone.into_iter().try_for_each(|key| self.cluster.remove_node(key))
     }
 
+    /// A policy that goes by use wants its sums kept. They stay when it goes: nothing is decided by them then.
+    fn follow_use(&mut self) {
+        if self.policy.goes_by_usage() {
+            self.cluster.track_loads();
+        }
+    }
+
     /// What `demand` asks of a node, by the policy in force.
     pub fn workload(&self, demand: &Demand) -> Workload {
+        let plain = Self::plain(demand);
+        Workload {
+            request: self.policy.written_request(plain.request, plain.limit),
+            ..plain
+        }
+    }
+
+    /// What `demand` asks for before any policy has been applied to it.
+    pub fn plain(demand: &Demand) -> Workload {
         let resources = |cpu: i32, mem: i32| Resources {
             cpu_milli: cpu.into(),
             mem_mib: mem.into(),
@@ -108,11 +140,8 @@ impl Basis {
         });
         Workload {
             volume,
-            ..Workload::new(
-                WorkloadKey(demand.instance_id.as_u128()),
-                self.policy.written_request(request, limit),
-                limit,
-            )
+            movable: demand.movable,
+            ..Workload::new(WorkloadKey(demand.instance_id.as_u128()), request, limit)
         }
     }
 
@@ -120,6 +149,9 @@ impl Basis {
     pub fn difference(&self, other: &Self) -> Option<String> {
         if (self.policy_version, self.policy) != (other.policy_version, other.policy) {
             return Some(format!("policy {} for {}", self.policy_version, other.policy_version));
+        }
+        if self.cluster.prices() != other.cluster.prices() {
+            return Some("prices".into());
         }
         let (mine, theirs): (Vec<_>, Vec<_>) = (self.nodes(), other.nodes());
         if let Some(key) = first_odd(&mine, &theirs, |(node, ..)| node.id) {

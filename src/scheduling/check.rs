@@ -21,8 +21,9 @@ macro_rules! kinds {
     ($($(#[$doc:meta])* $kind:ident = $name:literal),* $(,)?) => {
         /// What is wrong.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
+        #[serde(rename_all = "snake_case")]
         #[schema(as = PlacementViolationKind)]
-        pub enum Kind { $($(#[$doc])* #[serde(rename = $name)] $kind),* }
+        pub enum Kind { $($(#[$doc])* $kind),* }
 
         impl Kind {
             pub const ALL: &'static [Self] = &[$(Self::$kind),*];
@@ -144,6 +145,7 @@ pub fn find(nodes: &[Node], ledger: &[Entry]) -> Vec<Violation> {
         });
         workloads.push(Workload {
             volume,
+            movable: place.movable,
             ..Workload::new(id, request, request)
         });
         placements.push(Placement {
@@ -151,7 +153,7 @@ pub fn find(nodes: &[Node], ledger: &[Entry]) -> Vec<Violation> {
             node: NodeKey(place.node_id.as_u128()),
             backup: place
                 .backup_node_id
-                .filter(|_| entry.volume_node_id.is_none())
+                .filter(|_| entry.volume_node_id.is_none() && place.movable)
                 .map(|node| NodeKey(node.as_u128())),
         });
     }
@@ -263,6 +265,7 @@ mod tests {
                 cpu_request_milli: cpu,
                 mem_request_mib: cpu,
                 disk_mib: 10,
+                movable: true,
             }),
         }
     }
@@ -270,6 +273,13 @@ mod tests {
     fn kinds(ledger: &[Entry]) -> Vec<Kind> {
         let found = find(&nodes(), ledger);
         found.iter().map(|violation| violation.kind).collect()
+    }
+
+    #[test]
+    fn kinds_are_named_as_they_are_written() {
+        for &kind in Kind::ALL {
+            assert_eq!(serde_json::json!(kind), kind.name());
+        }
     }
 
     #[test]

@@ -2,11 +2,15 @@
 //!
 //! Everything here only reads, without the placement lock: an answer is true of one instant, and promises nothing.
 
+mod plans;
 mod question;
+mod resilience;
+mod views;
+mod what_if;
 
 use axum::Json as Answer;
 use axum::extract::State;
-use placement::{Change, Purpose, Reason, Refusal, Score};
+use placement::Purpose;
 use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
 use utoipa::{IntoParams, ToSchema};
@@ -15,9 +19,11 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use self::question::Asked;
+use self::views::{Candidate, Names, NodeName, RefusalView, Rejected, Room, rejected};
+use super::basis::Basis;
 use super::check::{self, Violation};
 use super::read::{self, View};
-use super::{Error, Scheduler, snapshot};
+use super::{Demand, Error, Scheduler, snapshot};
 use crate::clock::{Ambient, Time};
 use crate::http::extract::{Json, Query};
 use crate::http::page::{Page, PageQuery};
@@ -39,7 +45,30 @@ pub fn routes(api: Api) -> OpenApiRouter {
         .routes(routes!(headroom))
         .routes(routes!(explain))
         .routes(routes!(check_now))
+        .routes(routes!(what_if::ask))
+        .routes(routes!(resilience::show))
+        .routes(routes!(plans::defragment))
+        .routes(routes!(plans::drain))
         .with_state(api)
+}
+
+impl Api {
+    /// What is decided on now.
+    async fn basis(&self) -> Result<Basis> {
+        let mut glance = snapshot::glance(&self.pool).await?;
+        let basis = self.scheduler.basis(&mut glance).await?;
+        glance.commit().await?;
+        Ok(basis)
+    }
+
+    /// The same, and what a hypothetical service asks for as of the same instant. `at` comes before a field's name.
+    async fn asked(&self, asked: &Asked, at: &str) -> Result<(Basis, Demand)> {
+        let mut glance = snapshot::glance(&self.pool).await?;
+        let basis = self.scheduler.basis(&mut glance).await?;
+        let demand = asked.demand(&mut glance, &self.scheduler, at).await?;
+        glance.commit().await?;
+        Ok((basis, demand))
+    }
 }
 
 impl From<Error> for Problem {
@@ -84,63 +113,9 @@ async fn list(
 /// How many more fit.
 #[derive(Debug, Serialize, ToSchema)]
 struct Headroom {
-    /// What would be written into each pod.
-    request: Amounts,
-    count: i64,
-    /// In the order in which they fill; nodes that take none are left out.
-    nodes: Vec<NodeHeadroom>,
-    /// Why not one more.
-    refusal: RefusalView,
+    #[serde(flatten)]
+    room: Room,
     policy_version: i32,
-}
-
-#[derive(Debug, Serialize, ToSchema)]
-struct NodeHeadroom {
-    node_id: Uuid,
-    node: String,
-    count: i64,
-}
-
-/// Why no node takes it.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = PlacementRefusal)]
-struct RefusalView {
-    /// What stands in the way on the node that is closest to taking it.
-    #[schema(value_type = String, example = "memory")]
-    binding: Reason,
-    rejected: Vec<Rejected>,
-    /// The same in words, with the smallest change that would help.
-    explanation: String,
-    /// That change, for programs: `existing` (a node becomes ready or opens, room is freed) or `new_node`. Null when
-    /// nothing helps, as the data is elsewhere.
-    #[schema(value_type = Option<Object>)]
-    smallest_change: Option<Change>,
-}
-
-impl From<Refusal> for RefusalView {
-    fn from(refusal: Refusal) -> Self {
-        Self {
-            binding: refusal.binding,
-            rejected: rejected(&refusal.rejected),
-            explanation: refusal.to_string(),
-            smallest_change: refusal.smallest_change.map(|change| *change),
-        }
-    }
-}
-
-/// How many nodes are out for one reason; each node is counted once.
-#[derive(Debug, Serialize, ToSchema)]
-struct Rejected {
-    #[schema(value_type = String, example = "cordoned")]
-    reason: Reason,
-    nodes: u32,
-}
-
-fn rejected(counts: &placement::Counts) -> Vec<Rejected> {
-    counts
-        .iter()
-        .map(|(&reason, &nodes)| Rejected { reason, nodes })
-        .collect()
 }
 
 /// Show the head-room
@@ -152,31 +127,16 @@ fn rejected(counts: &placement::Counts) -> Vec<Rejected> {
     params(Asked), security(("bearer" = ["support"])), responses((status = 200, body = Headroom))
 )]
 async fn headroom(State(api): State<Api>, _: Staff, Query(asked): Query<Asked>) -> Result<Answer<Headroom>> {
-    let mut glance = snapshot::glance(&api.pool).await?;
-    let basis = api.scheduler.basis(&mut glance).await?;
-    let demand = asked.demand(&mut glance, "?").await?;
-    glance.commit().await?;
-    let workload = basis.workload(&demand);
-    let found = placement::headroom(&basis.cluster, &basis.policy, &workload);
-    let name = |key| {
-        basis
-            .cluster
-            .node(key)
-            .map(|node| node.name.clone())
-            .unwrap_or_default()
-    };
-    let nodes = found.nodes.iter().map(|room| NodeHeadroom {
-        node_id: Uuid::from_u128(room.node.0),
-        node: name(room.node),
-        count: room.count,
+    let (basis, demand) = api.asked(&asked, "?").await?;
+    let answer = super::aside(move || {
+        let workload = basis.workload(&demand);
+        let found = placement::what_if::room(&basis.cluster, &basis.policy, &Basis::plain(&demand));
+        Headroom {
+            room: Room::new(found, workload.request, Names(&basis.cluster)),
+            policy_version: basis.policy_version,
+        }
     });
-    Ok(Answer(Headroom {
-        request: workload.request.into(),
-        count: found.count,
-        nodes: nodes.collect(),
-        refusal: found.refusal.into(),
-        policy_version: basis.policy_version,
-    }))
+    Ok(Answer(answer.await?))
 }
 
 /// What the engine would answer.
@@ -197,21 +157,11 @@ struct Explanation {
 #[schema(as = PlacementDecision)]
 struct DecisionView {
     chosen: Candidate,
+    /// Its certificate: the node that takes it if the chosen one dies. Null when none is promised.
+    backup: Option<NodeName>,
     /// The next best node, if another one would have done.
     runner_up: Option<Candidate>,
     rejected: Vec<Rejected>,
-}
-
-/// A node that would take it. Less is better, in the order of the fields; the lower id breaks ties.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = PlacementCandidate)]
-struct Candidate {
-    node_id: Uuid,
-    node: String,
-    /// PreferNoSchedule taints that are not tolerated.
-    softness: u32,
-    /// What would stay free there, each resource in parts per million of the largest node, added up.
-    residual_ppm: i64,
 }
 
 /// Explain a placement
@@ -222,27 +172,16 @@ struct Candidate {
     request_body = Asked, security(("bearer" = ["support"])), responses((status = 200, body = Explanation))
 )]
 async fn explain(State(api): State<Api>, _: Staff, Json(asked): Json<Asked>) -> Result<Answer<Explanation>> {
-    let mut glance = snapshot::glance(&api.pool).await?;
-    let basis = api.scheduler.basis(&mut glance).await?;
-    let demand = asked.demand(&mut glance, "/").await?;
-    glance.commit().await?;
+    let (basis, demand) = api.asked(&asked, "/").await?;
     let workload = basis.workload(&demand);
-    let candidate = |score: Score| Candidate {
-        node_id: Uuid::from_u128(score.node.0),
-        node: basis
-            .cluster
-            .node(score.node)
-            .map(|node| node.name.clone())
-            .unwrap_or_default(),
-        softness: score.softness,
-        residual_ppm: score.residual_ppm,
-    };
+    let names = Names(&basis.cluster);
     let explained = placement::explain(&basis.cluster, &basis.policy, &workload, Purpose::Admission);
     let (decision, refusal) = match explained {
         Ok(explained) => {
             let view = DecisionView {
-                chosen: candidate(explained.decision.score),
-                runner_up: explained.runner_up.map(candidate),
+                chosen: Candidate::new(explained.decision.score, names),
+                backup: explained.decision.backup.map(|backup| names.of(backup)),
+                runner_up: explained.runner_up.map(|score| Candidate::new(score, names)),
                 rejected: rejected(&explained.rejected),
             };
             (Some(view), None)
@@ -285,15 +224,4 @@ async fn check_now(State(api): State<Api>, _: Staff) -> Result<Answer<Check>> {
         instances: found.instances,
         violations: found.violations,
     }))
-}
-
-impl From<placement::Resources> for Amounts {
-    fn from(amount: placement::Resources) -> Self {
-        Self {
-            cpu_milli: amount.cpu_milli,
-            mem_mib: amount.mem_mib,
-            disk_mib: amount.disk_mib,
-            pods: amount.pods,
-        }
-    }
 }

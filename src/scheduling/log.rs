@@ -51,6 +51,7 @@ pub struct Changed {
     pub nodes: Vec<Uuid>,
     pub instances: Vec<Uuid>,
     pub policy: bool,
+    pub prices: bool,
     /// The reader's own transaction has written some of it, and may still be rolled back.
     pub mine: bool,
 }
@@ -77,7 +78,7 @@ pub async fn begin(conn: &mut PgConnection) -> sqlx::Result<(Seen, bool)> {
 pub async fn since(conn: &mut PgConnection, before: &Seen) -> sqlx::Result<News> {
     let row = sqlx::query!(
         r#"WITH news AS MATERIALIZED (
-               SELECT l.node_id, l.instance_id, l.policy_version, l.xid = pg_current_xact_id_if_assigned() AS mine
+               SELECT l.kind, l.node_id, l.instance_id, l.policy_version, l.xid = pg_current_xact_id_if_assigned() AS mine
                  FROM placement_log l
                 WHERE l.xid >= LEAST(pg_snapshot_xmin($1::text::pg_snapshot), $2::text::xid8)
                   AND (l.xid = $2::text::xid8 OR NOT pg_visible_in_snapshot(l.xid, $1::text::pg_snapshot)))
@@ -87,6 +88,7 @@ pub async fn since(conn: &mut PgConnection, before: &Seen) -> sqlx::Result<News>
                   (SELECT count(*) FROM news) AS "entries!",
                   (SELECT coalesce(bool_or(mine), false) FROM news) AS "mine!",
                   (SELECT count(policy_version) > 0 FROM news) AS "policy!",
+                  EXISTS (SELECT FROM news WHERE kind = 'prices') AS "prices!",
                   ARRAY(SELECT DISTINCT node_id FROM news WHERE node_id IS NOT NULL) AS "nodes!",
                   ARRAY(SELECT DISTINCT instance_id FROM news WHERE instance_id IS NOT NULL) AS "instances!"
              FROM placement_log_trimmed t JOIN pg_database d ON d.datname = current_database()"#,
@@ -111,6 +113,7 @@ pub async fn since(conn: &mut PgConnection, before: &Seen) -> sqlx::Result<News>
         nodes: row.nodes,
         instances: row.instances,
         policy: row.policy,
+        prices: row.prices,
         mine: row.mine,
     }))
 }

@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use placement::{Dimension, Reason, Resources};
+use placement::{Dimension, Loss, Reason, Resources};
 use prometheus::{HistogramVec, IntCounterVec, IntGaugeVec};
 
 use super::capacity::Totals;
@@ -45,6 +45,23 @@ static AGE: LazyLock<IntGaugeVec> = LazyLock::new(|| {
 static VIOLATIONS: LazyLock<IntGaugeVec> = LazyLock::new(|| {
     let help = "What the last independent check of the placements found, by kind.";
     telemetry::gauge("lumbung_scheduling_violations", help, &["kind"])
+});
+static EXPOSED: LazyLock<IntGaugeVec> = LazyLock::new(|| {
+    let help = "Instances that no node is certain to take over if their own dies, under N+1.";
+    telemetry::gauge("lumbung_scheduling_exposed", help, &[])
+});
+static RECERTIFIED: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    let help = "Certificates that were changed after nodes or room had changed.";
+    telemetry::counter("lumbung_scheduling_recertified_total", help, &[])
+});
+static MAY_FAIL: LazyLock<IntGaugeVec> = LazyLock::new(|| {
+    let help = "Ready nodes whose loss now would be taken over for certain; 0 unless the policy promises N+1.";
+    telemetry::gauge("lumbung_scheduling_nodes_may_fail", help, &[])
+});
+static MAY_NOT_FAIL: LazyLock<IntGaugeVec> = LazyLock::new(|| {
+    let help = "Ready nodes that must not fail now, by reason: exposed (instances would find no certain place), \
+                control_plane (nothing could be placed until it returns); 0 unless the policy promises N+1.";
+    telemetry::gauge("lumbung_scheduling_nodes_may_not_fail", help, &["reason"])
 });
 // One metric per unit: adding up a metric over its labels must mean something.
 static CPU: LazyLock<IntGaugeVec> = LazyLock::new(|| {
@@ -127,6 +144,32 @@ pub(super) fn violations(found: &[Violation]) {
             .with_label_values(&[kind.name()])
             .set(i64::try_from(count).unwrap_or(i64::MAX));
     }
+}
+
+fn count(things: usize) -> i64 {
+    i64::try_from(things).unwrap_or(i64::MAX)
+}
+
+pub(super) fn exposed(instances: usize) {
+    EXPOSED.with_label_values::<&str>(&[]).set(count(instances));
+    // It is there from the first look on, so that its first rise is one.
+    RECERTIFIED.with_label_values::<&str>(&[]).inc_by(0);
+}
+
+pub(super) fn recertified(changed: u64) {
+    RECERTIFIED.with_label_values::<&str>(&[]).inc_by(changed);
+}
+
+/// A node that must not fail for both reasons counts for what can be helped by making room.
+pub(super) fn losses(losses: &[Loss]) {
+    let of = |which: &dyn Fn(&Loss) -> bool| count(losses.iter().filter(|loss| which(loss)).count());
+    MAY_FAIL.with_label_values::<&str>(&[]).set(of(&|loss| loss.may_fail));
+    MAY_NOT_FAIL
+        .with_label_values(&["exposed"])
+        .set(of(&|loss| loss.exposed > 0));
+    MAY_NOT_FAIL
+        .with_label_values(&["control_plane"])
+        .set(of(&|loss| !loss.may_fail && loss.exposed == 0));
 }
 
 pub(super) fn capacity(totals: &Totals) {

@@ -9,35 +9,42 @@
 
 pub mod basis;
 pub mod capacity;
+pub mod certificates;
 pub mod check;
 pub mod http;
 pub mod log;
 pub mod metrics;
 pub mod policy;
+pub mod prices;
 pub mod read;
+pub mod resilience;
 pub mod rows;
 pub mod snapshot;
 pub mod store;
+pub mod tasks;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use placement::{NodeKey, Refusal, Resources};
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use self::basis::Basis;
 use self::snapshot::Snapshot;
-use crate::tasks::{Report, Task};
 use crate::telemetry::Stopwatch;
 
 pub use store::{Placed, assign, certify, current, firm, park, release};
+pub use tasks::tasks;
 
 /// This process's sight of what is to be decided on; clones share it. It is never waited for with anything else than a
 /// database connection in hand, so nobody can wait for the two in the other order.
 #[derive(Clone, Debug, Default)]
-pub struct Scheduler(Arc<Mutex<Snapshot>>);
+pub struct Scheduler {
+    snapshot: Arc<Mutex<Snapshot>>,
+    /// Volumes of the storage class can follow a pod to another node.
+    volumes_movable: bool,
+}
 
 /// What wants a place.
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +57,8 @@ pub struct Demand {
     pub disk_mib: i32,
     /// Where its data lies, when that cannot move.
     pub volume_node: Option<Uuid>,
+    /// Its data, once there is some, can follow it to another node: otherwise nobody can be promised to take it over.
+    pub movable: bool,
 }
 
 /// A place, and the request that will be written into the pod there.
@@ -124,16 +133,28 @@ pub enum Error {
 }
 
 impl Scheduler {
+    pub fn new(volumes_movable: bool) -> Self {
+        Self {
+            volumes_movable,
+            ..Self::default()
+        }
+    }
+
+    /// Whether what asks for so much disk can follow to another node with its data. Without any there is nothing to follow.
+    pub fn follows(&self, disk_mib: i32) -> bool {
+        self.volumes_movable || disk_mib == 0
+    }
+
     /// What the transaction of `conn` sees, to keep.
     pub async fn basis(&self, conn: &mut PgConnection) -> Result<Basis, Error> {
-        let mut snapshot = self.0.lock().await;
+        let mut snapshot = self.snapshot.lock().await;
         let (basis, _) = snapshot.catch_up(conn).await?;
         Ok(basis.into_owned())
     }
 
     /// The next look reads everything anew.
     async fn distrust(&self) {
-        self.0.lock().await.distrust();
+        self.snapshot.lock().await.distrust();
     }
 }
 
@@ -148,7 +169,7 @@ pub async fn decide(conn: &mut PgConnection, scheduler: &Scheduler, demand: &Dem
 }
 
 async fn decide_unmeasured(conn: &mut PgConnection, scheduler: &Scheduler, demand: &Demand) -> Result<Decision, Error> {
-    let mut snapshot = scheduler.0.lock().await;
+    let mut snapshot = scheduler.snapshot.lock().await;
     let (basis, _) = snapshot.catch_up(conn).await?;
     let workload = basis.workload(demand);
     let decision = placement::place(&basis.cluster, &basis.policy, &workload)
@@ -164,53 +185,9 @@ async fn decide_unmeasured(conn: &mut PgConnection, scheduler: &Scheduler, deman
     })
 }
 
-/// How often the ledger and the snapshot are checked and the capacity gauges are set.
-const PERIOD: Duration = Duration::from_secs(30);
-/// How often the log is trimmed.
-const TRIM: Duration = Duration::from_mins(10);
-
-/// The independent checks, what the cluster has, and the end of old entries. Every replica may run them.
-pub fn tasks(pool: &PgPool, scheduler: &Scheduler) -> Vec<Task> {
-    let told = Arc::new(Mutex::new(check::Told::default()));
-    let task = |name, period, work: Work| {
-        let (pool, scheduler, told) = (pool.clone(), scheduler.clone(), told.clone());
-        Task::new(name, period, None, move || {
-            let (pool, scheduler, told) = (pool.clone(), scheduler.clone(), told.clone());
-            async move {
-                match work {
-                    Work::Check => told.lock().await.tell(&check::run(&pool).await?),
-                    Work::Verify => _ = snapshot::verify(&pool, &scheduler).await?,
-                    Work::Measure => measure(&pool, &scheduler).await?,
-                    Work::Trim => {
-                        let (done, more) = log::trim(&pool, log::KEEP).await?;
-                        return Ok(Report { done, more });
-                    }
-                }
-                Ok(Report::default())
-            }
-        })
-    };
-    vec![
-        task("check_placements", PERIOD, Work::Check),
-        task("check_snapshot", PERIOD, Work::Verify),
-        task("measure_capacity", PERIOD, Work::Measure),
-        task("trim_placement_log", TRIM, Work::Trim),
-    ]
-}
-
-#[derive(Clone, Copy)]
-enum Work {
-    Check,
-    Verify,
-    Measure,
-    Trim,
-}
-
-async fn measure(pool: &PgPool, scheduler: &Scheduler) -> Result<(), Error> {
-    metrics::snapshot_age(scheduler.0.lock().await.age());
-    let mut glance = snapshot::glance(pool).await?;
-    let basis = scheduler.basis(&mut glance).await?;
-    glance.commit().await?;
-    metrics::capacity(&capacity::totals(&basis.cluster, &basis.policy));
-    Ok(())
+/// Computes beside the runtime: what looks at the whole cluster may take longer than other requests should wait.
+async fn aside<T: Send + 'static>(compute: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+    tokio::task::spawn_blocking(compute)
+        .await
+        .map_err(|error| Error::Inconsistent(format!("a computation did not end: {error}")))
 }

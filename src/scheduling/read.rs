@@ -5,7 +5,7 @@ use sqlx::PgConnection;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{Demand, State};
+use super::{Demand, Scheduler, State};
 use crate::clock::Time;
 use crate::http::page::Window;
 
@@ -30,6 +30,8 @@ pub struct Place {
     pub cpu_request_milli: i32,
     pub mem_request_mib: i32,
     pub disk_mib: i32,
+    /// Its data could follow it, as long as none lies on one node's own disk.
+    pub movable: bool,
 }
 
 /// Every instance that exists or has an open placement, once per open placement.
@@ -38,7 +40,7 @@ pub async fn ledger(conn: &mut PgConnection) -> sqlx::Result<Vec<Entry>> {
         r#"SELECT i.id, i.entitled, i.phase, i.observed_generation = i.generation AS "settled!",
                   i.deleted_at IS NOT NULL AS "deleted!", i.volume_node_id,
                   p.node_id AS "node_id?", p.backup_node_id, p.state AS "state?", p.cpu_request_milli AS "cpu?",
-                  p.mem_request_mib AS "mem?", p.disk_mib AS "disk?"
+                  p.mem_request_mib AS "mem?", p.disk_mib AS "disk?", p.movable AS "movable?"
              FROM service_instances i
              LEFT JOIN placements p ON p.instance_id = i.id AND p.released_at IS NULL
             WHERE i.deleted_at IS NULL OR p.id IS NOT NULL
@@ -47,14 +49,15 @@ pub async fn ledger(conn: &mut PgConnection) -> sqlx::Result<Vec<Entry>> {
     .fetch_all(conn)
     .await?;
     let entries = rows.into_iter().map(|row| {
-        let place = match (row.node_id, row.state, row.cpu, row.mem, row.disk) {
-            (Some(node_id), Some(state), Some(cpu), Some(mem), Some(disk)) => Some(Place {
+        let place = match (row.node_id, row.state, row.cpu, row.mem, row.disk, row.movable) {
+            (Some(node_id), Some(state), Some(cpu), Some(mem), Some(disk), Some(movable)) => Some(Place {
                 node_id,
                 backup_node_id: row.backup_node_id,
                 state: parse(&state)?,
                 cpu_request_milli: cpu,
                 mem_request_mib: mem,
                 disk_mib: disk,
+                movable,
             }),
             _ => None,
         };
@@ -127,7 +130,11 @@ pub async fn page(conn: &mut PgConnection, node_id: Option<Uuid>, window: &Windo
 }
 
 /// What an instance of a plan would ask for; `None` when there is no such plan.
-pub async fn demand_of_plan(conn: &mut PgConnection, plan_id: Uuid) -> sqlx::Result<Option<Demand>> {
+pub async fn demand_of_plan(
+    conn: &mut PgConnection,
+    scheduler: &Scheduler,
+    plan_id: Uuid,
+) -> sqlx::Result<Option<Demand>> {
     let row = sqlx::query!(
         "SELECT cpu_request_milli, cpu_limit_milli, mem_request_mib, mem_limit_mib, disk_mib
            FROM service_plans WHERE id = $1",
@@ -143,5 +150,6 @@ pub async fn demand_of_plan(conn: &mut PgConnection, plan_id: Uuid) -> sqlx::Res
         mem_limit_mib: row.mem_limit_mib,
         disk_mib: row.disk_mib,
         volume_node: None,
+        movable: scheduler.follows(row.disk_mib),
     }))
 }

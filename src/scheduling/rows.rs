@@ -144,6 +144,9 @@ struct PlacedRow {
     cpu_request_milli: i32,
     mem_request_mib: i32,
     disk_mib: i32,
+    cpu_limit_milli: i32,
+    mem_limit_mib: i32,
+    movable: bool,
     volume_node_id: Option<Uuid>,
 }
 
@@ -156,14 +159,20 @@ impl From<PlacedRow> for Placed {
             disk_mib: row.disk_mib.into(),
             pods: i64::from(row.state != "parked"),
         };
+        let limit = Resources {
+            cpu_milli: row.cpu_limit_milli.into(),
+            mem_mib: row.mem_limit_mib.into(),
+            ..request
+        };
         let volume = row.volume_node_id.map(key);
         let workload = Workload {
             volume: volume.map_or(VolumeLocality::Anywhere, VolumeLocality::Pinned),
-            ..Workload::new(WorkloadKey(row.instance_id.as_u128()), request, request)
+            movable: row.movable,
+            ..Workload::new(WorkloadKey(row.instance_id.as_u128()), request, limit)
         };
         Self {
             // A certificate from before its data was on one node's disk is worth nothing.
-            backup: row.backup_node_id.map(key).filter(|_| workload.can_move()),
+            backup: row.backup_node_id.map(key).filter(|_| workload.needs_certificate()),
             workload,
             node: key(row.node_id),
         }
@@ -175,7 +184,7 @@ macro_rules! placed_rows {
         sqlx::query_as!(
             PlacedRow,
             "SELECT p.instance_id, p.node_id, p.backup_node_id, p.state, p.cpu_request_milli, p.mem_request_mib,
-                    p.disk_mib, i.volume_node_id
+                    p.disk_mib, p.cpu_limit_milli, p.mem_limit_mib, p.movable, i.volume_node_id
                FROM placements p JOIN service_instances i ON i.id = p.instance_id
               WHERE p.released_at IS NULL " + $which + " ORDER BY p.instance_id"
             $(, $argument)?

@@ -57,6 +57,8 @@ pub async fn assign(
         cpu,
         mem,
         disk: demand.disk_mib,
+        limits: (demand.cpu_limit_milli, demand.mem_limit_mib),
+        movable: demand.movable,
         policy_version: decision.policy_version,
     };
     insert(conn, ambient, new, state, cause).await
@@ -69,14 +71,17 @@ struct Row {
     cpu: i32,
     mem: i32,
     disk: i32,
+    /// CPU and memory.
+    limits: (i32, i32),
+    movable: bool,
     policy_version: i32,
 }
 
 async fn insert(conn: &mut PgConnection, ambient: &Ambient, row: Row, state: State, cause: Cause) -> sqlx::Result<()> {
     sqlx::query!(
         "INSERT INTO placements (id, instance_id, node_id, backup_node_id, state, cause, cpu_request_milli,
-                                 mem_request_mib, disk_mib, policy_version, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+                                 mem_request_mib, disk_mib, cpu_limit_milli, mem_limit_mib, movable, policy_version, created_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
         ambient.new_id(),
         row.instance_id,
         row.node_id,
@@ -86,6 +91,9 @@ async fn insert(conn: &mut PgConnection, ambient: &Ambient, row: Row, state: Sta
         row.cpu,
         row.mem,
         row.disk,
+        row.limits.0,
+        row.limits.1,
+        row.movable,
         row.policy_version,
         ambient.now() as _,
     )
@@ -126,7 +134,7 @@ pub async fn park(conn: &mut PgConnection, ambient: &Ambient, instance_id: Uuid)
     let closed = sqlx::query!(
         "UPDATE placements SET released_at = $2
           WHERE instance_id = $1 AND released_at IS NULL AND state <> 'parked'
-         RETURNING node_id, disk_mib, policy_version",
+         RETURNING node_id, disk_mib, movable, policy_version",
         instance_id,
         ambient.now() as _
     )
@@ -141,6 +149,8 @@ pub async fn park(conn: &mut PgConnection, ambient: &Ambient, instance_id: Uuid)
         cpu: 0,
         mem: 0,
         disk: closed.disk_mib,
+        limits: (0, 0),
+        movable: closed.movable,
         policy_version: closed.policy_version,
     };
     insert(conn, ambient, row, State::Parked, Cause::Expire).await

@@ -60,7 +60,7 @@ pub async fn readmit(
     if placed.is_some_and(|placed| matches!(placed.state, State::Hold | State::Firm)) {
         return Ok(());
     }
-    let demand = instances::admission::demand(&instance);
+    let demand = instances::admission::demand(scheduler, &instance);
     admit(conn, ambient, scheduler, &demand, state, Cause::Renew).await
 }
 

@@ -24,7 +24,7 @@ use crate::http::idempotency::{Key, Stored};
 use crate::http::problem::{FieldError, Kind, Problem, Result};
 use crate::identity::Customer;
 use crate::operations::{self, Operation};
-use crate::scheduling::{self, Cause, Demand};
+use crate::scheduling::{self, Cause, Demand, Scheduler};
 use crate::{catalog, crash, db, instances};
 
 #[derive(Clone, Debug, Deserialize, utoipa::ToSchema)]
@@ -165,7 +165,7 @@ async fn accept(
     let (ambient, terms) = (&deps.ambient, &deps.settings.terms);
     db::lock(conn, db::PLACEMENT_LOCK).await?;
     // Asked before anything is written, so that a refusal costs the lock's other waiters next to nothing.
-    let demand = demand(offer, ambient.new_id())?;
+    let demand = demand(&deps.scheduler, offer, ambient.new_id())?;
     let decision = admission::decide(conn, &deps.scheduler, &demand).await?;
     crash::point("order.admitted");
     let state = ordered(terms, ambient.now());
@@ -243,15 +243,17 @@ pub(super) async fn follow(
     Ok(operations::store::start(conn, &deps.ambient, new).await?)
 }
 
-fn demand(offer: &OrderPlan, instance_id: Uuid) -> Result<Demand, Error> {
+fn demand(scheduler: &Scheduler, offer: &OrderPlan, instance_id: Uuid) -> Result<Demand, Error> {
     let amount = |value: u32| i32::try_from(value).map_err(|_| Error::Inconsistent("a plan is beyond measure".into()));
+    let disk_mib = amount(offer.plan.disk_mib)?;
     Ok(Demand {
         instance_id,
         cpu_request_milli: amount(offer.plan.cpu_request_milli)?,
         cpu_limit_milli: amount(offer.plan.cpu_limit_milli)?,
         mem_request_mib: amount(offer.plan.mem_request_mib)?,
         mem_limit_mib: amount(offer.plan.mem_limit_mib)?,
-        disk_mib: amount(offer.plan.disk_mib)?,
+        disk_mib,
         volume_node: None,
+        movable: scheduler.follows(disk_mib),
     })
 }

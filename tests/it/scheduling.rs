@@ -1,9 +1,12 @@
 //! Placement against a real database: nothing is sold twice, what is given back can be sold again, and the check sees
 //! what is wrong.
 
+mod answers;
 mod certificates;
 mod history;
+mod mending;
 mod policy;
+mod prices;
 mod snapshot;
 
 use std::time::Duration;
@@ -298,6 +301,10 @@ async fn capacity_and_decisions_are_measured() {
         "lumbung_scheduling_snapshot_entries_total",
         "lumbung_scheduling_snapshot_age_seconds",
         "lumbung_scheduling_snapshot_mismatches_total 0",
+        "lumbung_scheduling_exposed 0",
+        "lumbung_scheduling_recertified_total",
+        "lumbung_scheduling_nodes_may_fail 0",
+        r#"lumbung_scheduling_nodes_may_not_fail{reason="exposed"} 0"#,
         r#"lumbung_scheduling_cpu_millicores{kind="free"}"#,
         r#"lumbung_scheduling_memory_bytes{kind="requested"}"#,
         r#"lumbung_scheduling_disk_bytes{kind="allocatable"}"#,

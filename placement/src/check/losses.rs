@@ -159,11 +159,12 @@ pub(super) fn certificates(
 
 fn can_take(node: &Node, workload: &Workload) -> bool {
     let open = matches!(node.admission, Admission::Open | Admission::Standby);
-    let data = match &workload.volume {
-        VolumeLocality::Anywhere => true,
-        VolumeLocality::Pinned(home) => *home == node.id,
-        VolumeLocality::OneOf(homes) => homes.iter().any(|home| *home == node.id),
-    };
+    let data = workload.movable
+        && match &workload.volume {
+            VolumeLocality::Anywhere => true,
+            VolumeLocality::Pinned(home) => *home == node.id,
+            VolumeLocality::OneOf(homes) => homes.iter().any(|home| *home == node.id),
+        };
     let labels = workload
         .selector
         .iter()

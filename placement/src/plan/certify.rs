@@ -14,7 +14,7 @@ use super::{
 use crate::{
     NodeKey, Resources, WorkloadKey,
     cluster::Cluster,
-    model::{Priority, Workload},
+    model::Workload,
     place::{Purpose, Question, room, small},
     policy::{Policy, Reserve},
 };
@@ -106,17 +106,13 @@ impl Hopeless {
     }
 }
 
-fn needs_one(workload: &Workload) -> bool {
-    workload.priority == Priority::Protected && workload.can_move()
-}
-
 /// Who has a certificate that its node does not bear out, room aside.
 fn unfit(cluster: &Cluster, policy: &Policy, certified: bool) -> Vec<WorkloadKey> {
     let mut keys: Vec<WorkloadKey> = (0..cluster.rows().len())
         .flat_map(|at| cluster.pods_on(at))
         .filter(|pod| {
             pod.backup.is_some_and(|backup| {
-                !certified || !needs_one(&pod.workload) || !holds(cluster, policy, pod, backup as usize)
+                !certified || !pod.workload.needs_certificate() || !holds(cluster, policy, pod, backup as usize)
             })
         })
         .map(|pod| pod.workload.id)
@@ -158,7 +154,7 @@ fn beyond_room(cluster: &Cluster, policy: &Policy, at: usize) -> Vec<WorkloadKey
 
 fn bare(cluster: &Cluster) -> Vec<WorkloadKey> {
     let pods = (0..cluster.rows().len()).flat_map(|at| cluster.pods_on(at));
-    let without = pods.filter(|pod| pod.backup.is_none() && needs_one(&pod.workload));
+    let without = pods.filter(|pod| pod.backup.is_none() && pod.workload.needs_certificate());
     without.map(|pod| pod.workload.id).collect()
 }
 

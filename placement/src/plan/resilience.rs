@@ -16,13 +16,7 @@ use super::{
     ControlPlane, apply, certify,
     failover::{self, look_up},
 };
-use crate::{
-    NodeKey, Resources,
-    cluster::Cluster,
-    model::{Availability, Priority},
-    place::room,
-    policy::Policy,
-};
+use crate::{NodeKey, Resources, cluster::Cluster, model::Availability, place::room, policy::Policy};
 
 /// First losses after which a second one is looked at.
 pub const FIRST_LOSSES: usize = 8;
@@ -100,7 +94,9 @@ fn loss(cluster: &Cluster, policy: &Policy, control_plane: &ControlPlane, node: 
     }
     let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
     let left = leftovers.iter().filter_map(|&key| cluster.workload(key));
-    let (protected, soft): (Vec<_>, Vec<_>) = left.partition(|(workload, _)| workload.priority == Priority::Protected);
+    // What only keeps its disk is neither: nothing of it stops, and its data follows when it is started again.
+    let running = left.filter(|(workload, _)| workload.request.pods > 0);
+    let (protected, soft): (Vec<_>, Vec<_>) = running.partition(|(workload, _)| workload.needs_certificate());
     let sum = |amounts: &mut dyn Iterator<Item = Resources>| amounts.fold(Resources::ZERO, Resources::plus);
     let stops_placement = !control_plane.survives(node);
     Some(Loss {

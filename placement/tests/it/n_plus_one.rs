@@ -1,8 +1,9 @@
 //! Certificates: any single machine may die, whatever happened before.
 
 use lumbung_placement::{
-    Admission, Availability, Change, Cluster, GroupKey, Node, NodeKey, Policy, PolicySpec, Priority, Reason, Reserve,
-    Resources, Spread, Topology, VolumeLocality, Workload, WorkloadKey, headroom, place, prices,
+    Admission, Availability, Certified, Change, Cluster, ControlPlane, GroupKey, Node, NodeKey, Policy, PolicySpec,
+    Priority, Reason, Recertification, Reserve, Resources, Spread, Topology, Violation, VolumeLocality, Workload,
+    WorkloadKey, headroom, place, prices, recertify, resilience,
 };
 use proptest::prelude::*;
 
@@ -231,4 +232,49 @@ proptest! {
             prop_assert_eq!(anew.occupied(node.id), cluster.occupied(node.id));
         }
     }
+}
+
+#[test]
+fn what_cannot_follow_and_what_only_keeps_its_disk_is_not_insured() {
+    let mut machines = cluster([machine(1, 4000, 8), machine(2, 4000, 8)]);
+    let fixed = Workload {
+        movable: false,
+        ..pod(1, 1000, 1024)
+    };
+    let decision = place(&machines, &certified(), &fixed).unwrap();
+    assert_eq!(decision.backup, None);
+    let home = decision.node;
+    machines.assign(fixed, home).unwrap();
+    let parked = Workload {
+        request: amounts(0, 0, 1024, 0),
+        ..workload(2)
+    };
+    machines.assign(parked, home).unwrap();
+    let certificates = recertify(&mut machines, &certified());
+    assert_eq!(certificates, Recertification::default(), "neither exposed nor insured");
+    let found = resilience(&machines, &certified(), ControlPlane::default());
+    let loss = found.losses.iter().find(|loss| loss.node == home).unwrap();
+    assert!(loss.may_fail);
+    assert_eq!(
+        (loss.pinned, loss.exposed, loss.best_effort, loss.replaced),
+        (1, 0, 0, 0)
+    );
+
+    machines.assign(pod(3, 1000, 1024), home).unwrap();
+    let other = machines.nodes().map(|node| node.id).find(|&node| node != home);
+    assert_eq!(
+        recertify(&mut machines, &certified()).changes,
+        [Certified {
+            workload: WorkloadKey(3),
+            backup: other
+        }]
+    );
+    machines.certify(WorkloadKey(1), other).unwrap();
+    let unfit = violations(&machines);
+    assert!(
+        unfit
+            .iter()
+            .any(|violation| matches!(violation, Violation::BackupUnfit { .. })),
+        "{unfit:?}"
+    );
 }

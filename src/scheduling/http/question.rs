@@ -7,12 +7,12 @@ use uuid::Uuid;
 
 use crate::http::extract::Validate;
 use crate::http::problem::{FieldError, Problem, Result};
-use crate::scheduling::{Demand, read};
+use crate::scheduling::{Demand, Scheduler, read};
 
 /// Far above any machine, far below where the arithmetic would end: 1024 CPUs, 16 TiB, 1 PiB.
-const MOST_CPU_MILLI: i32 = 1_024_000;
-const MOST_MEM_MIB: i32 = 16 * 1024 * 1024;
-const MOST_DISK_MIB: i32 = 1024 * 1024 * 1024;
+pub(super) const MOST_CPU_MILLI: i32 = 1_024_000;
+pub(super) const MOST_MEM_MIB: i32 = 16 * 1024 * 1024;
+pub(super) const MOST_DISK_MIB: i32 = 1024 * 1024 * 1024;
 
 /// Either `plan_id`, or `cpu_request_milli` and `mem_request_mib` with whatever else matters.
 #[derive(Clone, Debug, Default, Deserialize, IntoParams, ToSchema)]
@@ -52,7 +52,7 @@ impl Validate for Asked {
 
 impl Asked {
     /// `at` comes before a field's name: `/` in a body, `?` in a query.
-    fn errors(&self, at: &str) -> Vec<FieldError> {
+    pub fn errors(&self, at: &str) -> Vec<FieldError> {
         let mut errors = Vec::new();
         let mut wrong = |field: &str, detail: String| errors.push(FieldError::new(format!("{at}{field}"), detail));
         let sizes = [
@@ -95,16 +95,16 @@ impl Asked {
     }
 
     /// What it would ask of a node, or what is wrong with the question.
-    pub async fn demand(&self, conn: &mut PgConnection, at: &str) -> Result<Demand> {
+    pub async fn demand(&self, conn: &mut PgConnection, scheduler: &Scheduler, at: &str) -> Result<Demand> {
         let errors = self.errors(at);
         if !errors.is_empty() {
             return Err(Problem::validation(errors));
         }
         let demand = match self.plan_id {
-            Some(plan_id) => read::demand_of_plan(conn, plan_id)
+            Some(plan_id) => read::demand_of_plan(conn, scheduler, plan_id)
                 .await?
                 .ok_or_else(|| Problem::validation(vec![FieldError::new(format!("{at}plan_id"), "is not a plan")]))?,
-            None => self.sized(),
+            None => self.sized(scheduler),
         };
         Ok(Demand {
             volume_node: self.volume_node_id,
@@ -112,7 +112,7 @@ impl Asked {
         })
     }
 
-    fn sized(&self) -> Demand {
+    fn sized(&self, scheduler: &Scheduler) -> Demand {
         let (cpu, mem) = (self.cpu_request_milli.unwrap_or(0), self.mem_request_mib.unwrap_or(0));
         Demand {
             // Nothing that exists has this id, so nothing is left out of the sum.
@@ -123,6 +123,7 @@ impl Asked {
             mem_limit_mib: self.mem_limit_mib.unwrap_or(mem),
             disk_mib: self.disk_mib.unwrap_or(0),
             volume_node: None,
+            movable: scheduler.follows(self.disk_mib.unwrap_or(0)),
         }
     }
 }
@@ -148,7 +149,7 @@ mod tests {
         };
         assert_eq!(wrong(&size), [""; 0]);
         assert_eq!(wrong(&plan), [""; 0]);
-        assert_eq!(size.sized().cpu_limit_milli, 250);
+        assert_eq!(size.sized(&Scheduler::default()).cpu_limit_milli, 250);
         for (asked, pointers) in [
             (Asked::default(), vec!["?cpu_request_milli", "?mem_request_mib"]),
             (

@@ -19,7 +19,7 @@ pub enum Whose {
 pub struct Call {
     pub whose: Whose,
     params: Vec<(&'static str, String)>,
-    query: &'static str,
+    query: String,
     pub body: Body,
     /// Sends an Idempotency-Key.
     pub key: bool,
@@ -55,7 +55,7 @@ impl Call {
         Self {
             whose,
             params,
-            query: "",
+            query: String::new(),
             body: Body::None,
             key: false,
             etag_of: None,
@@ -69,8 +69,8 @@ impl Call {
         self
     }
 
-    fn query(mut self, query: &'static str) -> Self {
-        self.query = query;
+    fn query(mut self, query: impl Into<String>) -> Self {
+        self.query = query.into();
         self
     }
 
@@ -101,7 +101,7 @@ impl Call {
             path.replace(&hole, value)
         });
         assert!(!filled.contains('{'), "{filled} needs more parameters");
-        filled + self.query
+        filled + &self.query
     }
 }
 
@@ -246,8 +246,18 @@ fn staff(world: &World) -> Vec<(&'static str, Call)> {
             "get_headroom",
             anybodys().query("?cpu_request_milli=250&mem_request_mib=512"),
         ),
-        ("explain_placement", anybodys().json(size)),
+        ("explain_placement", anybodys().json(size.clone())),
         ("check_placements", anybodys()),
+        (
+            "ask_what_if",
+            anybodys().json(json!({"changes": [{"fail_largest": {"count": 1}}], "service": size})),
+        ),
+        ("get_resilience", anybodys()),
+        ("plan_drain", anybodys().with("node_id", &world.worker)),
+        (
+            "plan_defragmentation",
+            anybodys().query(format!("?plan_id={}", world.plan)),
+        ),
         ("admin_list_instances", anybodys()),
         ("list_all_subscriptions", anybodys()),
         ("list_all_invoices", anybodys()),

@@ -32,6 +32,8 @@ pub struct World {
     /// An account that nobody here uses.
     pub subject: String,
     pub worker: String,
+    /// A plan of some service.
+    pub plan: String,
     /// linkding's template as the catalogue has it.
     pub template: Value,
 }
@@ -79,6 +81,10 @@ impl World {
         let transaction = first(&owner, "/api/v1/transactions").await;
         let subject = first(&admin, &format!("/api/v1/admin/users?email={SUBJECT}")).await;
         let worker = first(&admin, "/api/v1/admin/workers").await;
+        let plan: uuid::Uuid = sqlx::query_scalar("SELECT id FROM service_plans ORDER BY id LIMIT 1")
+            .fetch_one(&app.db.pool)
+            .await
+            .expect("a plan");
         let shown = admin
             .get("/api/v1/admin/services/linkding/versions/1")
             .await
@@ -97,6 +103,7 @@ impl World {
             transaction,
             subject,
             worker,
+            plan: plan.to_string(),
             template: shown["template"].clone(),
         };
         world

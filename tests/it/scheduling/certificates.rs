@@ -15,7 +15,8 @@ async fn placement(staff: &Client) -> Value {
 
 #[tokio::test]
 async fn a_placement_carries_the_node_that_takes_it_over() {
-    let app = TestApp::builder().args(&["--reserve", "n_plus_one"]).start().await;
+    let args = ["--reserve", "n_plus_one", "--volumes-movable"];
+    let app = TestApp::builder().args(&args).start().await;
     app.settle().await;
     let staff = app.support("support@example.com").await;
     let customer = app.customer("budi@example.com").await;
@@ -47,7 +48,9 @@ async fn a_placement_carries_the_node_that_takes_it_over() {
     assert!(!scheduling::certify(&mut conn, Uuid::nil(), None).await.unwrap());
 
     // Its data comes to lie on one node's own disk: nobody can take it over any more.
-    app.settle().await;
+    let pinned = "UPDATE service_instances SET volume_node_id =
+                         (SELECT node_id FROM placements WHERE instance_id = $1 AND released_at IS NULL) WHERE id = $1";
+    sqlx::query(pinned).bind(id).execute(&mut *conn).await.unwrap();
     let held = snapshot.catch_up(&mut conn).await.unwrap().0;
     assert_eq!(certified(&held), None);
     agrees(&mut snapshot, &mut conn, "with its data on one node").await;
@@ -76,4 +79,27 @@ async fn what_is_parked_needs_nobody_to_take_it_over() {
     );
     let check = staff.get("/api/v1/admin/placements/check").await.expect(200);
     assert_eq!(check["violations"], json!([]));
+}
+
+#[tokio::test]
+async fn nobody_is_promised_a_take_over_that_the_storage_cannot_keep() {
+    let app = TestApp::builder().args(&["--reserve", "n_plus_one"]).start().await;
+    app.settle().await;
+    let staff = app.support("support@example.com").await;
+    let customer = app.customer("budi@example.com").await;
+    order(&customer, "one").await.expect(202);
+    assert_eq!(
+        placement(&staff).await["backup_node"],
+        Value::Null,
+        "its volume will lie on one node's own disk"
+    );
+    app.settle().await;
+    let resilience = staff.get("/api/v1/admin/placements/resilience").await.expect(200);
+    let nodes = resilience["nodes"].as_array().unwrap();
+    let sum = |field: &str| nodes.iter().map(|node| node[field].as_i64().unwrap()).sum::<i64>();
+    assert_eq!(
+        (sum("pinned"), sum("exposed"), sum("replaced")),
+        (1, 0, 0),
+        "{resilience:#}"
+    );
 }

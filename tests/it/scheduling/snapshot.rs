@@ -185,8 +185,8 @@ async fn a_look_costs_what_has_changed() {
     app.settle().await;
     assert_eq!(
         look(&mut snapshot, &mut conn).await,
-        How::Entries(1),
-        "its volume is on one node's disk"
+        How::Entries(2),
+        "its volume is on one node's disk, and there are prices now that something runs"
     );
     agrees(&mut snapshot, &mut conn, "once it runs").await;
 }
