@@ -1,7 +1,8 @@
 //! Is what is placed what may be placed? The engine's independent check over the rows, and the ledger's own rules.
 //!
-//! It shares neither arithmetic nor queries with what decides and writes. Every rule holds at every commit, so whatever
-//! it finds is a fault: of ours, or (over capacity) of pods that others brought to a full node. It repairs nothing.
+//! It shares neither arithmetic nor queries with what decides and writes. Rules of what runs hold at every commit, so
+//! whatever it finds there is a fault: of ours, or (over capacity) of pods that others brought to a full node. Certificates
+//! may be found wanting for a moment after a node changed, until they are mended. It repairs nothing.
 
 use std::collections::BTreeSet;
 

@@ -38,10 +38,14 @@ struct NodeRow {
     taints: Json<Vec<TaintRow>>,
 }
 
+/// The well-known label of a node's failure domain.
+const ZONE: &str = "topology.kubernetes.io/zone";
+
 impl From<NodeRow> for Node {
     fn from(row: NodeRow) -> Self {
         Self {
             name: row.name,
+            zone: row.labels.0.get(ZONE).cloned().unwrap_or_default(),
             foreign: Resources {
                 cpu_milli: row.foreign_cpu_milli.into(),
                 mem_mib: row.foreign_mem_mib.into(),
