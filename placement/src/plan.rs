@@ -26,6 +26,7 @@ mod rebalance;
 mod resilience;
 mod room;
 mod sets;
+mod stops;
 
 use serde::{Deserialize, Serialize};
 
@@ -130,6 +131,14 @@ impl Cost {
             moves: 1,
             restart_seconds: RESTART_SECONDS + volume_mib.div_euclid(COPY_MIB_PER_SECOND),
             volume_mib,
+        }
+    }
+
+    fn minus(self, step: &Step) -> Self {
+        Self {
+            moves: self.moves - u32::from(step.moves()),
+            restart_seconds: self.restart_seconds - step.restart_seconds,
+            volume_mib: self.volume_mib - step.volume_mib,
         }
     }
 

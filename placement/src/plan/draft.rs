@@ -1,8 +1,8 @@
 //! A plan in the making: a copy of the cluster on which each step is taken at once, and taken back when it leads nowhere.
 
-use super::{Budget, Cause, Cost, Eviction, HeadroomAfter, Plan, Step};
+use super::{Budget, Cause, Cost, HeadroomAfter, Plan, Step};
 use crate::{
-    NodeKey, Placement, WorkloadKey,
+    NodeKey, Placement, Resources, WorkloadKey,
     cluster::Cluster,
     model::Workload,
     place::{Decision, Purpose, Question},
@@ -17,9 +17,9 @@ pub(super) struct Draft<'a> {
     pub budget: Budget,
     pub plan: Plan,
     /// Where the workload of each step was before it.
-    before: Vec<Placement>,
-    /// Best-effort workloads that were stopped.
-    pub evicted: Vec<Workload>,
+    pub before: Vec<Placement>,
+    /// Best-effort workloads that were stopped, and where they were then.
+    pub evicted: Vec<(Workload, NodeKey)>,
 }
 
 impl<'a> Draft<'a> {
@@ -60,7 +60,7 @@ impl<'a> Draft<'a> {
             to,
             backup,
             reason,
-            precondition: if from == to { crate::Resources::ZERO } else { request },
+            precondition: if from == to { Resources::ZERO } else { request },
             headroom_after: HeadroomAfter {
                 to: free(&self.cluster, to),
                 from: free(&self.cluster, from),
@@ -77,9 +77,7 @@ impl<'a> Draft<'a> {
             let (Some(step), Some(before)) = (self.plan.steps.pop(), self.before.pop()) else {
                 break;
             };
-            self.plan.cost.moves -= u32::from(step.moves());
-            self.plan.cost.restart_seconds -= step.restart_seconds;
-            self.plan.cost.volume_mib -= step.volume_mib;
+            self.plan.cost = self.plan.cost.minus(&step);
             // What was there is there: neither the workload nor its nodes have gone since.
             let _ = self.cluster.relocate(before.workload, before.node, before.backup);
         }
@@ -109,69 +107,6 @@ impl<'a> Draft<'a> {
             .is_some_and(|decision| self.step(workload, decision.node, decision.backup, reason))
     }
 
-    /// Stops a best-effort workload. Before all steps, so that earlier ones only find more room.
-    pub fn evict(&mut self, workload: WorkloadKey) {
-        let Some(found) = self.cluster.workload(workload).map(|(workload, _)| workload.clone()) else {
-            return;
-        };
-        if let Some(placement) = self.cluster.remove(workload) {
-            for step in &mut self.plan.steps {
-                let after = &mut step.headroom_after;
-                for (node, free) in [(step.to, &mut after.to), (step.from, &mut after.from)] {
-                    if node == placement.node {
-                        *free = free.plus(found.request);
-                    }
-                }
-            }
-            self.evicted.push(found);
-            self.plan.evictions.push(Eviction {
-                workload,
-                node: placement.node,
-            });
-        }
-    }
-
-    /// Starts a stopped workload again, on a node that has room now.
-    pub fn start(&mut self, workload: &Workload) -> bool {
-        let was = self
-            .plan
-            .evictions
-            .iter()
-            .find(|eviction| eviction.workload == workload.id);
-        let Some(from) = was.map(|eviction| eviction.node) else {
-            return false;
-        };
-        let question = Question::new(&self.cluster, self.policy, workload, Purpose::Failover);
-        let Some(decision) = question.decide() else {
-            return false;
-        };
-        if self.cluster.assign(workload.clone(), decision.node).is_err() {
-            return false;
-        }
-        let cost = Cost::of(workload, true);
-        self.plan.cost = self.plan.cost.plus(cost);
-        self.before.push(Placement {
-            workload: workload.id,
-            node: decision.node,
-            backup: None,
-        });
-        self.plan.steps.push(Step {
-            workload: workload.id,
-            from,
-            to: decision.node,
-            backup: None,
-            reason: Cause::Search,
-            precondition: workload.request,
-            headroom_after: HeadroomAfter {
-                to: free(&self.cluster, decision.node),
-                from: free(&self.cluster, from),
-            },
-            restart_seconds: cost.restart_seconds,
-            volume_mib: cost.volume_mib,
-        });
-        true
-    }
-
     /// Why each of these finds no place, in the state that the plan leads to.
     pub fn strand<'w>(&mut self, workloads: impl Iterator<Item = &'w Workload>, purpose: Purpose) {
         let mut last: Option<(&Workload, Refusal)> = None;
@@ -194,10 +129,8 @@ impl<'a> Draft<'a> {
     }
 }
 
-pub(super) fn free(cluster: &Cluster, node: NodeKey) -> crate::Resources {
-    cluster
-        .at(node)
-        .map_or(crate::Resources::ZERO, |at| cluster.room_spending(at))
+pub(super) fn free(cluster: &Cluster, node: NodeKey) -> Resources {
+    cluster.at(node).map_or(Resources::ZERO, |at| cluster.room_spending(at))
 }
 
 /// Differ in nothing but their names.

@@ -1,8 +1,8 @@
 //! Those for whom no certificate speaks: best fit decreasing, and where that fails, one-hop relocation.
 //!
-//! The largest choose first, since the small ones still fit afterwards. Who finds no place moves one other workload away to
-//! make room; on a failure, a protected one may have best-effort ones stopped before that. Repeated until a whole round finds
-//! nothing more, so that planning again finds nothing either.
+//! The largest choose first, since the small ones still fit afterwards. A protected one that finds no place moves one other
+//! away to make room; on a failure, it has best-effort ones stopped before that. Repeated until a whole round finds nothing
+//! more, so that planning again finds nothing either.
 
 use std::cmp::Reverse;
 
@@ -14,6 +14,9 @@ use crate::{
     place::{Purpose, Question},
     resources::{Dimension, PPM},
 };
+
+/// Nodes on which best-effort workloads are stopped on trial: those where the fewest have to go.
+const CLEARED: usize = 16;
 
 pub(super) struct Leaving<'a> {
     pub workloads: Vec<WorkloadKey>,
@@ -42,7 +45,7 @@ pub(super) fn solve(draft: &mut Draft<'_>, leaving: Leaving<'_>) {
         .collect();
     draft.strand(left.iter(), purpose);
     let evicted = std::mem::take(&mut draft.evicted);
-    draft.strand(evicted.iter(), purpose);
+    draft.strand(evicted.iter().map(|(workload, _)| workload), purpose);
 }
 
 fn is_protected(cluster: &Cluster, key: WorkloadKey) -> bool {
@@ -88,12 +91,12 @@ fn one(draft: &mut Draft<'_>, leaving: &Leaving<'_>, workload: &Workload) -> boo
         }
     }
     let protected = workload.priority == Priority::Protected;
-    if leaving.evicts
-        && protected
-        && evict_for(draft, workload)
-        && draft.leave(workload.id, Purpose::Failover, leaving.cause)
-    {
+    if leaving.evicts && protected && evict_for(draft, leaving.cause, workload) {
         return true;
+    }
+    if !protected {
+        // Nobody moves for best effort; and what is free or best-effort on a node stays the same in sum.
+        return false;
     }
     leaving.purposes.iter().any(|&purpose| {
         let mark = draft.mark();
@@ -106,16 +109,31 @@ fn one(draft: &mut Draft<'_>, leaving: &Leaving<'_>, workload: &Workload) -> boo
     })
 }
 
-/// Stops the fewest best-effort workloads on one node that let a protected one in.
-fn evict_for(draft: &mut Draft<'_>, workload: &Workload) -> bool {
+/// Stops the fewest best-effort workloads on one node that let a protected one in, and moves it there.
+fn evict_for(draft: &mut Draft<'_>, cause: Cause, workload: &Workload) -> bool {
+    let mut candidates = clearable(draft, workload);
+    candidates.sort_unstable();
+    for (_, _, out) in candidates.into_iter().take(CLEARED) {
+        let saved = draft.save();
+        for key in out {
+            draft.evict(key);
+        }
+        // Room is not all: what is expected to be used may still be too much.
+        if draft.leave(workload.id, Purpose::Failover, cause) {
+            return true;
+        }
+        draft.spare(saved);
+    }
+    false
+}
+
+/// Nodes where there would be room without some best-effort workloads: how many, which node, who.
+fn clearable(draft: &Draft<'_>, workload: &Workload) -> Vec<(usize, usize, Vec<WorkloadKey>)> {
     let question = Question::elsewhere(&draft.cluster, draft.policy, workload, Purpose::Failover);
-    let mut best: Option<(usize, usize, Vec<WorkloadKey>)> = None;
+    let mut found = Vec::new();
     for (at, row) in draft.cluster.rows().iter().enumerate() {
-        let enough = question
-            .free(at)
-            .plus(row.best_effort)
-            .shortage(question.demand)
-            .is_zero();
+        let free = question.free(at);
+        let enough = free.plus(row.best_effort).shortage(question.demand).is_zero();
         if row.best_effort.is_zero() || !enough || question.takes(at, row).is_err() {
             continue;
         }
@@ -125,25 +143,21 @@ fn evict_for(draft: &mut Draft<'_>, workload: &Workload) -> bool {
             .map(|pod| &*pod.workload)
             .filter(|other| other.priority == Priority::BestEffort && other.id != workload.id)
             .collect();
-        let out = to_evict(&mut inside, question.free(at), question.demand);
-        let freed = out.iter().fold(question.free(at), |free, out| free.plus(out.request));
-        let fewer = best.as_ref().is_none_or(|(count, ..)| out.len() < *count);
-        if fewer && freed.shortage(question.demand).is_zero() {
-            best = Some((out.len(), at, out.iter().map(|out| out.id).collect()));
+        let out = to_evict(&mut inside, free, question.demand);
+        let freed = out.iter().fold(free, |free, out| free.plus(out.request));
+        if freed.shortage(question.demand).is_zero() {
+            found.push((out.len(), at, out.iter().map(|out| out.id).collect()));
         }
     }
-    let Some((_, _, out)) = best else { return false };
-    for key in out {
-        draft.evict(key);
-    }
-    true
+    found
 }
 
-/// Those that were stopped start again where there is still room.
+/// Who need not have been stopped runs on; of the others, those for whom there is room elsewhere start again.
 fn bring_back(draft: &mut Draft<'_>) {
     let mut evicted = std::mem::take(&mut draft.evicted);
-    evicted.sort_unstable_by_key(|workload| workload.id);
-    evicted.retain(|workload| !draft.start(workload));
+    evicted.sort_unstable_by_key(|(workload, _)| workload.id);
+    evicted.retain(|(workload, _)| !draft.unstop(workload));
+    evicted.retain(|(workload, _)| !draft.start(workload));
     draft.evicted = evicted;
 }
 

@@ -131,7 +131,13 @@ fn all_accounted_for(cluster: &Cluster, plan: &Plan, node: NodeKey) -> Result<()
     named.extend(moved.into_iter().filter(|workload| there.contains(workload)));
     named.sort_unstable();
     there.sort_unstable();
-    prop_assert_eq!(named, there);
+    prop_assert_eq!(
+        named,
+        there,
+        "{:?} {:?}",
+        plan,
+        cluster.placements().collect::<Vec<_>>()
+    );
     Ok(())
 }
 
