@@ -207,7 +207,7 @@ proptest! {
         prop_assert_eq!(recertify(&mut cluster, &policy).changes, []);
         let certified = policy.reserve() == Reserve::NPlusOne;
         let exposed: Vec<WorkloadKey> = cluster.workloads().filter(|(workload, _)| {
-            certified && workload.priority == Priority::Protected && workload.can_move() && cluster.backup(workload.id).is_none()
+            certified && workload.needs_certificate() && cluster.backup(workload.id).is_none()
         }).map(|(workload, _)| workload.id).collect();
         prop_assert_eq!(&mended.exposed, &exposed);
         for was in before {
