@@ -47,25 +47,19 @@ pub fn configured(capacity: &config::Capacity) -> Result<Policy, String> {
 /// A policy that this version of the server cannot read is an error: to decide by an older one would break promises
 /// that were made under the newer.
 pub async fn in_force(conn: &mut PgConnection) -> Result<InForce, Error> {
-    let none = || Error::Inconsistent("no placement policy is in force".into());
-    latest(conn).await?.ok_or_else(none)
-}
-
-/// The same before the first server has started.
-async fn latest(conn: &mut PgConnection) -> Result<Option<InForce>, Error> {
     let row = sqlx::query!("SELECT version, spec FROM placement_policies ORDER BY version DESC LIMIT 1")
         .fetch_optional(conn)
         .await?;
-    let Some(row) = row else { return Ok(None) };
+    let row = row.ok_or_else(|| Error::Inconsistent("no placement policy is in force".into()))?;
     let policy = serde_json::from_value(row.spec)
         .map_err(|error| Error::Inconsistent(format!("placement policy {} cannot be read: {error}", row.version)))?;
-    Ok(Some(InForce {
+    Ok(InForce {
         version: row.version,
         policy,
-    }))
+    })
 }
 
-/// Puts a policy in force, unless it is already. One that cannot be read is a newer server's, and stays. It takes the placement lock: whatever is decided after the commit is
+/// Puts a policy in force, unless it is already. It takes the placement lock: whatever is decided after the commit is
 /// decided by it.
 pub async fn put_in_force(
     conn: &mut PgConnection,
@@ -74,9 +68,11 @@ pub async fn put_in_force(
     author: Author,
 ) -> Result<InForce, Error> {
     db::lock(conn, db::PLACEMENT_LOCK).await?;
-    match latest(conn).await? {
-        Some(present) if present.policy == *policy => return Ok(present),
-        Some(_) | None => {}
+    match in_force(conn).await {
+        Ok(present) if present.policy == *policy => return Ok(present),
+        // None yet, or one that cannot be read.
+        Ok(_) | Err(Error::Inconsistent(_)) => {}
+        Err(error) => return Err(error),
     }
     let (cause, created_by) = match author {
         Author::Configuration => ("configuration", None),
@@ -105,8 +101,8 @@ pub async fn put_in_force(
 pub async fn follow(conn: &mut PgConnection, ambient: &Ambient, capacity: &config::Capacity) -> Result<InForce, Error> {
     let wanted = configured(capacity).map_err(Error::Inconsistent)?;
     // Without the lock: a server that starts again with the same settings makes nobody wait.
-    match latest(conn).await? {
-        Some(present) if present.policy == wanted => Ok(present),
+    match in_force(conn).await {
+        Ok(present) if present.policy == wanted => Ok(present),
         _ => put_in_force(conn, ambient, &wanted, Author::Configuration).await,
     }
 }

@@ -59,6 +59,8 @@ pub(super) struct View {
     evicted: Vec<Uuid>,
     /// Instances whose data is on a lost node only: they wait for it, or come back from a backup.
     restore: Vec<Uuid>,
+    /// Instances whose data is on a drained node: they run there until they are restored elsewhere.
+    stays: Vec<Uuid>,
     /// How many no node would be certain to take over afterwards if one more died; 0 unless N+1 is promised.
     exposed: u32,
     /// The policy in force.
@@ -91,6 +93,7 @@ pub(super) async fn ask(State(api): State<Api>, _: Staff, Json(question): Json<Q
             stranded: ids(found.stranded),
             evicted: ids(found.evicted),
             restore: ids(found.restore),
+            stays: ids(found.stays),
             exposed: found.exposed,
             policy_version: basis.policy_version,
         })
