@@ -29,6 +29,8 @@ struct Args {
 type Task = fn(&Context, &mut Report) -> anyhow::Result<()>;
 
 const TASKS: &[(&str, Task)] = &[
+    // First: its memory is what the process has grown by.
+    ("replay", tasks::replay::run),
     ("pack", tasks::pack::run),
     ("churn", tasks::churn::run),
     ("cpu", tasks::cpu::run),
@@ -36,7 +38,6 @@ const TASKS: &[(&str, Task)] = &[
     ("machines", tasks::machines::run),
     ("n_plus_one", tasks::n_plus_one::run),
     ("decisions", tasks::decisions::run),
-    ("replay", tasks::replay::run),
     ("failover", tasks::failover::run),
     ("defragment", tasks::defragment::run),
 ];
