@@ -43,7 +43,8 @@ pub async fn mend(pool: &PgPool, scheduler: &Scheduler, holder: &str) -> Result<
 async fn write(pool: &PgPool, scheduler: &Scheduler) -> Result<u64, Error> {
     let mut tx = pool.begin().await?;
     db::lock(&mut tx, db::PLACEMENT_LOCK).await?;
-    let found = recertified(scheduler.basis(&mut tx).await?);
+    let basis = scheduler.basis(&mut tx).await?;
+    let found = super::aside(move || recertified(basis)).await?;
     let mut changed = 0;
     for change in &found.changes {
         let backup = change.backup.map(|node| Uuid::from_u128(node.0));

@@ -111,28 +111,13 @@ pub fn run(context: &Context, report: &mut Report) -> Result<()> {
                 Ok((against_bound(&set, &running), 0.0))
             })?;
             best = best.max(reached.0);
-            let mut figure = Figure::new(
-                "churn",
-                &set.name,
-                name,
-                "share of the fluid bound at the first refusal",
-                reached.0,
-            );
-            (figure.bound, figure.seconds, figure.seed) = (Some(1.0), began.elapsed().as_secs_f64(), context.seed);
-            report.add(figure);
+            report.add(figure(context, &set, name, reached.0, began.elapsed().as_secs_f64()));
         }
         for (name, moves) in [("lumbung, no move", 0.0), ("lumbung", 0.01)] {
             let began = watch::start();
             let reached = mean(context, &set, |seed| ours(&set, seed, moves))?;
-            let mut figure = Figure::new(
-                "churn",
-                &set.name,
-                name,
-                "share of the fluid bound at the first refusal",
-                reached.0,
-            );
-            (figure.bound, figure.goal, figure.seed) = (Some(1.0), set.goal, context.seed);
-            figure.seconds = began.elapsed().as_secs_f64();
+            let mut figure = figure(context, &set, name, reached.0, began.elapsed().as_secs_f64());
+            figure.goal = set.goal;
             figure.valid = reached.1 <= moves;
             report.add(
                 figure
@@ -142,6 +127,13 @@ pub fn run(context: &Context, report: &mut Report) -> Result<()> {
         }
     }
     Ok(())
+}
+
+fn figure(context: &Context, set: &Set, policy: &str, reached: f64, seconds: f64) -> Figure {
+    let metric = "share of the fluid bound at the first refusal";
+    let mut figure = Figure::new("churn", &set.name, policy, metric, reached);
+    (figure.bound, figure.seconds, figure.seed) = (Some(1.0), seconds, context.seed);
+    figure
 }
 
 fn mean(context: &Context, set: &Set, run: impl Fn(u64) -> Result<(f64, f64)>) -> Result<(f64, f64)> {

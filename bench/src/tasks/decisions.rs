@@ -19,13 +19,16 @@ const SIZES: [(usize, Reserve, f64); 5] = [
     (5_000, Reserve::NPlusOne, 2e5),
 ];
 
-/// A fleet filled to a share of its CPU.
-fn filled(nodes: usize, reserve: Reserve, load: f64, random: &mut Random) -> Result<Ours> {
+/// The share of its CPU that a fleet is filled to.
+pub const LOAD: f64 = 0.85;
+
+/// A fleet under that load.
+pub fn filled(nodes: usize, reserve: Reserve, random: &mut Random) -> Result<Ours> {
     let fleet = seed_like(nodes);
     let all: i64 = fleet.iter().map(|node| node.allocatable.cpu_milli).sum();
     let mut ours = Ours::new(fleet, policy(reserve))?;
     let mut used = 0;
-    while (used as f64) < load * all as f64 {
+    while (used as f64) < LOAD * all as f64 {
         let request = draw(random);
         if !ours.arrive(request, 0.0)? {
             break;
@@ -38,7 +41,7 @@ fn filled(nodes: usize, reserve: Reserve, load: f64, random: &mut Random) -> Res
 pub fn run(context: &Context, report: &mut Report) -> Result<()> {
     for (nodes, reserve, goal) in SIZES {
         let mut random = Random::new(context.seed);
-        let mut ours = filled(nodes, reserve, 0.85, &mut random)?;
+        let mut ours = filled(nodes, reserve, &mut random)?;
         // The mix stays what it is: pricing is measured on its own.
         let began = watch::start();
         ours.price_for_good();

@@ -1,38 +1,25 @@
 //! A node dies: the three machines by the book, and what a plan says when the book does not suffice.
 
 use lumbung_placement::{
-    Availability, Cause, Cluster, ClusterError, ControlPlane, Labels, Node, NodeKey, Outdated, Plan, Policy, Priority,
-    Reason, Reserve, Resources, VolumeLocality, Workload, WorkloadKey, apply, drain, failover, place, recertify,
-    resilience,
+    Availability, Cause, Cluster, ClusterError, ControlPlane, Labels, Node, NodeKey, Outdated, Plan, Priority, Reason,
+    Reserve, Resources, VolumeLocality, Workload, WorkloadKey, apply, drain, failover, place, recertify, resilience,
 };
 
-use crate::support::{amounts, cluster, node, violations, with_reserve, workload};
+use crate::support::{amounts, certified, cluster, machine, node, pod, violations, with_reserve};
 
-fn certified() -> Policy {
-    with_reserve(Reserve::NPlusOne)
-}
-
-fn machine(id: u128, name: &str, cpu_milli: i64, mem_gib: i64) -> Node {
+fn named(name: &str, machine: Node) -> Node {
     Node {
         name: name.to_owned(),
-        allocatable: amounts(cpu_milli, mem_gib * 1024, 1 << 20, 110),
-        ..node(id)
-    }
-}
-
-fn pod(id: u128, cpu_milli: i64, mem_mib: i64) -> Workload {
-    Workload {
-        request: amounts(cpu_milli, mem_mib, 0, 1),
-        ..workload(id)
+        ..machine
     }
 }
 
 /// The first user's machines, filled with default pods until N+1 refuses.
 fn machines() -> Cluster {
     let mut machines = cluster([
-        machine(1, "3900x", 22_500, 60),
-        machine(2, "6900hs", 15_500, 30),
-        machine(3, "i7", 7_500, 30),
+        named("3900x", machine(1, 22_500, 60)),
+        named("6900hs", machine(2, 15_500, 30)),
+        named("i7", machine(3, 7_500, 30)),
     ]);
     for id in 1.. {
         let arriving = pod(id, 250, 512);

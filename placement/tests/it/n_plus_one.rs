@@ -1,36 +1,13 @@
 //! Certificates: any single machine may die, whatever happened before.
 
 use lumbung_placement::{
-    Admission, Availability, Certified, Change, Cluster, ControlPlane, GroupKey, Node, NodeKey, Policy, PolicySpec,
-    Priority, Reason, Recertification, Reserve, Resources, Spread, Topology, Violation, VolumeLocality, Workload,
-    WorkloadKey, headroom, place, prices, recertify, resilience,
+    Admission, Availability, Certified, Change, Cluster, ControlPlane, GroupKey, Node, NodeKey, Policy, Priority,
+    Reason, Recertification, Reserve, Resources, Spread, Topology, Violation, VolumeLocality, Workload, WorkloadKey,
+    headroom, place, prices, recertify, resilience,
 };
 use proptest::prelude::*;
 
-use crate::support::{amounts, cluster, node, violations, workload};
-
-fn certified() -> Policy {
-    Policy::new(PolicySpec {
-        reserve: Reserve::NPlusOne,
-        setup_reserve: Resources::ZERO,
-        ..PolicySpec::default()
-    })
-    .unwrap()
-}
-
-fn machine(id: u128, cpu_milli: i64, mem_gib: i64) -> Node {
-    Node {
-        allocatable: amounts(cpu_milli, mem_gib * 1024, 1 << 20, 110),
-        ..node(id)
-    }
-}
-
-fn pod(id: u128, cpu_milli: i64, mem_mib: i64) -> Workload {
-    Workload {
-        request: amounts(cpu_milli, mem_mib, 0, 1),
-        ..workload(id)
-    }
-}
+use crate::support::{amounts, certified, cluster, machine, machines, node, pod, violations, with_reserve, workload};
 
 /// Places until the first refusal; returns how many.
 fn fill(cluster: &mut Cluster, policy: &Policy, kind: impl Fn(u128) -> Workload) -> u128 {
@@ -46,7 +23,7 @@ fn fill(cluster: &mut Cluster, policy: &Policy, kind: impl Fn(u128) -> Workload)
 
 #[test]
 fn three_unequal_machines_take_ninety_default_pods_and_any_of_them_may_die() {
-    let mut machines = cluster([machine(1, 22_500, 60), machine(2, 15_500, 30), machine(3, 7_500, 30)]);
+    let mut machines = machines();
     assert_eq!(fill(&mut machines, &certified(), |id| pod(id, 250, 512)), 90);
     assert_eq!(violations(&machines), []);
     assert!(machines.placements().all(|placement| placement.backup.is_some()));
@@ -80,7 +57,7 @@ fn the_smallest_change_under_n_plus_one_works_and_a_little_less_does_not() {
 
 #[test]
 fn headroom_under_n_plus_one_is_what_placing_gives() {
-    let machines = cluster([machine(1, 22_500, 60), machine(2, 15_500, 30), machine(3, 7_500, 30)]);
+    let machines = machines();
     let told = headroom(&machines, &certified(), &pod(1, 250, 512));
     assert_eq!((told.count, told.binding), (90, Reason::NPlusOne));
 }
@@ -172,7 +149,7 @@ proptest! {
     #[test]
     fn certificates_hold_after_any_history(count in 2_u128..90, events in prop::collection::vec(event(), 1..160), with in any::<bool>()) {
         let policy = if with { certified() } else {
-            Policy::new(PolicySpec { reserve: Reserve::None, ..*certified().spec() }).unwrap()
+            with_reserve(Reserve::None)
         };
         let mut cluster = fleet(count);
         cluster.reindex();

@@ -1,20 +1,9 @@
 //! The three machines of the first user: a Ryzen 9 3900X, a Ryzen 9 6900HS and an i7, with default pods (a request of
 //! 250m and 512 MiB). Allocatable is assumed as 22.5 threads and 60 GiB, 15.5 and 30, 7.5 and 30.
 
-use lumbung_placement::{Cluster, Node, NodeKey, Policy, PolicySpec, Reason, Reserve, Resources, Workload, headroom};
+use lumbung_placement::{NodeKey, Policy, PolicySpec, Reason, Reserve, Resources, Workload, headroom};
 
-use crate::support::{amounts, bare, cluster, fill, node, violations, with_reserve, workload};
-
-fn machine(id: u128, cpu_milli: i64, mem_gib: i64) -> Node {
-    Node {
-        allocatable: amounts(cpu_milli, mem_gib * 1024, 1 << 20, 110),
-        ..node(id)
-    }
-}
-
-fn machines() -> Cluster {
-    cluster([machine(1, 22_500, 60), machine(2, 15_500, 30), machine(3, 7_500, 30)])
-}
+use crate::support::{amounts, bare, fill, machines, violations, with_reserve, workload};
 
 /// What a default plan writes into its pod: a quarter of its 1 vCPU and half of its 1 GiB.
 fn default_pod(policy: &Policy) -> Workload {

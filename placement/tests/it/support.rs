@@ -35,6 +35,32 @@ pub fn labels(pairs: &[(&str, &str)]) -> Labels {
         .collect()
 }
 
+/// One of the first user's size.
+pub fn machine(id: u128, cpu_milli: i64, mem_gib: i64) -> Node {
+    Node {
+        allocatable: amounts(cpu_milli, mem_gib * 1024, 1 << 20, 110),
+        ..node(id)
+    }
+}
+
+/// The first user's three: allocatable is assumed as 22.5 threads and 60 GiB, 15.5 and 30, 7.5 and 30.
+pub fn machines() -> Cluster {
+    cluster([machine(1, 22_500, 60), machine(2, 15_500, 30), machine(3, 7_500, 30)])
+}
+
+/// Any single node may die; nothing is kept for setup pods.
+pub fn certified() -> Policy {
+    with_reserve(Reserve::NPlusOne)
+}
+
+/// A pod without disk.
+pub fn pod(id: u128, cpu_milli: i64, mem_mib: i64) -> Workload {
+    Workload {
+        request: amounts(cpu_milli, mem_mib, 0, 1),
+        ..workload(id)
+    }
+}
+
 /// No reserve of any kind.
 pub fn bare() -> Policy {
     with_reserve(Reserve::None)

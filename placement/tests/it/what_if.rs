@@ -1,27 +1,11 @@
 //! Questions about other worlds, on the first user's three machines.
 
 use lumbung_placement::{
-    Node, NodeKey, Policy, PolicySpec, Reason, Reserve, Resources, Workload, WorkloadKey, place,
+    NodeKey, PolicySpec, Reason, Workload, WorkloadKey, place,
     what_if::{Answer, Change, WhatIfError, what_if},
 };
 
-use crate::support::{amounts, cluster, node, workload};
-
-fn policy(reserve: Reserve) -> Policy {
-    let spec = PolicySpec {
-        reserve,
-        setup_reserve: Resources::ZERO,
-        ..PolicySpec::default()
-    };
-    Policy::new(spec).unwrap()
-}
-
-fn machine(id: u128, cpu_milli: i64, mem_gib: i64) -> Node {
-    Node {
-        allocatable: amounts(cpu_milli, mem_gib * 1024, 1 << 20, 110),
-        ..node(id)
-    }
-}
+use crate::support::{amounts, certified, machine, machines, workload};
 
 /// What a default plan asks for.
 fn default_pod(id: u128) -> Workload {
@@ -34,8 +18,8 @@ fn default_pod(id: u128) -> Workload {
 
 /// The three machines with so many default pods on them.
 fn asked(running: u128, changes: &[Change]) -> Result<Answer, WhatIfError> {
-    let mut machines = cluster([machine(1, 22_500, 60), machine(2, 15_500, 30), machine(3, 7_500, 30)]);
-    let policy = policy(Reserve::NPlusOne);
+    let mut machines = machines();
+    let policy = certified();
     for id in 1..=running {
         let decision = place(&machines, &policy, &default_pod(id)).unwrap();
         machines
@@ -104,7 +88,7 @@ fn a_drained_machine_is_empty_and_takes_nothing() {
 fn another_ratio_changes_what_is_written_into_new_pods() {
     let spec = PolicySpec {
         mem_overcommit_ppm: 1_000_000,
-        ..*policy(Reserve::NPlusOne).spec()
+        ..*certified().spec()
     };
     let answer = asked(0, &[Change::Policy(spec)]).unwrap();
     assert_eq!(

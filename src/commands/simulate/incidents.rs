@@ -7,7 +7,10 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context, anyhow};
-use placement::{Cause, NodeKey, Plan, Priority, Workload, WorkloadKey, apply, drain, failover, place, recertify};
+use placement::{
+    Cause, Cluster, ClusterError, NodeKey, Plan, Policy, Priority, Workload, WorkloadKey, apply, drain, failover,
+    place, recertify,
+};
 
 use super::{
     agenda::Happening,
@@ -17,6 +20,9 @@ use super::{
 
 /// How soon after a departure those who stand still are looked at again.
 const RETRY_SECONDS: i64 = 60;
+
+/// Failover or drain.
+type Planner = fn(&Cluster, &Policy, NodeKey) -> Result<Plan, ClusterError>;
 
 impl World<'_> {
     /// Whether there is a majority of the machines that decide.
@@ -35,18 +41,7 @@ impl World<'_> {
         }
         let number = self.begin(Kind::Failure, at, lasts, by_chance);
         self.machines[at].down = Some(number);
-        self.cluster.upsert_node(self.machines[at].node())?;
-        let key = self.machines[at].key();
-        let plan = if self.decides() {
-            let plan = failover(&self.cluster, &self.scenario.policy, key)?;
-            self.carry_out(&plan, key, false)?;
-            plan
-        } else {
-            self.incidents[number].no_control_plane = true;
-            Plan::default()
-        };
-        self.conclude(number, at, &plan);
-        Ok(())
+        self.answer(number, at, failover)
     }
 
     pub fn drain(&mut self, at: usize, lasts: Option<i64>) -> anyhow::Result<()> {
@@ -56,10 +51,15 @@ impl World<'_> {
         }
         let number = self.begin(Kind::Drain, at, lasts, false);
         self.machines[at].draining = Some(number);
+        self.answer(number, at, drain)
+    }
+
+    /// What the engine does about it at once, if there is anybody to decide.
+    fn answer(&mut self, number: usize, at: usize, plan: Planner) -> anyhow::Result<()> {
         self.cluster.upsert_node(self.machines[at].node())?;
         let key = self.machines[at].key();
         let plan = if self.decides() {
-            let plan = drain(&self.cluster, &self.scenario.policy, key)?;
+            let plan = plan(&self.cluster, &self.scenario.policy, key)?;
             self.carry_out(&plan, key, false)?;
             plan
         } else {
