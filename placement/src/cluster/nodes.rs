@@ -204,13 +204,7 @@ impl Cluster {
             .rows
             .iter()
             .fold(Resources::ZERO, |most, row| most.max(row.node.allocatable));
-        let weight = |largest: i64| if largest > 0 { SCALE / largest } else { 0 };
-        let disk = if self.disk_users > 0 {
-            weight(self.largest.disk_mib)
-        } else {
-            0
-        };
-        self.weights = Weights([weight(self.largest.cpu_milli), weight(self.largest.mem_mib), disk]);
+        self.weights = self.weights_if(self.disk_users > 0);
         let groups: Vec<Group> = self
             .rows
             .iter()
@@ -225,6 +219,17 @@ impl Cluster {
         }
         self.price_groups();
         self.rebuild_index();
+    }
+
+    fn weights_if(&self, disk_counts: bool) -> Weights {
+        let weight = |largest: i64| if largest > 0 { SCALE / largest } else { 0 };
+        let disk = if disk_counts { weight(self.largest.disk_mib) } else { 0 };
+        Weights([weight(self.largest.cpu_milli), weight(self.largest.mem_mib), disk])
+    }
+
+    /// What nodes are ranked by for this demand: as it will be once it is placed, the first one to ask for disk included.
+    pub(crate) fn weights_for(&self, demand: Resources) -> Weights {
+        self.weights_if(self.disk_users > 0 || demand.disk_mib > 0)
     }
 
     fn group_of(&self, allocatable: Resources) -> Group {

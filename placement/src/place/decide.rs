@@ -49,10 +49,12 @@ impl Question<'_> {
         Some(self.decision_of(self.raw(at, softness, backup), backup))
     }
 
-    /// The index is of what protected workloads may take; without reserves that is what anybody may take.
+    /// The index is of what protected workloads may take; without reserves that is what anybody may take. It ranks by disk
+    /// only from the first workload on that asks for it.
     fn index_knows_the_room(&self) -> bool {
         let reserves = self.cluster.certificates().count > 0;
-        self.purpose == super::Purpose::Admission && (self.protected || !reserves)
+        let ranked_alike = self.weights == self.cluster.weights();
+        ranked_alike && self.purpose == super::Purpose::Admission && (self.protected || !reserves)
     }
 
     fn search(&self, index: &[Index], odd: &[u32]) -> Option<(Raw, Option<Backup>)> {
@@ -236,7 +238,7 @@ impl Question<'_> {
         let moves = self.present.is_some_and(|present| present.node != at);
         let growth = backup.map_or(0, |backup| backup.cost());
         let regret = self.regret(usize::from(self.cluster.rows()[at].group));
-        let rank = self.cluster.weights().key(self.room(at));
+        let rank = self.weights.key(self.room(at));
         (moves, softness, growth, regret, rank, small(at))
     }
 
@@ -255,7 +257,7 @@ impl Question<'_> {
     }
 
     fn score(&self, (moves, softness, growth, regret, rank, at): Raw) -> Score {
-        let left = rank - self.cluster.weights().key(super::room(self.demand));
+        let left = rank - self.weights.key(super::room(self.demand));
         let ppm = |sum: i64| i64::try_from((i128::from(sum) * i128::from(PPM)) >> 32).unwrap_or(i64::MAX);
         Score {
             moves,

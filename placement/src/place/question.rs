@@ -3,7 +3,7 @@
 use crate::{
     NodeKey, Resources,
     cluster::Cluster,
-    index::{Room, fits},
+    index::{Room, Weights, fits},
     model::{Priority, VolumeLocality, Workload},
     place::Purpose,
     policy::{Policy, Reserve},
@@ -59,6 +59,7 @@ pub(crate) struct Question<'a> {
     /// Has no wishes that a plain node could fail.
     pub(super) plain: bool,
     pub(super) regrets: Regrets,
+    pub(super) weights: Weights,
 }
 
 impl<'a> Question<'a> {
@@ -121,6 +122,7 @@ impl<'a> Question<'a> {
                 && workload.volume == VolumeLocality::Anywhere
                 && workload.spread.is_none(),
             regrets: Regrets::new(cluster, demand),
+            weights: cluster.weights_for(demand),
         };
         question.reserve_shortage = question.shortage_of_reserve();
         question

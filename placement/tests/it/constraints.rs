@@ -2,10 +2,10 @@
 
 use lumbung_placement::{
     Admission, Availability, Node, NodeKey, Purpose, Reason, Resources, Taint, TaintEffect, Toleration, VolumeLocality,
-    Workload, explain, place, place_for,
+    Workload, explain, headroom, place, place_for,
 };
 
-use crate::support::{amounts, bare, cluster, labels, node, workload};
+use crate::support::{amounts, bare, cluster, fill, labels, node, workload};
 
 fn taint(effect: TaintEffect) -> Taint {
     Taint {
@@ -324,4 +324,31 @@ fn a_larger_plan_stays_where_it_fits() {
         .unwrap();
     let decision = place(&nodes, &bare(), &larger).unwrap();
     assert_eq!((decision.node, decision.score.moves), (NodeKey(2), true));
+}
+
+/// The first workload that asks for disk is ranked by it as the second one is: head-room and orders agree from the start.
+#[test]
+fn the_first_to_ask_for_disk_is_ranked_by_disk() {
+    let roomy = Node {
+        allocatable: amounts(4000, 4096, 34, 4),
+        ..node(2)
+    };
+    let tight = Node {
+        allocatable: amounts(4100, 4096, 10, 4),
+        ..node(4)
+    };
+    let asks = Workload {
+        request: amounts(0, 0, 1, 1),
+        ..workload(1)
+    };
+    let mut pair = cluster([roomy, tight]);
+    let told = headroom(&pair, &bare(), &asks);
+    let chosen = fill(&mut pair, &bare(), &asks);
+    let order: Vec<NodeKey> = told
+        .nodes
+        .iter()
+        .flat_map(|room| std::iter::repeat_n(room.node, usize::try_from(room.count).unwrap()))
+        .collect();
+    assert_eq!(order, chosen);
+    assert_eq!(chosen[0], NodeKey(4));
 }

@@ -76,7 +76,8 @@ pub fn ranking(cluster: &Cluster, policy: &Policy, workload: &Workload) -> Vec<N
             .unwrap_or(0)
             .max(1)
     };
-    let disk_is_asked_for = cluster.workloads().any(|(workload, _)| workload.request.disk_mib > 0);
+    let disk_is_asked_for =
+        workload.request.disk_mib > 0 || cluster.workloads().any(|(workload, _)| workload.request.disk_mib > 0);
     let key = |node: &Node| {
         let soft = |effect| effect == TaintEffect::PreferNoSchedule;
         let wishes = node
