@@ -13,10 +13,7 @@ use crate::{
 const WHO: &str = "k3s";
 
 /// A kind of storage that claims can ask for.
-#[allow(
-    clippy::struct_excessive_bools,
-    reason = "four independent properties, each set by name"
-)]
+#[allow(clippy::struct_excessive_bools, reason = "four independent properties, each set by name")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StorageClass {
     pub name: String,
@@ -59,16 +56,8 @@ pub fn populate(cluster: &Cluster, options: &Options) -> Result<(), Status> {
     for class in &options.storage_classes {
         create(cluster, &resource::STORAGE_CLASS, "", storage_class(class))?;
     }
-    for (name, value) in [
-        ("system-cluster-critical", 2_000_000_000),
-        ("system-node-critical", 2_000_001_000),
-    ] {
-        create(
-            cluster,
-            &resource::PRIORITY_CLASS,
-            "",
-            json!({"metadata": {"name": name}, "value": value}),
-        )?;
+    for (name, value) in [("system-cluster-critical", 2_000_000_000), ("system-node-critical", 2_000_001_000)] {
+        create(cluster, &resource::PRIORITY_CLASS, "", json!({"metadata": {"name": name}, "value": value}))?;
     }
     for node in &options.nodes {
         add_node(cluster, node)?;
@@ -85,12 +74,7 @@ pub fn add_node(cluster: &Cluster, spec: &NodeSpec) -> Result<(), Status> {
         node["status"]["allocatable"] = resources;
     })?;
     for (name, cpu_milli, mem_mib) in &spec.foreign {
-        create(
-            cluster,
-            &resource::POD,
-            "kube-system",
-            system_pod(name, &spec.name, *cpu_milli, *mem_mib),
-        )?;
+        create(cluster, &resource::POD, "kube-system", system_pod(name, &spec.name, *cpu_milli, *mem_mib))?;
     }
     Ok(())
 }

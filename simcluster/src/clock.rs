@@ -11,10 +11,7 @@ use jiff::Timestamp;
 pub struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
 
 impl Clock {
-    #[allow(
-        clippy::disallowed_methods,
-        reason = "this is the clock that everything else is given"
-    )]
+    #[allow(clippy::disallowed_methods, reason = "this is the clock that everything else is given")]
     pub fn real() -> Self {
         Self(Arc::new(Timestamp::now))
     }

@@ -29,19 +29,13 @@ pub struct ContainerSelector {
 impl ContainerSelector {
     /// All containers of pods with this label.
     pub fn label(key: &str, value: &str) -> Self {
-        Self {
-            label: Some((key.to_owned(), value.to_owned())),
-            ..Self::default()
-        }
+        Self { label: Some((key.to_owned(), value.to_owned())), ..Self::default() }
     }
 
     fn matches(&self, pod: &Value, container: &str) -> bool {
         let metadata = &pod["metadata"];
         self.namespace.as_deref().is_none_or(|ns| metadata["namespace"] == ns)
-            && self
-                .label
-                .as_ref()
-                .is_none_or(|(key, value)| metadata["labels"][key] == value.as_str())
+            && self.label.as_ref().is_none_or(|(key, value)| metadata["labels"][key] == value.as_str())
             && self.container.as_deref().is_none_or(|name| name == container)
     }
 }
@@ -94,10 +88,7 @@ impl Default for Faults {
 impl std::fmt::Debug for Faults {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let state = self.state();
-        f.debug_struct("Faults")
-            .field("dead_nodes", &state.dead_nodes)
-            .field("api", &state.api)
-            .finish_non_exhaustive()
+        f.debug_struct("Faults").field("dead_nodes", &state.dead_nodes).field("api", &state.api).finish_non_exhaustive()
     }
 }
 
@@ -178,35 +169,18 @@ impl Faults {
     }
 
     pub fn pull_fails(&self, image: &str) -> bool {
-        self.state()
-            .failing_pulls
-            .iter()
-            .any(|part| image.contains(part.as_str()))
+        self.state().failing_pulls.iter().any(|part| image.contains(part.as_str()))
     }
 
     /// Running containers of the selection end with `exit_code`: each time that one runs, `times` times in all or,
     /// with `None`, until `stop_crashes`.
     pub fn crash(&self, selector: ContainerSelector, exit_code: i32, times: Option<usize>) {
-        self.add_crash(
-            selector,
-            Crash {
-                exit_code,
-                out_of_memory: false,
-            },
-            times,
-        );
+        self.add_crash(selector, Crash { exit_code, out_of_memory: false }, times);
     }
 
     /// As `crash`, by the kernel for want of memory (exit code 137, reason `OOMKilled`).
     pub fn out_of_memory(&self, selector: ContainerSelector, times: Option<usize>) {
-        self.add_crash(
-            selector,
-            Crash {
-                exit_code: 137,
-                out_of_memory: true,
-            },
-            times,
-        );
+        self.add_crash(selector, Crash { exit_code: 137, out_of_memory: true }, times);
     }
 
     fn add_crash(&self, selector: ContainerSelector, crash: Crash, times: Option<usize>) {
@@ -223,10 +197,7 @@ impl Faults {
     /// How this running container must end now, if it must; counts as one of the fault's times.
     pub fn take_crash(&self, pod: &Value, container: &str) -> Option<Crash> {
         let mut state = self.state();
-        let at = state
-            .crashes
-            .iter()
-            .position(|(selector, ..)| selector.matches(pod, container))?;
+        let at = state.crashes.iter().position(|(selector, ..)| selector.matches(pod, container))?;
         let (_, crash, times) = &mut state.crashes[at];
         let crash = *crash;
         if let Some(left) = times {
@@ -254,11 +225,7 @@ impl Faults {
     }
 
     pub fn sickness(&self, pod: &Value, container: &str) -> Option<Sickness> {
-        self.state()
-            .sick
-            .iter()
-            .find(|(selector, _)| selector.matches(pod, container))
-            .map(|(_, sickness)| *sickness)
+        self.state().sick.iter().find(|(selector, _)| selector.matches(pod, container)).map(|(_, sickness)| *sickness)
     }
 }
 
@@ -272,19 +239,10 @@ mod tests {
     fn crashes_are_selected_and_counted() {
         let faults = Faults::default();
         let pod = json!({"metadata": {"namespace": "a", "labels": {"app": "x"}}});
-        let selector = ContainerSelector {
-            container: Some("app".into()),
-            ..ContainerSelector::label("app", "x")
-        };
+        let selector = ContainerSelector { container: Some("app".into()), ..ContainerSelector::label("app", "x") };
         faults.crash(selector, 3, Some(1));
         assert_eq!(faults.take_crash(&pod, "db"), None);
-        assert_eq!(
-            faults.take_crash(&pod, "app"),
-            Some(Crash {
-                exit_code: 3,
-                out_of_memory: false
-            })
-        );
+        assert_eq!(faults.take_crash(&pod, "app"), Some(Crash { exit_code: 3, out_of_memory: false }));
         assert_eq!(faults.take_crash(&pod, "app"), None);
     }
 }

@@ -10,6 +10,7 @@ mod bootstrap;
 pub mod clock;
 pub mod controllers;
 pub mod delays;
+mod dig;
 pub mod faults;
 mod fields;
 mod kubelet;
@@ -111,10 +112,7 @@ impl SimCluster {
     /// Makes the cluster's first objects, binds the address and starts the API and the engine on this runtime.
     pub async fn start(options: Options) -> io::Result<Self> {
         let cluster = Cluster::new(options.clock.clone(), options.seed, options.history);
-        let token = options
-            .token
-            .clone()
-            .unwrap_or_else(|| cluster.transact(store::State::uid));
+        let token = options.token.clone().unwrap_or_else(|| cluster.transact(store::State::uid));
         bootstrap::populate(&cluster, &options).map_err(io::Error::other)?;
         let listener = TcpListener::bind(options.listen).await?;
         let address = listener.local_addr()?;
@@ -122,12 +120,7 @@ impl SimCluster {
         let engine = controllers::spawn(cluster.clone(), options.delays, faults.clone(), cancel.clone());
         let api = Arc::new(Api::new(cluster, faults, token, cancel));
         let serving = tokio::spawn(api::serve(Arc::clone(&api), listener));
-        Ok(Self(Arc::new(Running {
-            address,
-            api,
-            engine,
-            serving: Mutex::new(Some(serving)),
-        })))
+        Ok(Self(Arc::new(Running { address, api, engine, serving: Mutex::new(Some(serving)) })))
     }
 
     pub fn url(&self) -> String {

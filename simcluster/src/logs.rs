@@ -33,11 +33,7 @@ impl Logs {
     /// Adds a line to the current run of a container.
     pub fn append(&self, pod_uid: &str, container: &str, at: Timestamp, text: impl Into<String>) {
         let mut pods = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let log = pods
-            .entry(pod_uid.to_owned())
-            .or_default()
-            .entry(container.to_owned())
-            .or_default();
+        let log = pods.entry(pod_uid.to_owned()).or_default().entry(container.to_owned()).or_default();
         if log.current.len() == MAX_LINES {
             log.current.pop_front();
         }
@@ -57,8 +53,7 @@ impl Logs {
         let pods = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let log = pods.get(pod_uid).and_then(|c| c.get(container));
         if previous {
-            log.and_then(|l| l.previous.as_ref())
-                .map(|l| l.iter().cloned().collect())
+            log.and_then(|l| l.previous.as_ref()).map(|l| l.iter().cloned().collect())
         } else {
             Some(log.map(|l| l.current.iter().cloned().collect()).unwrap_or_default())
         }

@@ -41,10 +41,7 @@ const BINARY: [(&str, i128); 6] = [
 
 impl Quantity {
     pub fn whole(units: i128) -> Self {
-        Self {
-            nanos: units * NANO,
-            binary: false,
-        }
+        Self { nanos: units * NANO, binary: false }
     }
 
     /// In thousandths, rounded up.
@@ -72,17 +69,11 @@ impl Quantity {
     /// The sum, written like the first that is not zero.
     pub fn plus(self, other: Self) -> Self {
         let binary = if self.is_zero() { other.binary } else { self.binary };
-        Self {
-            nanos: self.nanos + other.nanos,
-            binary,
-        }
+        Self { nanos: self.nanos + other.nanos, binary }
     }
 
     pub fn minus(self, other: Self) -> Self {
-        self.plus(Self {
-            nanos: -other.nanos,
-            binary: other.binary,
-        })
+        self.plus(Self { nanos: -other.nanos, binary: other.binary })
     }
 }
 
@@ -94,9 +85,7 @@ impl FromStr for Quantity {
     type Err = Malformed;
 
     fn from_str(text: &str) -> Result<Self, Malformed> {
-        let digits = text
-            .find(|c: char| !c.is_ascii_digit() && !"+-.".contains(c))
-            .unwrap_or(text.len());
+        let digits = text.find(|c: char| !c.is_ascii_digit() && !"+-.".contains(c)).unwrap_or(text.len());
         let (number, suffix) = text.split_at(digits);
         let (binary, scale) = scale(suffix).ok_or(Malformed)?;
         let (negative, number) = match number.strip_prefix('-') {
@@ -108,21 +97,14 @@ impl FromStr for Quantity {
             return Err(Malformed);
         }
         let parse = |digits: &str| {
-            if digits.is_empty() {
-                Ok(0)
-            } else {
-                digits.parse::<u64>().map(i128::from)
-            }
+            if digits.is_empty() { Ok(0) } else { digits.parse::<u64>().map(i128::from) }
         };
         let whole = parse(whole).map_err(|_| Malformed)?;
         let part = parse(fraction).map_err(|_| Malformed)?;
         let denominator = 10_i128.pow(u32::try_from(fraction.len()).unwrap_or(18));
         let part = part.checked_mul(scale).ok_or(Malformed)?;
         let nanos = whole.checked_mul(scale).ok_or(Malformed)? + div_ceil(part, denominator);
-        Ok(Self {
-            nanos: if negative { -nanos } else { nanos },
-            binary,
-        })
+        Ok(Self { nanos: if negative { -nanos } else { nanos }, binary })
     }
 }
 
@@ -133,11 +115,7 @@ fn scale(suffix: &str) -> Option<(bool, i128)> {
     if let Some((_, scale)) = DECIMAL.iter().find(|(name, _)| *name == suffix) {
         return Some((false, *scale));
     }
-    let exponent = suffix
-        .strip_prefix(['e', 'E'])?
-        .parse::<i32>()
-        .ok()
-        .filter(|e| (-9..=18).contains(e))?;
+    let exponent = suffix.strip_prefix(['e', 'E'])?.parse::<i32>().ok().filter(|e| (-9..=18).contains(e))?;
     let power = 10_i128.pow(exponent.unsigned_abs());
     Some((false, if exponent < 0 { NANO / power } else { NANO * power }))
 }
@@ -146,9 +124,7 @@ impl fmt::Display for Quantity {
     /// The canonical form: the largest suffix that leaves no fraction.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let fits = |scale: i128| self.nanos % scale == 0;
-        let binary = BINARY
-            .iter()
-            .find(|(_, scale)| self.binary && fits(*scale) && self.nanos != 0);
+        let binary = BINARY.iter().find(|(_, scale)| self.binary && fits(*scale) && self.nanos != 0);
         let small = self.binary && self.is_whole() && self.nanos.abs() < 1024 * NANO;
         let chosen = match binary {
             Some(found) => *found,
@@ -161,8 +137,7 @@ impl fmt::Display for Quantity {
 
 /// The stored form of an amount; what is no amount is left as it is.
 pub fn canonical(text: &str) -> String {
-    text.parse::<Quantity>()
-        .map_or_else(|_| text.to_owned(), |quantity| quantity.to_string())
+    text.parse::<Quantity>().map_or_else(|_| text.to_owned(), |quantity| quantity.to_string())
 }
 
 #[cfg(test)]

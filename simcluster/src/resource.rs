@@ -23,29 +23,17 @@ pub struct Kind {
 impl Kind {
     /// `v1` or `apps/v1`, as in `apiVersion`.
     pub fn api_version(&self) -> String {
-        if self.group.is_empty() {
-            self.version.to_owned()
-        } else {
-            format!("{}/{}", self.group, self.version)
-        }
+        if self.group.is_empty() { self.version.to_owned() } else { format!("{}/{}", self.group, self.version) }
     }
 
     /// `statefulsets.apps`, `pods`: how messages name the resource.
     pub fn qualified(&self) -> String {
-        if self.group.is_empty() {
-            self.plural.to_owned()
-        } else {
-            format!("{}.{}", self.plural, self.group)
-        }
+        if self.group.is_empty() { self.plural.to_owned() } else { format!("{}.{}", self.plural, self.group) }
     }
 
     /// `StatefulSet.apps`, `Pod`: how validation messages name the kind.
     pub fn qualified_kind(&self) -> String {
-        if self.group.is_empty() {
-            self.kind.to_owned()
-        } else {
-            format!("{}.{}", self.kind, self.group)
-        }
+        if self.group.is_empty() { self.kind.to_owned() } else { format!("{}.{}", self.kind, self.group) }
     }
 
     pub fn has(&self, subresource: &str) -> bool {
@@ -106,16 +94,12 @@ kinds! {
 
 /// The kind served under this group, version and plural name.
 pub fn find(group: &str, version: &str, plural: &str) -> Option<&'static Kind> {
-    ALL.iter()
-        .copied()
-        .find(|k| k.group == group && k.version == version && k.plural == plural)
+    ALL.iter().copied().find(|k| k.group == group && k.version == version && k.plural == plural)
 }
 
 /// The kind of an object, by its `apiVersion` and `kind`.
 pub fn find_kind(api_version: &str, kind: &str) -> Option<&'static Kind> {
-    ALL.iter()
-        .copied()
-        .find(|k| k.kind == kind && k.api_version() == api_version)
+    ALL.iter().copied().find(|k| k.kind == kind && k.api_version() == api_version)
 }
 
 /// Whether any served kind is in this group and version.

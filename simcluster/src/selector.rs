@@ -33,10 +33,7 @@ enum Test {
 impl Selector {
     pub fn parse(kind: &Kind, labels: Option<&str>, fields: Option<&str>) -> Result<Self, Status> {
         let labels = parse_labels(labels.unwrap_or_default()).map_err(Status::bad_request)?;
-        Ok(Self {
-            labels,
-            fields: parse_fields(kind, fields.unwrap_or_default())?,
-        })
+        Ok(Self { labels, fields: parse_fields(kind, fields.unwrap_or_default())? })
     }
 
     pub fn is_empty(&self) -> bool {
@@ -45,13 +42,8 @@ impl Selector {
 
     pub fn matches(&self, object: &Value) -> bool {
         let labels = &object["metadata"]["labels"];
-        self.labels
-            .iter()
-            .all(|requirement| requirement.matches(labels[&requirement.key].as_str()))
-            && self
-                .fields
-                .iter()
-                .all(|(path, equal, value)| (field(object, path) == *value) == *equal)
+        self.labels.iter().all(|requirement| requirement.matches(labels[&requirement.key].as_str()))
+            && self.fields.iter().all(|(path, equal, value)| (field(object, path) == *value) == *equal)
     }
 }
 
@@ -123,9 +115,7 @@ fn parse_fields(kind: &Kind, text: &str) -> Result<Vec<(&'static str, bool, Stri
         } else if let Some((path, value)) = term.split_once("==").or_else(|| term.split_once('=')) {
             (path, true, value)
         } else {
-            return Err(Status::bad_request(format!(
-                "invalid selector: '{text}'; can't understand '{term}'"
-            )));
+            return Err(Status::bad_request(format!("invalid selector: '{text}'; can't understand '{term}'")));
         };
         let known = known_fields(kind);
         let Some(known) = known.iter().find(|k| **k == path) else {
@@ -193,17 +183,11 @@ fn requirement<'a>(at: &mut std::iter::Peekable<impl Iterator<Item = &'a str>>) 
     }
     let key = key.to_owned();
     if absent {
-        return Ok(Requirement {
-            key,
-            test: Test::Absent,
-        });
+        return Ok(Requirement { key, test: Test::Absent });
     }
     let operator = match at.peek() {
         None | Some(&",") => {
-            return Ok(Requirement {
-                key,
-                test: Test::Exists,
-            });
+            return Ok(Requirement { key, test: Test::Exists });
         }
         Some(operator) => *operator,
     };
@@ -216,11 +200,7 @@ fn requirement<'a>(at: &mut std::iter::Peekable<impl Iterator<Item = &'a str>>) 
             let bound = bound
                 .parse()
                 .map_err(|_| format!("for 'Gt', 'Lt' operators, the value must be an integer: {bound}"))?;
-            if operator == ">" {
-                Test::Above(bound)
-            } else {
-                Test::Below(bound)
-            }
+            if operator == ">" { Test::Above(bound) } else { Test::Below(bound) }
         }
         "in" => Test::In(set(at)?),
         "notin" => Test::NotIn(set(at)?),
@@ -258,9 +238,7 @@ mod tests {
 
     fn matches(selector: &str, labels: Value) -> bool {
         let object = json!({"metadata": {"labels": labels}});
-        Selector::parse(&resource::CONFIG_MAP, Some(selector), None)
-            .unwrap()
-            .matches(&object)
+        Selector::parse(&resource::CONFIG_MAP, Some(selector), None).unwrap().matches(&object)
     }
 
     #[test]
@@ -295,12 +273,7 @@ mod tests {
             let error = Selector::parse(&resource::POD, Some(selector), None).unwrap_err();
             assert_eq!(error.code, 400, "{selector}");
         }
-        assert_eq!(
-            Selector::parse(&resource::POD, None, Some("spec.x=1"))
-                .unwrap_err()
-                .code,
-            400
-        );
+        assert_eq!(Selector::parse(&resource::POD, None, Some("spec.x=1")).unwrap_err().code, 400);
     }
 
     #[test]

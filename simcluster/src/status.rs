@@ -30,64 +30,33 @@ pub struct Cause {
 
 impl Cause {
     pub fn required(field: impl Into<String>, why: &str) -> Self {
-        let message = if why.is_empty() {
-            "Required value".to_owned()
-        } else {
-            format!("Required value: {why}")
-        };
-        Self {
-            reason: "FieldValueRequired",
-            field: field.into(),
-            message,
-        }
+        let message = if why.is_empty() { "Required value".to_owned() } else { format!("Required value: {why}") };
+        Self { reason: "FieldValueRequired", field: field.into(), message }
     }
 
     /// `value` is shown as JSON.
     pub fn invalid(field: impl Into<String>, value: &Value, why: &str) -> Self {
-        Self {
-            reason: "FieldValueInvalid",
-            field: field.into(),
-            message: format!("Invalid value: {value}: {why}"),
-        }
+        Self { reason: "FieldValueInvalid", field: field.into(), message: format!("Invalid value: {value}: {why}") }
     }
 
     pub fn forbidden(field: impl Into<String>, why: &str) -> Self {
-        Self {
-            reason: "FieldValueForbidden",
-            field: field.into(),
-            message: format!("Forbidden: {why}"),
-        }
+        Self { reason: "FieldValueForbidden", field: field.into(), message: format!("Forbidden: {why}") }
     }
 
     pub fn duplicate(field: impl Into<String>, value: &Value) -> Self {
-        Self {
-            reason: "FieldValueDuplicate",
-            field: field.into(),
-            message: format!("Duplicate value: {value}"),
-        }
+        Self { reason: "FieldValueDuplicate", field: field.into(), message: format!("Duplicate value: {value}") }
     }
 
     pub fn unsupported(field: impl Into<String>, value: &Value, known: &[&str]) -> Self {
         let known = known.iter().map(|k| format!("\"{k}\"")).collect::<Vec<_>>().join(", ");
         let message = format!("Unsupported value: {value}: supported values: {known}");
-        Self {
-            reason: "FieldValueNotSupported",
-            field: field.into(),
-            message,
-        }
+        Self { reason: "FieldValueNotSupported", field: field.into(), message }
     }
 }
 
 impl Status {
     pub fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
-        Self {
-            code,
-            reason,
-            message: message.into(),
-            details: None,
-            retry_after: None,
-            continue_token: None,
-        }
+        Self { code, reason, message: message.into(), details: None, retry_after: None, continue_token: None }
     }
 
     fn about(mut self, kind: &Kind, name: &str) -> Self {
@@ -114,28 +83,17 @@ impl Status {
     }
 
     pub fn already_exists(kind: &Kind, name: &str) -> Self {
-        Self::new(
-            409,
-            "AlreadyExists",
-            format!("{} \"{name}\" already exists", kind.qualified()),
-        )
-        .about(kind, name)
+        Self::new(409, "AlreadyExists", format!("{} \"{name}\" already exists", kind.qualified())).about(kind, name)
     }
 
     /// The name is taken by an object that is on its way out.
     pub fn being_deleted(kind: &Kind, name: &str) -> Self {
-        let message = format!(
-            "object is being deleted: {} \"{name}\" already exists",
-            kind.qualified()
-        );
+        let message = format!("object is being deleted: {} \"{name}\" already exists", kind.qualified());
         Self::new(409, "AlreadyExists", message).about(kind, name)
     }
 
     pub fn conflict(kind: &Kind, name: &str, why: &str) -> Self {
-        let message = format!(
-            "Operation cannot be fulfilled on {} \"{name}\": {why}",
-            kind.qualified()
-        );
+        let message = format!("Operation cannot be fulfilled on {} \"{name}\": {why}", kind.qualified());
         Self::new(409, "Conflict", message).about(kind, name)
     }
 
@@ -145,12 +103,7 @@ impl Status {
     }
 
     pub fn forbidden(kind: &Kind, name: &str, why: &str) -> Self {
-        Self::new(
-            403,
-            "Forbidden",
-            format!("{} \"{name}\" is forbidden: {why}", kind.qualified()),
-        )
-        .about(kind, name)
+        Self::new(403, "Forbidden", format!("{} \"{name}\" is forbidden: {why}", kind.qualified())).about(kind, name)
     }
 
     /// Creation in a namespace that is being deleted.
@@ -170,11 +123,7 @@ impl Status {
     pub fn invalid(kind: &Kind, name: &str, causes: &[Cause]) -> Self {
         let mut all: Vec<String> = causes.iter().map(|c| format!("{}: {}", c.field, c.message)).collect();
         all.dedup();
-        let why = if let [one] = all.as_slice() {
-            one.clone()
-        } else {
-            format!("[{}]", all.join(", "))
-        };
+        let why = if let [one] = all.as_slice() { one.clone() } else { format!("[{}]", all.join(", ")) };
         let mut details = Map::new();
         if !name.is_empty() {
             details.insert("name".into(), name.into());
@@ -183,15 +132,9 @@ impl Status {
             details.insert("group".into(), kind.group.into());
         }
         details.insert("kind".into(), kind.kind.into());
-        let causes = causes
-            .iter()
-            .map(|c| json!({"reason": c.reason, "message": c.message, "field": c.field}))
-            .collect();
-        let mut status = Self::new(
-            422,
-            "Invalid",
-            format!("{} \"{name}\" is invalid: {why}", kind.qualified_kind()),
-        );
+        let causes =
+            causes.iter().map(|c| json!({"reason": c.reason, "message": c.message, "field": c.field})).collect();
+        let mut status = Self::new(422, "Invalid", format!("{} \"{name}\" is invalid: {why}", kind.qualified_kind()));
         status.details = Some(Value::Object(details));
         status.with_causes(causes)
     }
@@ -208,10 +151,7 @@ impl Status {
 
     /// A server-side apply that would take fields from other managers: (manager as shown, field path).
     pub fn apply_conflict(conflicts: &[(String, String)]) -> Self {
-        let shown: Vec<String> = conflicts
-            .iter()
-            .map(|(who, field)| format!("conflict with {who}: {field}"))
-            .collect();
+        let shown: Vec<String> = conflicts.iter().map(|(who, field)| format!("conflict with {who}: {field}")).collect();
         let message = match shown.as_slice() {
             [one] => format!("Apply failed with 1 conflict: {one}"),
             many => apply_conflicts_text(many.len(), conflicts),
@@ -228,11 +168,7 @@ impl Status {
 
     /// What this simulation does not do. Never a silent success.
     pub fn not_implemented(what: impl std::fmt::Display) -> Self {
-        Self::new(
-            501,
-            "NotImplemented",
-            format!("the simulated cluster does not support {what}"),
-        )
+        Self::new(501, "NotImplemented", format!("the simulated cluster does not support {what}"))
     }
 
     pub fn unsupported_media_type(message: impl Into<String>) -> Self {

@@ -53,11 +53,7 @@ fn lost(sent: &Value, again: &Value, path: &str, unknown: &mut Vec<String>) {
     match (sent, again) {
         (Value::Object(sent), _) => {
             for (key, value) in sent.iter().filter(|(_, value)| !value.is_null()) {
-                let path = if path.is_empty() {
-                    key.clone()
-                } else {
-                    format!("{path}.{key}")
-                };
+                let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
                 match again.get(key) {
                     Some(again) => lost(value, again, &path, unknown),
                     None if value.as_array().is_some_and(Vec::is_empty) => {}

@@ -24,24 +24,16 @@ impl Kubectl {
             .spawn()
             .expect("kubectl starts");
         let mut stdin = child.stdin.take().expect("a pipe");
-        stdin
-            .write_all(input.as_bytes())
-            .await
-            .expect("kubectl reads its input");
+        stdin.write_all(input.as_bytes()).await.expect("kubectl reads its input");
         drop(stdin);
         let output = child.wait_with_output().await.expect("kubectl ends");
-        let said = [output.stdout, output.stderr]
-            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-            .concat();
+        let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
         (output.status.success(), said)
     }
 
     async fn expect(&self, arguments: &str, input: &str, part: &str) {
         let (ok, said) = self.run(arguments, input).await;
-        assert!(
-            ok && said.contains(part),
-            "kubectl {arguments}: expected {part:?} in:\n{said}"
-        );
+        assert!(ok && said.contains(part), "kubectl {arguments}: expected {part:?} in:\n{said}");
     }
 }
 
@@ -65,10 +57,7 @@ async fn everyday_commands() {
         println!("kubectl is not installed: nothing was tried");
         return;
     }
-    let options = Options {
-        delays: lumbung_simcluster::Delays::zero(),
-        ..Options::default()
-    };
+    let options = Options { delays: lumbung_simcluster::Delays::zero(), ..Options::default() };
     let cluster = SimCluster::start(options).await.expect("a cluster");
     let folder = std::env::temp_dir().join(format!("simcluster-kubectl-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("a folder");
@@ -78,27 +67,14 @@ async fn everyday_commands() {
     let apply = "apply --server-side --validate=false -f -";
 
     kubectl.expect("get nodes", "", "ryzen-3900x").await;
-    kubectl
-        .expect(apply, NAMESPACE, "namespace/demo serverside-applied")
-        .await;
-    kubectl
-        .expect(apply, SET, "statefulset.apps/db serverside-applied")
-        .await;
-    kubectl
-        .expect(
-            "-n demo wait --for=jsonpath={.status.readyReplicas}=1 sts/db --timeout=20s",
-            "",
-            "met",
-        )
-        .await;
+    kubectl.expect(apply, NAMESPACE, "namespace/demo serverside-applied").await;
+    kubectl.expect(apply, SET, "statefulset.apps/db serverside-applied").await;
+    kubectl.expect("-n demo wait --for=jsonpath={.status.readyReplicas}=1 sts/db --timeout=20s", "", "met").await;
     kubectl.expect("-n demo get all", "", "pod/db-0").await;
     kubectl.expect("-n demo logs db-0", "", "nginx").await;
     kubectl.expect("-n demo scale sts/db --replicas=0", "", "scaled").await;
     kubectl.expect("cordon intel-i7-gen7", "", "cordoned").await;
-    let node = cluster
-        .cluster()
-        .get(&resource::NODE, "", "intel-i7-gen7")
-        .expect("the node");
+    let node = cluster.cluster().get(&resource::NODE, "", "intel-i7-gen7").expect("the node");
     assert_eq!(node["spec"]["unschedulable"], true);
     kubectl.expect("uncordon intel-i7-gen7", "", "uncordoned").await;
     kubectl.expect("delete ns demo --timeout=20s", "", "deleted").await;

@@ -9,10 +9,7 @@ use crate::{quantity::Quantity, resource, status::Status, store::State};
 fn container_limits(state: &State, pod: &Value) -> Vec<Value> {
     let ns = pod["metadata"]["namespace"].as_str().unwrap_or_default();
     let ranges: Vec<Arc<Value>> = state.list(&resource::LIMIT_RANGE, Some(ns));
-    let limits = ranges
-        .iter()
-        .filter_map(|range| range["spec"]["limits"].as_array())
-        .flatten();
+    let limits = ranges.iter().filter_map(|range| range["spec"]["limits"].as_array()).flatten();
     limits.filter(|limit| limit["type"] == "Container").cloned().collect()
 }
 
@@ -21,12 +18,7 @@ pub(super) fn apply_defaults(state: &State, pod: &mut Value) {
     for limit in container_limits(state, pod) {
         for list in ["containers", "initContainers"] {
             // Indexing would leave a null where there are no init containers, and the pod could never be bound.
-            for container in pod["spec"]
-                .get_mut(list)
-                .and_then(Value::as_array_mut)
-                .into_iter()
-                .flatten()
-            {
+            for container in pod["spec"].get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
                 for (field, defaults) in [("limits", "default"), ("requests", "defaultRequest")] {
                     for (name, amount) in limit[defaults].as_object().into_iter().flatten() {
                         if !container["resources"].is_object() {
@@ -45,9 +37,7 @@ pub(super) fn apply_defaults(state: &State, pod: &mut Value) {
 pub(super) fn check(state: &State, pod: &Value) -> Result<(), Status> {
     let mut broken = Vec::new();
     for limit in container_limits(state, pod) {
-        let lists = ["containers", "initContainers"]
-            .iter()
-            .filter_map(|list| pod["spec"][list].as_array());
+        let lists = ["containers", "initContainers"].iter().filter_map(|list| pod["spec"][list].as_array());
         for container in lists.flatten() {
             bound(&limit, &container["resources"], &mut broken);
         }
@@ -56,11 +46,7 @@ pub(super) fn check(state: &State, pod: &Value) -> Result<(), Status> {
         return Ok(());
     }
     let name = pod["metadata"]["name"].as_str().unwrap_or_default();
-    let why = if let [one] = broken.as_slice() {
-        one.clone()
-    } else {
-        format!("[{}]", broken.join(", "))
-    };
+    let why = if let [one] = broken.as_slice() { one.clone() } else { format!("[{}]", broken.join(", ")) };
     Err(Status::forbidden(&resource::POD, name, &why))
 }
 
@@ -74,13 +60,9 @@ fn bound(limit: &Value, resources: &Value, broken: &mut Vec<String>) {
             continue;
         };
         match given {
-            None => broken.push(format!(
-                "maximum {name} usage per Container is {bound}.  No limit is specified"
-            )),
+            None => broken.push(format!("maximum {name} usage per Container is {bound}.  No limit is specified")),
             Some(given) if given > bound => {
-                broken.push(format!(
-                    "maximum {name} usage per Container is {bound}, but limit is {given}"
-                ));
+                broken.push(format!("maximum {name} usage per Container is {bound}, but limit is {given}"));
             }
             Some(_) => {}
         }
@@ -90,13 +72,9 @@ fn bound(limit: &Value, resources: &Value, broken: &mut Vec<String>) {
             continue;
         };
         match given {
-            None => broken.push(format!(
-                "minimum {name} usage per Container is {bound}.  No request is specified"
-            )),
+            None => broken.push(format!("minimum {name} usage per Container is {bound}.  No request is specified")),
             Some(given) if given < bound => {
-                broken.push(format!(
-                    "minimum {name} usage per Container is {bound}, but request is {given}"
-                ));
+                broken.push(format!("minimum {name} usage per Container is {bound}, but request is {given}"));
             }
             Some(_) => {}
         }

@@ -56,9 +56,7 @@ pub(crate) fn charge(
             .collect();
         if !over.is_empty() {
             let shown = |amounts: &Usage| {
-                let each = over
-                    .iter()
-                    .map(|r| format!("{r}={}", amounts.get(*r).copied().unwrap_or_default()));
+                let each = over.iter().map(|r| format!("{r}={}", amounts.get(*r).copied().unwrap_or_default()));
                 each.collect::<Vec<_>>().join(",")
             };
             let why = format!(
@@ -71,11 +69,7 @@ pub(crate) fn charge(
             return Err(Status::forbidden(kind, name, &why));
         }
         if !wanted.is_empty() {
-            raised.push((
-                quota["metadata"]["name"].as_str().unwrap_or_default().to_owned(),
-                used,
-                wanted,
-            ));
+            raised.push((quota["metadata"]["name"].as_str().unwrap_or_default().to_owned(), used, wanted));
         }
     }
     if dry_run {
@@ -87,54 +81,33 @@ pub(crate) fn charge(
             *sum = sum.plus(amount);
         }
         let key = key(&resource::RESOURCE_QUOTA, ns, &quota);
-        state.update(
-            &resource::RESOURCE_QUOTA,
-            &key,
-            &Writer::update(WHO).on("status"),
-            |quota| {
-                quota["status"]["used"] = to_value(&used);
-                Ok(())
-            },
-        )?;
+        state.update(&resource::RESOURCE_QUOTA, &key, &Writer::update(WHO).on("status"), |quota| {
+            quota["status"]["used"] = to_value(&used);
+            Ok(())
+        })?;
     }
     Ok(())
 }
 
 fn counted(kind: &Kind) -> bool {
-    [
-        &resource::POD,
-        &resource::PERSISTENT_VOLUME_CLAIM,
-        &resource::SERVICE,
-        &resource::SECRET,
-        &resource::CONFIG_MAP,
-    ]
-    .iter()
-    .any(|counted| kind.is(counted))
+    [&resource::POD, &resource::PERSISTENT_VOLUME_CLAIM, &resource::SERVICE, &resource::SECRET, &resource::CONFIG_MAP]
+        .iter()
+        .any(|counted| kind.is(counted))
 }
 
 /// Kinds that quotas count.
 pub(crate) fn counted_kinds() -> [&'static Kind; 5] {
-    [
-        &resource::POD,
-        &resource::PERSISTENT_VOLUME_CLAIM,
-        &resource::SERVICE,
-        &resource::SECRET,
-        &resource::CONFIG_MAP,
-    ]
+    [&resource::POD, &resource::PERSISTENT_VOLUME_CLAIM, &resource::SERVICE, &resource::SECRET, &resource::CONFIG_MAP]
 }
 
 pub(crate) fn amounts(list: &Value) -> Usage {
     let entries = list.as_object().into_iter().flatten();
-    entries
-        .filter_map(|(name, amount)| Some((name.clone(), amount.as_str()?.parse().ok()?)))
-        .collect()
+    entries.filter_map(|(name, amount)| Some((name.clone(), amount.as_str()?.parse().ok()?))).collect()
 }
 
 pub(crate) fn to_value(usage: &Usage) -> Value {
-    let entries: Map<String, Value> = usage
-        .iter()
-        .map(|(name, amount)| (name.clone(), amount.to_string().into()))
-        .collect();
+    let entries: Map<String, Value> =
+        usage.iter().map(|(name, amount)| (name.clone(), amount.to_string().into())).collect();
     Value::Object(entries)
 }
 
@@ -153,15 +126,10 @@ pub(crate) fn usage(kind: &Kind, object: &Value) -> Usage {
         }
         "PersistentVolumeClaim" => {
             usage.insert("persistentvolumeclaims".into(), one);
-            let size = object["spec"]["resources"]["requests"]["storage"]
-                .as_str()
-                .and_then(|text| text.parse().ok());
+            let size = object["spec"]["resources"]["requests"]["storage"].as_str().and_then(|text| text.parse().ok());
             let class = object["spec"]["storageClassName"].as_str();
             if let Some(class) = class {
-                usage.insert(
-                    format!("{class}.storageclass.storage.k8s.io/persistentvolumeclaims"),
-                    one,
-                );
+                usage.insert(format!("{class}.storageclass.storage.k8s.io/persistentvolumeclaims"), one);
             }
             if let Some(size) = size {
                 usage.insert("requests.storage".into(), size);
@@ -247,9 +215,7 @@ fn must_specify(kind: &'static Kind, quota: &Value, hard: &Usage, pod: &Value) -
             None if limited == "cpu" || limited == "memory" => ("requests", limited.as_str()),
             _ => continue,
         };
-        let lists = ["containers", "initContainers"]
-            .iter()
-            .filter_map(|list| pod["spec"][list].as_array());
+        let lists = ["containers", "initContainers"].iter().filter_map(|list| pod["spec"][list].as_array());
         let without: Vec<&str> = lists
             .flatten()
             .filter(|container| container["resources"][side][name].is_null())
@@ -264,25 +230,14 @@ fn must_specify(kind: &'static Kind, quota: &Value, hard: &Usage, pod: &Value) -
     }
     let quota = quota["metadata"]["name"].as_str().unwrap_or_default();
     let why = format!("failed quota: {quota}: must specify {}", missing.join("; "));
-    Err(Status::forbidden(
-        kind,
-        pod["metadata"]["name"].as_str().unwrap_or_default(),
-        &why,
-    ))
+    Err(Status::forbidden(kind, pod["metadata"]["name"].as_str().unwrap_or_default(), &why))
 }
 
 /// Whether an object falls under a quota's scopes. Scopes are about pods; a quota with scopes counts nothing else.
 pub(crate) fn covers(spec: &Value, kind: &Kind, object: &Value) -> bool {
-    let plain = spec["scopes"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .map(|scope| json!({"scopeName": scope, "operator": "Exists"}));
-    let selected = spec["scopeSelector"]["matchExpressions"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .cloned();
+    let plain =
+        spec["scopes"].as_array().into_iter().flatten().map(|scope| json!({"scopeName": scope, "operator": "Exists"}));
+    let selected = spec["scopeSelector"]["matchExpressions"].as_array().into_iter().flatten().cloned();
     let mut scopes = plain.chain(selected).peekable();
     if scopes.peek().is_none() {
         return true;

@@ -46,17 +46,11 @@ pub(super) fn check(state: &State, pod: &Value) -> Result<(), Status> {
 }
 
 fn containers(spec: &Value) -> impl Iterator<Item = &Value> {
-    ["initContainers", "containers"]
-        .into_iter()
-        .filter_map(|list| spec[list].as_array())
-        .flatten()
+    ["initContainers", "containers"].into_iter().filter_map(|list| spec[list].as_array()).flatten()
 }
 
 fn named<'a>(found: impl Iterator<Item = &'a Value>) -> Option<String> {
-    let names: Vec<String> = found
-        .filter_map(|c| c["name"].as_str())
-        .map(|name| format!("\"{name}\""))
-        .collect();
+    let names: Vec<String> = found.filter_map(|c| c["name"].as_str()).map(|name| format!("\"{name}\"")).collect();
     match names.as_slice() {
         [] => None,
         [one] => Some(format!("container {one}")),
@@ -75,30 +69,19 @@ fn baseline(spec: &Value) -> Vec<String> {
         violations.push(format!("host namespaces ({})", host.join(", ")));
     }
     if let Some(who) = named(containers(spec).filter(|c| c["securityContext"]["privileged"] == true)) {
-        violations.push(format!(
-            "privileged ({who} must not set securityContext.privileged=true)"
-        ));
+        violations.push(format!("privileged ({who} must not set securityContext.privileged=true)"));
     }
     let adds = |container: &Value| {
-        let added = container["securityContext"]["capabilities"]["add"]
-            .as_array()
-            .cloned()
-            .unwrap_or_default();
-        added
-            .iter()
-            .any(|cap| !cap.as_str().is_some_and(|cap| ALLOWED_CAPABILITIES.contains(&cap)))
+        let added = container["securityContext"]["capabilities"]["add"].as_array().cloned().unwrap_or_default();
+        added.iter().any(|cap| !cap.as_str().is_some_and(|cap| ALLOWED_CAPABILITIES.contains(&cap)))
     };
     if let Some(who) = named(containers(spec).filter(|c| adds(c))) {
         violations.push(format!(
             "non-default capabilities ({who} must not include added capabilities in securityContext.capabilities.add)"
         ));
     }
-    let paths: Vec<&Value> = spec["volumes"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter(|v| v["hostPath"].is_object())
-        .collect();
+    let paths: Vec<&Value> =
+        spec["volumes"].as_array().into_iter().flatten().filter(|v| v["hostPath"].is_object()).collect();
     if !paths.is_empty() {
         let names: Vec<String> = paths.iter().map(|v| v["name"].to_string()).collect();
         violations.push(format!("hostPath volumes (volumes {})", names.join(", ")));
@@ -122,16 +105,12 @@ fn restricted(spec: &Value) -> Vec<String> {
         ));
     }
     let keeps = |container: &&Value| {
-        let dropped = container["securityContext"]["capabilities"]["drop"]
-            .as_array()
-            .cloned()
-            .unwrap_or_default();
+        let dropped = container["securityContext"]["capabilities"]["drop"].as_array().cloned().unwrap_or_default();
         !dropped.iter().any(|cap| cap == "ALL")
     };
     if let Some(who) = named(containers(spec).filter(keeps)) {
-        violations.push(format!(
-            "unrestricted capabilities ({who} must set securityContext.capabilities.drop=[\"ALL\"])"
-        ));
+        violations
+            .push(format!("unrestricted capabilities ({who} must set securityContext.capabilities.drop=[\"ALL\"])"));
     }
     let pod = &spec["securityContext"];
     let as_root = |container: &&Value| {
@@ -139,9 +118,7 @@ fn restricted(spec: &Value) -> Vec<String> {
         *own != true && (own == false || pod["runAsNonRoot"] != true)
     };
     if let Some(who) = named(containers(spec).filter(as_root)) {
-        violations.push(format!(
-            "runAsNonRoot != true (pod or {who} must set securityContext.runAsNonRoot=true)"
-        ));
+        violations.push(format!("runAsNonRoot != true (pod or {who} must set securityContext.runAsNonRoot=true)"));
     }
     let confined = |context: &Value| {
         let kind = &context["seccompProfile"]["type"];

@@ -57,11 +57,7 @@ impl Ask<'_> {
 
     /// The media type of the body, without parameters.
     pub(super) fn media_type(&self) -> &str {
-        let value = self
-            .headers
-            .get(header::CONTENT_TYPE)
-            .and_then(|v| v.to_str().ok())
-            .unwrap_or("application/json");
+        let value = self.headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("application/json");
         value.split(';').next().unwrap_or(value).trim()
     }
 
@@ -105,10 +101,7 @@ impl Ask<'_> {
 }
 
 pub(super) fn undecodable(kind: &Kind, why: &str) -> Status {
-    let message = format!(
-        "{} in version \"{}\" cannot be handled as a {}: {why}",
-        kind.kind, kind.version, kind.kind
-    );
+    let message = format!("{} in version \"{}\" cannot be handled as a {}: {why}", kind.kind, kind.version, kind.kind);
     Status::bad_request(message)
 }
 
@@ -130,17 +123,11 @@ fn of_kind(kind: &Kind, object: &Value) -> Result<(), Status> {
     let own = kind.api_version();
     let (version, name) = (version.unwrap_or(&own), name.unwrap_or(kind.kind));
     let why = if version == own && crate::resource::find_kind(version, name).is_some() {
-        format!(
-            "converting ({version}.{name}) to (core.{}): unknown conversion",
-            kind.kind
-        )
+        format!("converting ({version}.{name}) to (core.{}): unknown conversion", kind.kind)
     } else {
         format!("no kind \"{name}\" is registered for version \"{version}\"")
     };
-    let message = format!(
-        "{name} in version \"{version}\" cannot be handled as a {}: {why}",
-        kind.kind
-    );
+    let message = format!("{name} in version \"{version}\" cannot be handled as a {}: {why}", kind.kind);
     Err(Status::bad_request(message))
 }
 
@@ -151,10 +138,7 @@ pub(super) fn of_address(ask: &Ask<'_>, object: &Value) -> Result<(), Status> {
         && !ask.name().is_empty()
         && name != ask.name()
     {
-        let message = format!(
-            "the name of the object ({name}) does not match the name on the URL ({})",
-            ask.name()
-        );
+        let message = format!("the name of the object ({name}) does not match the name on the URL ({})", ask.name());
         return Err(Status::bad_request(message));
     }
     if part("namespace").is_some_and(|ns| ns != ask.ns()) {

@@ -40,22 +40,13 @@ pub(super) fn collection(ask: &Ask<'_>) -> Answer {
             Err(status) => return Err(status),
         }
     }
-    Ok(read::written(
-        ask,
-        &json!({"resourceVersion": revision.to_string()}),
-        &answered,
-    ))
+    Ok(read::written(ask, &json!({"resourceVersion": revision.to_string()}), &answered))
 }
 
 fn answers_object(kind: &Kind) -> bool {
-    [
-        &resource::POD,
-        &resource::SERVICE,
-        &resource::SERVICE_ACCOUNT,
-        &resource::RESOURCE_QUOTA,
-    ]
-    .iter()
-    .any(|k| kind.is(k))
+    [&resource::POD, &resource::SERVICE, &resource::SERVICE_ACCOUNT, &resource::RESOURCE_QUOTA]
+        .iter()
+        .any(|k| kind.is(k))
 }
 
 fn success(kind: &Kind, object: &Arc<Value>) -> Value {
@@ -70,11 +61,7 @@ fn success(kind: &Kind, object: &Arc<Value>) -> Value {
 
 /// Options come in the body (`DeleteOptions`) and as parameters; the body wins.
 pub(super) fn options(ask: &Ask<'_>) -> Result<DeleteOptions, Status> {
-    let sent = if ask.body.is_empty() {
-        json!({})
-    } else {
-        body::parse(&ask.body, "error decoding DeleteOptions")?
-    };
+    let sent = if ask.body.is_empty() { json!({}) } else { body::parse(&ask.body, "error decoding DeleteOptions")? };
     parse(ask, &sent)
 }
 
@@ -88,9 +75,7 @@ pub(super) fn parse(ask: &Ask<'_>, sent: &Value) -> Result<DeleteOptions, Status
         "dryRun",
         "ignoreStoreReadErrorWithClusterBreakingPotential",
     ];
-    let unknown = sent
-        .as_object()
-        .and_then(|fields| fields.keys().find(|key| !KNOWN.contains(&key.as_str())));
+    let unknown = sent.as_object().and_then(|fields| fields.keys().find(|key| !KNOWN.contains(&key.as_str())));
     if let Some(field) = unknown {
         return Err(Status::not_implemented(format_args!("the delete option {field}")));
     }
@@ -98,9 +83,8 @@ pub(super) fn parse(ask: &Ask<'_>, sent: &Value) -> Result<DeleteOptions, Status
         Some(policy) => Some(query::propagation(policy)?),
         None => ask.query.propagation()?,
     };
-    let grace = sent["gracePeriodSeconds"]
-        .as_i64()
-        .map_or_else(|| ask.query.number("gracePeriodSeconds"), |n| Ok(Some(n)))?;
+    let grace =
+        sent["gracePeriodSeconds"].as_i64().map_or_else(|| ask.query.number("gracePeriodSeconds"), |n| Ok(Some(n)))?;
     let precondition = |field: &str| sent["preconditions"][field].as_str().map(ToOwned::to_owned);
     Ok(DeleteOptions {
         propagation: propagation.unwrap_or_default(),

@@ -43,11 +43,7 @@ fn version() -> Value {
 }
 
 fn groups() -> Vec<&'static str> {
-    let mut groups: Vec<&str> = resource::ALL
-        .iter()
-        .map(|k| k.group)
-        .filter(|g| !g.is_empty())
-        .collect();
+    let mut groups: Vec<&str> = resource::ALL.iter().map(|k| k.group).filter(|g| !g.is_empty()).collect();
     groups.dedup();
     groups
 }
@@ -59,10 +55,7 @@ fn group(name: &str) -> Value {
 
 fn resources(group: &str, version: &str) -> Value {
     let mut resources = Vec::new();
-    for kind in resource::ALL
-        .iter()
-        .filter(|k| k.group == group && k.version == version)
-    {
+    for kind in resource::ALL.iter().filter(|k| k.group == group && k.version == version) {
         let mut entry = json!({
             "name": kind.plural, "singularName": kind.singular, "namespaced": kind.namespaced, "kind": kind.kind,
             "verbs": verbs(kind), "shortNames": kind.short,
@@ -74,11 +67,7 @@ fn resources(group: &str, version: &str) -> Value {
         resources.push(entry);
         resources.extend(kind.subresources.iter().map(|sub| subresource(kind, sub)));
     }
-    let group_version = if group.is_empty() {
-        version.to_owned()
-    } else {
-        format!("{group}/{version}")
-    };
+    let group_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
     json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": resources})
 }
 
@@ -86,16 +75,7 @@ fn verbs(kind: &Kind) -> Vec<&'static str> {
     if kind.is(&resource::SELF_SUBJECT_ACCESS_REVIEW) {
         return vec!["create"];
     }
-    let mut verbs = vec![
-        "create",
-        "delete",
-        "deletecollection",
-        "get",
-        "list",
-        "patch",
-        "update",
-        "watch",
-    ];
+    let mut verbs = vec!["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
     if kind.is(&resource::NAMESPACE) {
         verbs.retain(|verb| *verb != "deletecollection");
     }

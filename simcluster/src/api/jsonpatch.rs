@@ -6,18 +6,12 @@ use crate::status::Status;
 
 pub(super) fn apply(object: &mut Value, patch: &Value) -> Result<(), Status> {
     let refused = || {
-        let mut status = Status::new(
-            422,
-            "Invalid",
-            "the server rejected our request due to an error in our request",
-        );
+        let mut status = Status::new(422, "Invalid", "the server rejected our request due to an error in our request");
         status.details = Some(json!({}));
         status
     };
     let operations = patch.as_array().ok_or_else(refused)?;
-    operations
-        .iter()
-        .try_for_each(|operation| step(object, operation).ok_or_else(refused))
+    operations.iter().try_for_each(|operation| step(object, operation).ok_or_else(refused))
 }
 
 /// `None` is an operation that fails.

@@ -79,11 +79,7 @@ impl Ask<'_> {
 
     /// The `fieldManager`, or the client's name from `User-Agent`.
     pub fn manager(&self) -> String {
-        let agent = self
-            .headers
-            .get(header::USER_AGENT)
-            .and_then(|v| v.to_str().ok())
-            .unwrap_or("unknown");
+        let agent = self.headers.get(header::USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or("unknown");
         let agent = agent.split('/').next().unwrap_or(agent);
         self.query.get("fieldManager").unwrap_or(agent).to_owned()
     }
@@ -91,22 +87,11 @@ impl Ask<'_> {
 
 impl Api {
     pub fn new(cluster: Cluster, faults: Faults, token: String, cancel: CancellationToken) -> Self {
-        Self {
-            cluster,
-            faults,
-            token,
-            cancel,
-            calls: Mutex::default(),
-        }
+        Self { cluster, faults, token, cancel, calls: Mutex::default() }
     }
 
     pub fn calls(&self) -> Vec<Call> {
-        self.calls
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .iter()
-            .cloned()
-            .collect()
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 
     fn record(&self, verb: &str, at: &Address) {
@@ -123,18 +108,10 @@ impl Api {
     /// sends no token over plain HTTP.
     fn authenticated<'a>(&self, headers: &HeaderMap, path: &'a str) -> Option<&'a str> {
         if let Some(rest) = path.strip_prefix("/token/") {
-            return rest
-                .strip_prefix(self.token.as_str())
-                .filter(|rest| rest.is_empty() || rest.starts_with('/'));
+            return rest.strip_prefix(self.token.as_str()).filter(|rest| rest.is_empty() || rest.starts_with('/'));
         }
-        let shown = headers
-            .get(header::AUTHORIZATION)
-            .and_then(|v| v.to_str().ok())
-            .unwrap_or_default();
-        shown
-            .strip_prefix("Bearer ")
-            .filter(|token| *token == self.token)
-            .map(|_| path)
+        let shown = headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok()).unwrap_or_default();
+        shown.strip_prefix("Bearer ").filter(|token| *token == self.token).map(|_| path)
     }
 }
 
@@ -160,27 +137,14 @@ async fn handle(State(api): State<Arc<Api>>, request: Request) -> Response {
         other => return discovery::answer(&other, &parts.method),
     };
     let Ok(body) = axum::body::to_bytes(body, MAX_BODY).await else {
-        return Status::new(
-            413,
-            "RequestEntityTooLarge",
-            "Request entity too large: limit is 3145728",
-        )
-        .into();
+        return Status::new(413, "RequestEntityTooLarge", "Request entity too large: limit is 3145728").into();
     };
     let served = async {
         let query = Query::parse(parts.uri.query().unwrap_or_default())?;
         let verb = verb(&parts.method, &at, &query)?;
         reply::acceptable(&parts.headers)?;
         api.record(verb, &at);
-        with_faults(&Ask {
-            api: &api,
-            at,
-            verb,
-            query,
-            headers: &parts.headers,
-            body,
-        })
-        .await
+        with_faults(&Ask { api: &api, at, verb, query, headers: &parts.headers, body }).await
     };
     served.await.unwrap_or_else(Response::from)
 }
@@ -203,13 +167,7 @@ fn verb(method: &Method, at: &Address, query: &Query) -> Result<&'static str, St
 
 async fn with_faults(ask: &Ask<'_>) -> Result<Response, Status> {
     let (kind, at) = (ask.at.kind, &ask.at);
-    match ask.api.faults.api(
-        ask.verb,
-        kind.group,
-        kind.plural,
-        at.namespace.as_deref(),
-        at.name.as_deref(),
-    ) {
+    match ask.api.faults.api(ask.verb, kind.group, kind.plural, at.namespace.as_deref(), at.name.as_deref()) {
         Some(ApiFault::Latency(span)) => {
             ask.api.cluster.clock().sleep(span).await;
             dispatch(ask)
@@ -241,10 +199,7 @@ fn dispatch(ask: &Ask<'_>) -> Result<Response, Status> {
             | "proxy"
             | "resize"
             | "token"),
-        ) => Err(Status::not_implemented(format_args!(
-            "{verb} of {}/{sub}",
-            at.kind.qualified()
-        ))),
+        ) => Err(Status::not_implemented(format_args!("{verb} of {}/{sub}", at.kind.qualified()))),
         (_, sub) if !sub.is_empty() && !at.kind.has(sub) => Err(reply::unknown_resource()),
         ("get", "" | "status") => read::get(ask),
         ("list", "") => read::list(ask),
@@ -257,10 +212,7 @@ fn dispatch(ask: &Ask<'_>) -> Result<Response, Status> {
         (verb, "scale") => scale::serve(ask, verb),
         ("get", "log") => pod::log(ask),
         ("create", "eviction") => pod::evict(ask),
-        (verb, sub) => Err(Status::not_implemented(format_args!(
-            "{verb} of {}/{sub}",
-            at.kind.qualified()
-        ))),
+        (verb, sub) => Err(Status::not_implemented(format_args!("{verb} of {}/{sub}", at.kind.qualified()))),
     }
 }
 

@@ -79,17 +79,10 @@ fn checked(ask: &Ask<'_>, object: &mut Value, validation: Validation) -> Result<
     let unknown = typed::unknown_fields(ask.at.kind, object).map_err(|why| refuse(object, &why))?;
     let warnings: Vec<String> = unknown.iter().map(|path| format!("unknown field \"{path}\"")).collect();
     if validation == Validation::Strict && !warnings.is_empty() {
-        return Err(refuse(
-            object,
-            &format!("strict decoding error: {}", warnings.join(", ")),
-        ));
+        return Err(refuse(object, &format!("strict decoding error: {}", warnings.join(", "))));
     }
     normal::drop_paths(object, &unknown);
-    Ok(if validation == Validation::Ignore {
-        Vec::new()
-    } else {
-        warnings
-    })
+    Ok(if validation == Validation::Ignore { Vec::new() } else { warnings })
 }
 
 /// A patch that names a resourceVersion holds only for that one; a patch cannot make another object of it.
@@ -114,14 +107,9 @@ fn apply(ask: &Ask<'_>) -> Answer {
     let kind = ask.at.kind;
     let (version, name) = (applied["apiVersion"].as_str(), applied["kind"].as_str());
     if version != Some(&kind.api_version()) || name != Some(kind.kind) {
-        let (group, version) = version
-            .unwrap_or_default()
-            .rsplit_once('/')
-            .unwrap_or(("", version.unwrap_or_default()));
-        let message = format!(
-            "invalid object type: {group}/{version}, Kind={}",
-            name.unwrap_or_default()
-        );
+        let (group, version) =
+            version.unwrap_or_default().rsplit_once('/').unwrap_or(("", version.unwrap_or_default()));
+        let message = format!("invalid object type: {group}/{version}, Kind={}", name.unwrap_or_default());
         return Err(Status::bad_request(message));
     }
     if !applied["metadata"]["managedFields"].is_null() {
@@ -131,22 +119,12 @@ fn apply(ask: &Ask<'_>) -> Answer {
     let namespace = applied["metadata"]["namespace"].as_str().unwrap_or_default().to_owned();
     let untyped = |why: String| {
         let place = format!("{namespace}/{}; {}", ask.name(), kind.api_version());
-        Status::new(
-            500,
-            "",
-            format!(
-                "failed to create typed patch object ({place}, Kind={}): {why}",
-                kind.kind
-            ),
-        )
+        Status::new(500, "", format!("failed to create typed patch object ({place}, Kind={}): {why}", kind.kind))
     };
     schema::normalize_amounts(&mut applied);
     let unknown = typed::unknown_fields(kind, &applied).map_err(untyped)?;
     if !unknown.is_empty() {
-        let all: Vec<String> = unknown
-            .iter()
-            .map(|path| format!(".{path}: field not declared in schema"))
-            .collect();
+        let all: Vec<String> = unknown.iter().map(|path| format!(".{path}: field not declared in schema")).collect();
         return Err(untyped(if let [one] = all.as_slice() {
             one.clone()
         } else {
@@ -156,14 +134,9 @@ fn apply(ask: &Ask<'_>) -> Answer {
     if let Some(why) = duplicate_item(&applied) {
         return Err(untyped(why));
     }
-    let writer = Writer::apply(manager, ask.query.flag("force"))
-        .on(&ask.at.subresource)
-        .dry_run(ask.dry_run()?);
+    let writer = Writer::apply(manager, ask.query.flag("force")).on(&ask.at.subresource).dry_run(ask.dry_run()?);
     let key = key(kind, ask.ns(), ask.name());
-    let (created, object) = ask
-        .api
-        .cluster
-        .transact(|state| state.apply(kind, &key, applied, &writer))?;
+    let (created, object) = ask.api.cluster.transact(|state| state.apply(kind, &key, applied, &writer))?;
     Ok(reply::object(if created { 201 } else { 200 }, &object))
 }
 

@@ -56,11 +56,7 @@ impl Target {
     fn under(group: &str, version: &str, rest: &[&str]) -> Self {
         if !resource::has_group_version(group, version) {
             let group_exists = resource::ALL.iter().any(|k| k.group == group);
-            return if group_exists {
-                Self::UnknownResource
-            } else {
-                Self::Nothing
-            };
+            return if group_exists { Self::UnknownResource } else { Self::Nothing };
         }
         let owned = |text: &str| Some(text.to_owned());
         let find = |plural: &str| resource::find(group, version, plural);
@@ -79,19 +75,10 @@ impl Target {
             _ => (None, None, None, ""),
         };
         let Some(kind) = kind else { return Self::UnknownResource };
-        let scoped = if kind.namespaced {
-            namespace.is_some() || name.is_none()
-        } else {
-            namespace.is_none()
-        };
+        let scoped = if kind.namespaced { namespace.is_some() || name.is_none() } else { namespace.is_none() };
         if !scoped {
             return Self::UnknownResource;
         }
-        Self::Resource(Address {
-            kind,
-            namespace,
-            name,
-            subresource: subresource.to_owned(),
-        })
+        Self::Resource(Address { kind, namespace, name, subresource: subresource.to_owned() })
     }
 }

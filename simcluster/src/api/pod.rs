@@ -28,17 +28,8 @@ pub(super) fn log(ask: &Ask<'_>) -> Answer {
     let previous = ask.query.flag("previous");
     started(&pod, &container, previous)?;
     let uid = pod["metadata"]["uid"].as_str().unwrap_or_default();
-    let lines = ask
-        .api
-        .cluster
-        .logs()
-        .read(uid, &container, previous)
-        .unwrap_or_default();
-    Ok(reply::with_type(
-        200,
-        "text/plain",
-        Body::from(wanted.text(&lines, ask.api.cluster.now())),
-    ))
+    let lines = ask.api.cluster.logs().read(uid, &container, previous).unwrap_or_default();
+    Ok(reply::with_type(200, "text/plain", Body::from(wanted.text(&lines, ask.api.cluster.now()))))
 }
 
 struct Wanted {
@@ -61,22 +52,12 @@ impl Wanted {
         let bytes = bounded(ask, "limitBytes", 1, "must be greater than 0")?;
         let since = bounded(ask, "sinceSeconds", 1, "must be greater than 0")?;
         let size = |n: i64| usize::try_from(n).unwrap_or(usize::MAX);
-        Ok(Self {
-            tail: tail.map(size),
-            bytes: bytes.map(size),
-            since,
-            timestamps: query.flag("timestamps"),
-        })
+        Ok(Self { tail: tail.map(size), bytes: bytes.map(size), since, timestamps: query.flag("timestamps") })
     }
 
     fn text(&self, lines: &[Line], now: Timestamp) -> String {
-        let from = self
-            .since
-            .and_then(|s| now.checked_sub(SignedDuration::from_secs(s)).ok());
-        let lines: Vec<&Line> = lines
-            .iter()
-            .filter(|line| from.is_none_or(|from| line.at >= from))
-            .collect();
+        let from = self.since.and_then(|s| now.checked_sub(SignedDuration::from_secs(s)).ok());
+        let lines: Vec<&Line> = lines.iter().filter(|line| from.is_none_or(|from| line.at >= from)).collect();
         let skip = self.tail.map_or(0, |tail| lines.len().saturating_sub(tail));
         let mut text = String::new();
         for line in lines.into_iter().skip(skip) {
@@ -112,20 +93,12 @@ fn bounded(ask: &Ask<'_>, name: &str, least: i64, why: &str) -> Result<Option<i6
         has_generation: false,
         subresources: &[],
     };
-    Err(Status::invalid(
-        &options,
-        ask.name(),
-        &[Cause::invalid(name, &number.into(), why)],
-    ))
+    Err(Status::invalid(&options, ask.name(), &[Cause::invalid(name, &number.into(), why)]))
 }
 
 fn names(pod: &Value, field: &str) -> Vec<String> {
     let containers = pod["spec"][field].as_array().map(Vec::as_slice).unwrap_or_default();
-    containers
-        .iter()
-        .filter_map(|c| c["name"].as_str())
-        .map(ToOwned::to_owned)
-        .collect()
+    containers.iter().filter_map(|c| c["name"].as_str()).map(ToOwned::to_owned).collect()
 }
 
 fn chosen(pod: &Value, ask: &Ask<'_>) -> Result<String, Status> {
@@ -133,15 +106,11 @@ fn chosen(pod: &Value, ask: &Ask<'_>) -> Result<String, Status> {
     let pod = ask.name();
     match (ask.query.get("container"), main.as_slice()) {
         (Some(wanted), _) if main.iter().chain(&init).any(|name| name == wanted) => Ok(wanted.to_owned()),
-        (Some(wanted), _) => Err(Status::bad_request(format!(
-            "container {wanted} is not valid for pod {pod}"
-        ))),
+        (Some(wanted), _) => Err(Status::bad_request(format!("container {wanted} is not valid for pod {pod}"))),
         (None, [one]) => Ok(one.clone()),
         (None, many) => {
-            let mut message = format!(
-                "a container name must be specified for pod {pod}, choose one of: [{}]",
-                many.join(" ")
-            );
+            let mut message =
+                format!("a container name must be specified for pod {pod}, choose one of: [{}]", many.join(" "));
             if !init.is_empty() {
                 let _infallible = write!(message, " or one of the init containers: [{}]", init.join(" "));
             }
@@ -153,14 +122,8 @@ fn chosen(pod: &Value, ask: &Ask<'_>) -> Result<String, Status> {
 /// Refuses as a kubelet does while the container has nothing to show.
 fn started(pod: &Value, container: &str, previous: bool) -> Result<(), Status> {
     let statuses = ["containerStatuses", "initContainerStatuses"];
-    let all = statuses
-        .iter()
-        .filter_map(|field| pod["status"][field].as_array())
-        .flatten();
-    let status = all
-        .into_iter()
-        .find(|status| status["name"] == container)
-        .unwrap_or(&Value::Null);
+    let all = statuses.iter().filter_map(|field| pod["status"][field].as_array()).flatten();
+    let status = all.into_iter().find(|status| status["name"] == container).unwrap_or(&Value::Null);
     let name = pod["metadata"]["name"].as_str().unwrap_or_default();
     if previous {
         return if status["lastState"]["terminated"].is_object() {
@@ -191,20 +154,13 @@ pub(super) fn evict(ask: &Ask<'_>) -> Answer {
     if eviction["kind"].as_str().is_some_and(|kind| kind != "Eviction") {
         return Err(Status::bad_request("the body of an eviction must be an Eviction"));
     }
-    if eviction["metadata"]["name"]
-        .as_str()
-        .is_some_and(|name| name != ask.name())
-    {
-        return Err(Status::bad_request(
-            "name in URL does not match name in Eviction object",
-        ));
+    if eviction["metadata"]["name"].as_str().is_some_and(|name| name != ask.name()) {
+        return Err(Status::bad_request("name in URL does not match name in Eviction object"));
     }
     let empty = json!({});
     let options = delete::parse(ask, eviction.get("deleteOptions").unwrap_or(&empty))?;
     let key = key(&resource::POD, ask.ns(), ask.name());
-    ask.api
-        .cluster
-        .transact(|state| state.delete(&resource::POD, &key, &options))?;
+    ask.api.cluster.transact(|state| state.delete(&resource::POD, &key, &options))?;
     let body = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});
     Ok(reply::object(201, &body))
 }

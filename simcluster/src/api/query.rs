@@ -57,20 +57,12 @@ impl Query {
 
     /// The value of a parameter; empty counts as absent.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0
-            .iter()
-            .find(|(n, _)| n == name)
-            .map(|(_, value)| value.as_str())
-            .filter(|value| !value.is_empty())
+        self.0.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
     }
 
     /// A switch: present and neither `0` nor `false`.
     pub fn flag(&self, name: &str) -> bool {
-        let value = self
-            .0
-            .iter()
-            .find(|(n, _)| n == name)
-            .map(|(_, value)| value.to_ascii_lowercase());
+        let value = self.0.iter().find(|(n, _)| n == name).map(|(_, value)| value.to_ascii_lowercase());
         value.is_some_and(|value| value != "0" && value != "false")
     }
 

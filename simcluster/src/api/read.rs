@@ -38,10 +38,7 @@ pub(super) fn list(ask: &Ask<'_>) -> Answer {
         let cause = Cause::forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list");
         return Err(invalid_options("ListOptions", &[cause]));
     }
-    let limit = query
-        .number("limit")?
-        .and_then(|n| usize::try_from(n).ok())
-        .filter(|n| *n > 0);
+    let limit = query.number("limit")?.and_then(|n| usize::try_from(n).ok()).filter(|n| *n > 0);
     let selector = query.selector(kind)?;
     let start = start(ask)?;
     let cluster = &ask.api.cluster;
@@ -53,9 +50,7 @@ pub(super) fn list(ask: &Ask<'_>) -> Answer {
         },
     };
     let after = |object: &Value| start.after.as_ref().is_none_or(|last| key(object) > *last);
-    let mut objects = objects
-        .into_iter()
-        .filter(|object| after(object) && selector.matches(object));
+    let mut objects = objects.into_iter().filter(|object| after(object) && selector.matches(object));
     let page: Vec<Arc<Value>> = objects.by_ref().take(limit.unwrap_or(usize::MAX)).collect();
     let remaining = objects.count();
     let mut metadata = json!({"resourceVersion": revision.to_string()});
@@ -105,9 +100,7 @@ fn start(ask: &Ask<'_>) -> Result<Start, Status> {
     let matching = query.get("resourceVersionMatch");
     if let Some(token) = query.get("continue") {
         if version.is_some_and(|v| v != "0") {
-            return Err(Status::bad_request(
-                "specifying resource version is not allowed when using continue",
-            ));
+            return Err(Status::bad_request("specifying resource version is not allowed when using continue"));
         }
         return parse_token(token);
     }
@@ -123,10 +116,7 @@ fn start(ask: &Ask<'_>) -> Result<Start, Status> {
         return Err(too_large(revision, current));
     }
     let exact = matching == Some("Exact");
-    Ok(Start {
-        revision: if exact { revision } else { 0 },
-        after: None,
-    })
+    Ok(Start { revision: if exact { revision } else { 0 }, after: None })
 }
 
 pub(super) fn parse_revision(text: &str) -> Result<u64, String> {
@@ -137,14 +127,12 @@ pub(super) fn parse_revision(text: &str) -> Result<u64, String> {
 fn check_match(version: Option<&str>, matching: Option<&str>) -> Result<(), Status> {
     let field = "resourceVersionMatch";
     let cause = match matching {
-        Some(_) if version.is_none() => Cause::forbidden(
-            field,
-            "resourceVersionMatch is forbidden unless resourceVersion is provided",
-        ),
-        Some("Exact") if version == Some("0") => Cause::forbidden(
-            field,
-            "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"",
-        ),
+        Some(_) if version.is_none() => {
+            Cause::forbidden(field, "resourceVersionMatch is forbidden unless resourceVersion is provided")
+        }
+        Some("Exact") if version == Some("0") => {
+            Cause::forbidden(field, "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"")
+        }
         None | Some("Exact" | "NotOlderThan") => return Ok(()),
         Some(other) => Cause::unsupported(field, &other.into(), &["Exact", "NotOlderThan", ""]),
     };
@@ -189,8 +177,5 @@ fn parse_token(token: &str) -> Result<Start, Status> {
     let invalid = || Status::bad_request("invalid continue token: continue key is not valid");
     let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| invalid())?;
     let (revision, ns, name): (u64, String, String) = serde_json::from_slice(&bytes).map_err(|_| invalid())?;
-    Ok(Start {
-        revision,
-        after: Some((ns, name)),
-    })
+    Ok(Start { revision, after: Some((ns, name)) })
 }

@@ -15,9 +15,7 @@ use crate::status::Status;
 pub(crate) fn status(status: &Status) -> Response {
     let mut response = object(status.code, &status.to_value());
     if let Some(seconds) = status.retry_after {
-        response
-            .headers_mut()
-            .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     response
 }
@@ -37,19 +35,13 @@ pub(crate) fn text(code: u16, text: &'static str) -> Response {
 pub(crate) fn with_type(code: u16, content_type: &'static str, body: Body) -> Response {
     let mut response = Response::new(body);
     *response.status_mut() = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    response
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
 }
 
 pub(crate) fn stream(lines: impl futures::Stream<Item = Bytes> + Send + 'static) -> Response {
     use futures::StreamExt as _;
-    with_type(
-        200,
-        "application/json",
-        Body::from_stream(lines.map(Ok::<_, Infallible>)),
-    )
+    with_type(200, "application/json", Body::from_stream(lines.map(Ok::<_, Infallible>)))
 }
 
 pub(crate) fn empty_stream() -> Response {
@@ -68,11 +60,8 @@ pub(crate) fn warn(mut response: Response, warnings: &[String]) -> Response {
 }
 
 pub(crate) fn method_not_allowed() -> Status {
-    let mut status = Status::new(
-        405,
-        "MethodNotAllowed",
-        "the server does not allow this method on the requested resource",
-    );
+    let mut status =
+        Status::new(405, "MethodNotAllowed", "the server does not allow this method on the requested resource");
     status.details = Some(json!({}));
     status
 }
@@ -86,27 +75,14 @@ pub(crate) fn unknown_resource() -> Status {
 /// The answer of an injected fault.
 pub(crate) fn injected(code: u16) -> Status {
     let (reason, message) = match code {
-        409 => (
-            "Conflict",
-            "the object has been modified; please apply your changes to the latest version and try again",
-        ),
+        409 => {
+            ("Conflict", "the object has been modified; please apply your changes to the latest version and try again")
+        }
         410 => ("Expired", "The resourceVersion for the provided list is too old."),
-        429 => (
-            "TooManyRequests",
-            "the server has received too many requests and has asked us to try again later",
-        ),
-        500 => (
-            "InternalError",
-            "an error on the server (injected) has prevented the request from succeeding",
-        ),
-        503 => (
-            "ServiceUnavailable",
-            "the server is currently unable to handle the request",
-        ),
-        504 => (
-            "Timeout",
-            "the server was unable to return a response in the time allotted",
-        ),
+        429 => ("TooManyRequests", "the server has received too many requests and has asked us to try again later"),
+        500 => ("InternalError", "an error on the server (injected) has prevented the request from succeeding"),
+        503 => ("ServiceUnavailable", "the server is currently unable to handle the request"),
+        504 => ("Timeout", "the server was unable to return a response in the time allotted"),
         _ => ("", "injected"),
     };
     let mut status = Status::new(code, reason, message);
@@ -124,28 +100,18 @@ pub(crate) enum Form {
 pub(crate) fn form(headers: &HeaderMap) -> Form {
     let accept = accept(headers);
     let first = accept.split(',').next().unwrap_or_default();
-    if first.contains("as=PartialObjectMetadata") {
-        Form::MetadataOnly
-    } else {
-        Form::Whole
-    }
+    if first.contains("as=PartialObjectMetadata") { Form::MetadataOnly } else { Form::Whole }
 }
 
 fn accept(headers: &HeaderMap) -> &str {
-    headers
-        .get(header::ACCEPT)
-        .and_then(|v| v.to_str().ok())
-        .unwrap_or("*/*")
+    headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or("*/*")
 }
 
 /// Whether any of the accepted forms is one that is served: JSON, whole or metadata only. Tables are not.
 pub(crate) fn acceptable(headers: &HeaderMap) -> Result<(), Status> {
     let served = |form: &str| {
         let mut parts = form.split(';').map(str::trim);
-        let json = matches!(
-            parts.next(),
-            Some("application/json" | "*/*" | "application/*" | "text/plain" | "")
-        );
+        let json = matches!(parts.next(), Some("application/json" | "*/*" | "application/*" | "text/plain" | ""));
         json && parts.all(|parameter| !parameter.starts_with("as=Table"))
     };
     let forms = accept(headers);

@@ -11,11 +11,7 @@ use crate::{
 
 pub(super) fn serve(ask: &Ask<'_>, verb: &str) -> Answer {
     let kind = ask.at.kind;
-    let found = ask
-        .api
-        .cluster
-        .get(kind, ask.ns(), ask.name())
-        .ok_or_else(|| Status::not_found(kind, ask.name()))?;
+    let found = ask.api.cluster.get(kind, ask.ns(), ask.name()).ok_or_else(|| Status::not_found(kind, ask.name()))?;
     let sent = match (verb, ask.media_type()) {
         ("get", _) => return Ok(reply::object(200, &shown(&found))),
         ("update", "application/json") => body::parse(&ask.body, "error decoding Scale")?,
@@ -74,19 +70,10 @@ fn shown(object: &Value) -> Value {
         .map(|field| ((*field).to_owned(), object["metadata"][field].clone()))
         .collect();
     let replicas = object["spec"]["replicas"].as_i64().unwrap_or(0);
-    let spec = if replicas == 0 {
-        json!({})
-    } else {
-        json!({"replicas": replicas})
-    };
+    let spec = if replicas == 0 { json!({}) } else { json!({"replicas": replicas}) };
     let labels = object["spec"]["selector"]["matchLabels"].as_object();
     let selector: Vec<String> = labels
-        .map(|labels| {
-            labels
-                .iter()
-                .map(|(k, v)| format!("{k}={}", v.as_str().unwrap_or_default()))
-                .collect()
-        })
+        .map(|labels| labels.iter().map(|(k, v)| format!("{k}={}", v.as_str().unwrap_or_default())).collect())
         .unwrap_or_default();
     json!({
         "kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": metadata, "spec": spec,

@@ -47,21 +47,11 @@ fn directive(field: &str, value: &Value) -> Result<(), Status> {
     let known = (field == "$patch" && (value == "replace" || value == "delete" || value == "merge"))
         || field.starts_with("$setElementOrder/")
         || field == "$retainKeys";
-    if known {
-        Ok(())
-    } else {
-        Err(Status::not_implemented(format_args!(
-            "the patch directive {field}: {value}"
-        )))
-    }
+    if known { Ok(()) } else { Err(Status::not_implemented(format_args!("the patch directive {field}: {value}"))) }
 }
 
 fn merge_list(name: &str, keys: &'static [&'static str], target: &mut Value, patch: &[Value]) -> Result<(), Status> {
-    let keys = if name == "ports" || name == "topologySpreadConstraints" {
-        &keys[..1]
-    } else {
-        keys
-    };
+    let keys = if name == "ports" || name == "topologySpreadConstraints" { &keys[..1] } else { keys };
     let mut items = target.as_array_mut().map(std::mem::take).unwrap_or_default();
     let mut new = Vec::new();
     for change in patch {
@@ -110,11 +100,7 @@ mod tests {
     #[test]
     fn directives() {
         let mut pod = json!({"spec": {"containers": [{"name": "a"}, {"name": "b", "image": "x"}]}});
-        apply(
-            &mut pod,
-            &json!({"spec": {"containers": [{"name": "a", "$patch": "delete"}]}}),
-        )
-        .unwrap();
+        apply(&mut pod, &json!({"spec": {"containers": [{"name": "a", "$patch": "delete"}]}})).unwrap();
         assert_eq!(pod, json!({"spec": {"containers": [{"name": "b", "image": "x"}]}}));
         let unknown = json!({"spec": {"$deleteFromPrimitiveList/finalizers": ["x"]}});
         assert_eq!(apply(&mut pod, &unknown).unwrap_err().code, 501);

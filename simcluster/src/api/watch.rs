@@ -51,10 +51,7 @@ pub(super) fn open(ask: &Ask<'_>) -> Answer {
     let (kind, query, cluster) = (ask.at.kind, &ask.query, &ask.api.cluster);
     check(ask)?;
     let selector = query.selector(kind)?;
-    let timeout = query
-        .number("timeoutSeconds")?
-        .filter(|n| *n > 0)
-        .unwrap_or(DEFAULT_TIMEOUT);
+    let timeout = query.number("timeoutSeconds")?.filter(|n| *n > 0).unwrap_or(DEFAULT_TIMEOUT);
     let end = tokio_now() + Duration::from_secs(timeout.unsigned_abs());
     let from = match query.get("resourceVersion") {
         None => 0,
@@ -94,10 +91,7 @@ pub(super) fn open(ask: &Ask<'_>) -> Answer {
 }
 
 /// Time-outs of connections are real time, whatever the cluster's clock says.
-#[allow(
-    clippy::disallowed_methods,
-    reason = "a connection's time-out, not the cluster's time"
-)]
+#[allow(clippy::disallowed_methods, reason = "a connection's time-out, not the cluster's time")]
 fn tokio_now() -> Instant {
     Instant::now()
 }
@@ -236,8 +230,7 @@ impl Watch {
             metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
         }
         let object = json!({"kind": kind, "apiVersion": api_version, "metadata": metadata});
-        self.ready
-            .push_back(line_of(&json!({"type": "BOOKMARK", "object": object})));
+        self.ready.push_back(line_of(&json!({"type": "BOOKMARK", "object": object})));
     }
 
     /// A minute from now, but two seconds before the end at the latest, and from then on every second.

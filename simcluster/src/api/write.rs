@@ -16,22 +16,11 @@ pub(super) fn create(ask: &Ask<'_>) -> Answer {
     }
     let (object, warnings) = ask.object()?;
     body::of_address(ask, &object)?;
-    if !object["metadata"]["resourceVersion"]
-        .as_str()
-        .unwrap_or_default()
-        .is_empty()
-    {
-        return Err(Status::new(
-            500,
-            "",
-            "resourceVersion should not be set on objects to be created",
-        ));
+    if !object["metadata"]["resourceVersion"].as_str().unwrap_or_default().is_empty() {
+        return Err(Status::new(500, "", "resourceVersion should not be set on objects to be created"));
     }
     let writer = Writer::update(&manager).dry_run(ask.dry_run()?);
-    let made = ask
-        .api
-        .cluster
-        .transact(|state| state.create(kind, ask.ns(), object, &writer))?;
+    let made = ask.api.cluster.transact(|state| state.create(kind, ask.ns(), object, &writer))?;
     Ok(reply::warn(reply::object(201, &made), &warnings))
 }
 
@@ -67,11 +56,7 @@ fn same_object(ask: &Ask<'_>, current: &Value, sent: &Value) -> Result<(), Statu
         return Err(Status::modified(kind, name));
     }
     if let Some(uid) = differs("uid") {
-        let place = if ask.ns().is_empty() {
-            name.to_owned()
-        } else {
-            format!("{}/{name}", ask.ns())
-        };
+        let place = if ask.ns().is_empty() { name.to_owned() } else { format!("{}/{name}", ask.ns()) };
         let why = format!(
             "StorageError: invalid object, Code: 4, Key: /registry/{}/{place}, ResourceVersion: 0, AdditionalErrorMsg: \
              Precondition failed: UID in precondition: {uid}, UID in object meta: {}",

@@ -7,10 +7,7 @@ pub fn started(script: &Script, image: &str) -> Vec<String> {
     match script {
         Script::Server(server) => match server.app {
             "n8n" => vec!["Initializing n8n process".into(), "n8n ready on ::, port 5678".into()],
-            "ghost" => vec![
-                "INFO Ghost is running in production...".into(),
-                "INFO Listening on: 0.0.0.0:2368".into(),
-            ],
+            "ghost" => vec!["INFO Ghost is running in production...".into(), "INFO Listening on: 0.0.0.0:2368".into()],
             "wordpress" => vec!["AH00094: Command line: 'apache2 -D FOREGROUND'".into()],
             "database" => vec!["[Note] Server started, initialising storage engine".into()],
             app => vec![format!("{app} started from {image}")],

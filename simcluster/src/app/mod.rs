@@ -81,17 +81,10 @@ pub fn script(pod: &Value, image: &str, role: Role, env: &BTreeMap<String, Strin
     let tag_is_cli = image.rsplit_once(':').is_some_and(|(_, tag)| tag.starts_with("cli"));
     if repository.contains("wordpress") && tag_is_cli && role != Role::Sidecar {
         let owner = email(env, &["ADMIN", "OWNER", "USER", ""]).unwrap_or_else(|| "admin".to_owned());
-        return Script::Job(Job {
-            needs_database: true,
-            owner: Some(owner),
-            ..Job::default()
-        });
+        return Script::Job(Job { needs_database: true, owner: Some(owner), ..Job::default() });
     }
     if role == Role::Init || role == Role::Main && ends_by_itself(pod) {
-        return Script::Job(Job {
-            exit_code: exit_code(pod),
-            ..Job::default()
-        });
+        return Script::Job(Job { exit_code: exit_code(pod), ..Job::default() });
     }
     Script::Server(server(&repository, env))
 }
@@ -105,61 +98,26 @@ pub fn is_database(image: &str) -> bool {
 fn server(repository: &str, env: &BTreeMap<String, String>) -> Server {
     let has = |part: &str| repository.contains(part);
     if has("n8n") {
-        let managed = env
-            .get("N8N_INSTANCE_OWNER_MANAGED_BY_ENV")
-            .is_some_and(|v| v.eq_ignore_ascii_case("true"));
+        let managed = env.get("N8N_INSTANCE_OWNER_MANAGED_BY_ENV").is_some_and(|v| v.eq_ignore_ascii_case("true"));
         let complete = env.keys().any(|k| k.starts_with("N8N_INSTANCE_OWNER_PASSWORD"));
         let owner = email(env, &["N8N_INSTANCE_OWNER"]).filter(|_| managed && complete);
-        Server {
-            app: "n8n",
-            owner,
-            ..Server::default()
-        }
+        Server { app: "n8n", owner, ..Server::default() }
     } else if has("ghost") {
-        let sqlite = env
-            .get("database__client")
-            .is_some_and(|client| client.starts_with("sqlite"));
-        Server {
-            app: "ghost",
-            needs_database: !sqlite,
-            exits_without_database: !sqlite,
-            owner: None,
-        }
+        let sqlite = env.get("database__client").is_some_and(|client| client.starts_with("sqlite"));
+        Server { app: "ghost", needs_database: !sqlite, exits_without_database: !sqlite, owner: None }
     } else if has("wordpress") {
-        Server {
-            app: "wordpress",
-            needs_database: true,
-            ..Server::default()
-        }
+        Server { app: "wordpress", needs_database: true, ..Server::default() }
     } else if has("linkding") {
-        Server {
-            app: "linkding",
-            owner: value(env, "LD_SUPERUSER_NAME"),
-            ..Server::default()
-        }
+        Server { app: "linkding", owner: value(env, "LD_SUPERUSER_NAME"), ..Server::default() }
     } else if has("vaultwarden") {
         let owner = env.contains_key("ADMIN_TOKEN").then(|| "admin token".to_owned());
-        Server {
-            app: "vaultwarden",
-            owner,
-            ..Server::default()
-        }
+        Server { app: "vaultwarden", owner, ..Server::default() }
     } else if has("directus") {
-        Server {
-            app: "directus",
-            owner: value(env, "ADMIN_EMAIL"),
-            ..Server::default()
-        }
+        Server { app: "directus", owner: value(env, "ADMIN_EMAIL"), ..Server::default() }
     } else if DATABASES.iter().any(|name| has(name)) {
-        Server {
-            app: "database",
-            ..Server::default()
-        }
+        Server { app: "database", ..Server::default() }
     } else {
-        Server {
-            app: "process",
-            ..Server::default()
-        }
+        Server { app: "process", ..Server::default() }
     }
 }
 
@@ -171,9 +129,7 @@ fn value(env: &BTreeMap<String, String>, name: &str) -> Option<String> {
 fn email(env: &BTreeMap<String, String>, subjects: &[&str]) -> Option<String> {
     subjects.iter().find_map(|subject| {
         let named = |name: &str| name.contains("EMAIL") && name.contains(subject);
-        let mut found = env
-            .iter()
-            .filter(|(name, v)| named(&name.to_uppercase()) && !v.is_empty());
+        let mut found = env.iter().filter(|(name, v)| named(&name.to_uppercase()) && !v.is_empty());
         // Templates hand some of them over as JSON, quotes and all.
         found.next().map(|(_, v)| v.trim_matches('"').to_owned())
     })
@@ -185,10 +141,7 @@ fn ends_by_itself(pod: &Value) -> bool {
 }
 
 fn exit_code(pod: &Value) -> i32 {
-    pod["metadata"]["annotations"][EXIT_CODE]
-        .as_str()
-        .and_then(|code| code.parse().ok())
-        .unwrap_or(0)
+    pod["metadata"]["annotations"][EXIT_CODE].as_str().and_then(|code| code.parse().ok()).unwrap_or(0)
 }
 
 /// `docker.n8n.io/n8nio/n8n:1.2@sha256:…` → `docker.n8n.io/n8nio/n8n`.
@@ -214,10 +167,7 @@ mod tests {
 
     #[test]
     fn images_are_recognised_by_their_repository() {
-        assert_eq!(
-            repository("docker.n8n.io/n8nio/n8n:1.2@sha256:ab"),
-            "docker.n8n.io/n8nio/n8n"
-        );
+        assert_eq!(repository("docker.n8n.io/n8nio/n8n:1.2@sha256:ab"), "docker.n8n.io/n8nio/n8n");
         assert_eq!(repository("localhost:5000/Ghost"), "localhost:5000/ghost");
         assert_eq!(repository("mysql:8.4"), "mysql");
         assert!(is_database("docker.io/library/mariadb:11"));
@@ -245,25 +195,15 @@ mod tests {
     fn the_wordpress_command_line_image_is_the_installer() {
         let vars = env(&[("WORDPRESS_ADMIN_EMAIL", "me@x.test")]);
         let pod = json!({"spec": {}});
-        let expected = Job {
-            exit_code: 0,
-            needs_database: true,
-            owner: Some("me@x.test".into()),
-        };
-        assert_eq!(
-            script(&pod, "wordpress:cli-php8.3", Role::Init, &vars),
-            Script::Job(expected)
-        );
+        let expected = Job { exit_code: 0, needs_database: true, owner: Some("me@x.test".into()) };
+        assert_eq!(script(&pod, "wordpress:cli-php8.3", Role::Init, &vars), Script::Job(expected));
         assert!(matches!(script(&pod, "wordpress:6", Role::Main, &vars), Script::Server(s) if s.needs_database));
     }
 
     #[test]
     fn a_pod_that_is_not_restarted_ends() {
         let pod = json!({"metadata": {"annotations": {EXIT_CODE: "7"}}, "spec": {"restartPolicy": "Never"}});
-        let expected = Script::Job(Job {
-            exit_code: 7,
-            ..Job::default()
-        });
+        let expected = Script::Job(Job { exit_code: 7, ..Job::default() });
         assert_eq!(script(&pod, "nginx", Role::Main, &BTreeMap::new()), expected);
     }
 }

@@ -35,20 +35,14 @@ pub struct TaskResult {
 /// The task of a bare pod that carries the mark as a label or an annotation; `None` for every other pod.
 pub(super) fn of_pod(pod: &Value, env: &BTreeMap<String, String>) -> Option<Task> {
     let metadata = &pod["metadata"];
-    let mark = metadata["labels"][TASK]
-        .as_str()
-        .or_else(|| metadata["annotations"][TASK].as_str())?;
+    let mark = metadata["labels"][TASK].as_str().or_else(|| metadata["annotations"][TASK].as_str())?;
     let kind = match mark {
         "setup" => TaskKind::Setup,
         "verify" => TaskKind::Verify,
         _ => return None,
     };
     let owner = email(env, &["OWNER", "ADMIN", ""]).unwrap_or_else(|| "owner".to_owned());
-    Some(Task {
-        kind,
-        target: env.get(TASK_TARGET).cloned().unwrap_or_default(),
-        owner,
-    })
+    Some(Task { kind, target: env.get(TASK_TARGET).cloned().unwrap_or_default(), owner })
 }
 
 impl Task {
@@ -66,25 +60,12 @@ impl Task {
         match self.kind {
             TaskKind::Setup => {
                 let made = volumes.claim_ownership(volume, &self.owner);
-                let message = if made {
-                    "first administrator created"
-                } else {
-                    "already set up"
-                };
-                TaskResult {
-                    exit_code: 0,
-                    message: message.to_owned(),
-                }
+                let message = if made { "first administrator created" } else { "already set up" };
+                TaskResult { exit_code: 0, message: message.to_owned() }
             }
             TaskKind::Verify => match volumes.get(volume).and_then(|data| data.owner.as_ref()) {
-                Some(_) => TaskResult {
-                    exit_code: 0,
-                    message: "first administrator found".to_owned(),
-                },
-                None => TaskResult {
-                    exit_code: 1,
-                    message: "the installation has no administrator yet".to_owned(),
-                },
+                Some(_) => TaskResult { exit_code: 0, message: "first administrator found".to_owned() },
+                None => TaskResult { exit_code: 1, message: "the installation has no administrator yet".to_owned() },
             },
         }
     }
@@ -95,11 +76,7 @@ mod tests {
     use super::*;
 
     fn task(kind: TaskKind, target: &str) -> Task {
-        Task {
-            kind,
-            target: target.to_owned(),
-            owner: "me@x.test".to_owned(),
-        }
+        Task { kind, target: target.to_owned(), owner: "me@x.test".to_owned() }
     }
 
     #[test]
@@ -118,14 +95,8 @@ mod tests {
     fn verify_fails_until_setup_has_run_and_setup_is_idempotent() {
         let mut volumes = Volumes::default();
         assert_eq!(task(TaskKind::Verify, "blog").run(&mut volumes, "v").exit_code, 1);
-        assert_eq!(
-            task(TaskKind::Setup, "blog").run(&mut volumes, "v").message,
-            "first administrator created"
-        );
-        assert_eq!(
-            task(TaskKind::Setup, "blog").run(&mut volumes, "v").message,
-            "already set up"
-        );
+        assert_eq!(task(TaskKind::Setup, "blog").run(&mut volumes, "v").message, "first administrator created");
+        assert_eq!(task(TaskKind::Setup, "blog").run(&mut volumes, "v").message, "already set up");
         assert_eq!(task(TaskKind::Verify, "blog").run(&mut volumes, "v").exit_code, 0);
     }
 }

@@ -125,9 +125,7 @@ fn attach(ctx: &Ctx<'_>, volume: &Value, node: &str, name: &str, pod: &Value) {
     let attached = json!({
         "attached": true, "attachmentMetadata": {"devicePath": format!("/dev/{kind}/{volume_name}")},
     });
-    let _ = ctx
-        .cluster
-        .update_status(&ATTACHMENT, "", name, driver, |a| a["status"] = attached);
+    let _ = ctx.cluster.update_status(&ATTACHMENT, "", name, driver, |a| a["status"] = attached);
     let message = format!("AttachVolume.Attach succeeded for volume \"{volume_name}\" ");
     ctx.events(WHO).normal(pod, "SuccessfulAttachVolume", &message);
 }
@@ -162,9 +160,7 @@ impl Attachments {
             return false;
         }
         self.unused_since.remove(&name);
-        ctx.cluster
-            .delete(&ATTACHMENT, "", &name, &DeleteOptions::default())
-            .is_ok()
+        ctx.cluster.delete(&ATTACHMENT, "", &name, &DeleteOptions::default()).is_ok()
     }
 }
 

@@ -49,9 +49,7 @@ impl Controller for Claims {
                 claim_names(seen.latest()).for_each(|claim| queue.add((seen.key.0.clone(), claim)));
             }
         } else if seen.is(&resource::STORAGE_CLASS) {
-            let unbound = view
-                .all(&CLAIM)
-                .filter(|(_, claim)| claim["status"]["phase"] != "Bound");
+            let unbound = view.all(&CLAIM).filter(|(_, claim)| claim["status"]["phase"] != "Bound");
             unbound.for_each(|(key, _)| queue.add(key.clone()));
         }
     }
@@ -84,10 +82,7 @@ impl Claims {
                     "no persistent volumes available for this claim and no storage class is set".to_owned(),
                 )
             } else {
-                (
-                    "ProvisioningFailed",
-                    format!("storageclass.storage.k8s.io \"{class_name}\" not found"),
-                )
+                ("ProvisioningFailed", format!("storageclass.storage.k8s.io \"{class_name}\" not found"))
             };
             if reason == "FailedBinding" {
                 ctx.events(WHO).normal(claim, reason, &message);
@@ -123,13 +118,11 @@ impl Claims {
 /// Says on the claim who makes its volume.
 fn announce(ctx: &Ctx<'_>, claim: &Value, class: &Value) {
     let provisioner = class["provisioner"].as_str().unwrap_or_default();
-    let _ = ctx
-        .cluster
-        .update(&CLAIM, text(claim, "namespace"), text(claim, "name"), WHO, |claim| {
-            let annotations = &mut claim["metadata"]["annotations"];
-            annotations["volume.beta.kubernetes.io/storage-provisioner"] = json!(provisioner);
-            annotations["volume.kubernetes.io/storage-provisioner"] = json!(provisioner);
-        });
+    let _ = ctx.cluster.update(&CLAIM, text(claim, "namespace"), text(claim, "name"), WHO, |claim| {
+        let annotations = &mut claim["metadata"]["annotations"];
+        annotations["volume.beta.kubernetes.io/storage-provisioner"] = json!(provisioner);
+        annotations["volume.kubernetes.io/storage-provisioner"] = json!(provisioner);
+    });
     let message = format!(
         "Waiting for a volume to be created either by the external provisioner '{provisioner}' or manually by the \
          system administrator. If volume creation is delayed, please verify that the provisioner is running and \
@@ -194,10 +187,7 @@ fn bind(ctx: &Ctx<'_>, claim: &Value) {
     if claim["status"]["phase"] == "Bound" {
         return;
     }
-    let Some(volume) = ctx
-        .view
-        .get(&VOLUME, "", claim["spec"]["volumeName"].as_str().unwrap_or_default())
-    else {
+    let Some(volume) = ctx.view.get(&VOLUME, "", claim["spec"]["volumeName"].as_str().unwrap_or_default()) else {
         return;
     };
     let (ns, name) = (text(claim, "namespace"), text(claim, "name"));
@@ -211,17 +201,11 @@ fn bind(ctx: &Ctx<'_>, claim: &Value) {
             v["status"]["phase"] = json!("Bound");
         });
     } else if taken_by["uid"] != uid(claim) {
-        let message = format!(
-            "volume \"{}\" already bound to a different claim.",
-            text(volume, "name")
-        );
+        let message = format!("volume \"{}\" already bound to a different claim.", text(volume, "name"));
         ctx.events(WHO).warning(claim, "FailedBinding", &message);
         return;
     }
-    let (modes, capacity) = (
-        volume["spec"]["accessModes"].clone(),
-        volume["spec"]["capacity"].clone(),
-    );
+    let (modes, capacity) = (volume["spec"]["accessModes"].clone(), volume["spec"]["capacity"].clone());
     let _ = ctx.cluster.update_status(&CLAIM, ns, name, WHO, |claim| {
         claim["status"] = json!({"phase": "Bound", "accessModes": modes, "capacity": capacity});
     });
@@ -243,13 +227,10 @@ fn grow(ctx: &Ctx<'_>, claim: &Value) {
     let _ = ctx.cluster.update(&VOLUME, "", volume, WHO, |v| {
         v["spec"]["capacity"]["storage"] = wanted.clone();
     });
-    let _ = ctx
-        .cluster
-        .update_status(&CLAIM, text(claim, "namespace"), text(claim, "name"), WHO, |claim| {
-            claim["status"]["capacity"]["storage"] = wanted.clone();
-        });
-    ctx.events("volume_expand")
-        .normal(claim, "VolumeResizeSuccessful", "Resize volume succeeded");
+    let _ = ctx.cluster.update_status(&CLAIM, text(claim, "namespace"), text(claim, "name"), WHO, |claim| {
+        claim["status"]["capacity"]["storage"] = wanted.clone();
+    });
+    ctx.events("volume_expand").normal(claim, "VolumeResizeSuccessful", "Resize volume succeeded");
 }
 
 /// Lets a claim that is being deleted go once no pod uses it.
@@ -265,13 +246,11 @@ fn drop_finalizer(ctx: &Ctx<'_>, kind: &'static Kind, object: &Value, finalizer:
     if !has(object) {
         return;
     }
-    let _ = ctx
-        .cluster
-        .update(kind, text(object, "namespace"), text(object, "name"), WHO, |object| {
-            if let Some(finalizers) = object["metadata"]["finalizers"].as_array_mut() {
-                finalizers.retain(|f| f != finalizer);
-            }
-        });
+    let _ = ctx.cluster.update(kind, text(object, "namespace"), text(object, "name"), WHO, |object| {
+        if let Some(finalizers) = object["metadata"]["finalizers"].as_array_mut() {
+            finalizers.retain(|f| f != finalizer);
+        }
+    });
 }
 
 /// Deletes or releases a volume whose claim is gone.

@@ -25,28 +25,16 @@ impl Controller for Endpoints {
             let shown = |pod: Option<&std::sync::Arc<Value>>| {
                 pod.map(|pod| {
                     let (labels, ip) = (pod["metadata"]["labels"].clone(), pod["status"]["podIP"].clone());
-                    (
-                        labels,
-                        ip,
-                        condition_is_true(pod, "Ready"),
-                        is_deleting(pod),
-                        is_terminal(pod),
-                    )
+                    (labels, ip, condition_is_true(pod, "Ready"), is_deleting(pod), is_terminal(pod))
                 })
             };
             if shown(seen.old) == shown(seen.new) {
                 return;
             }
-            let concerns = |service: &Value| {
-                [seen.old, seen.new]
-                    .into_iter()
-                    .flatten()
-                    .any(|pod| selects(service, pod))
-            };
+            let concerns =
+                |service: &Value| [seen.old, seen.new].into_iter().flatten().any(|pod| selects(service, pod));
             let services = view.in_namespace(&resource::SERVICE, &seen.key.0);
-            services
-                .filter(|(_, service)| concerns(service))
-                .for_each(|(key, _)| queue.add(key.clone()));
+            services.filter(|(_, service)| concerns(service)).for_each(|(key, _)| queue.add(key.clone()));
         }
     }
 
@@ -86,14 +74,8 @@ impl Controller for Endpoints {
 }
 
 fn selects(service: &Value, pod: &Value) -> bool {
-    let selector = service["spec"]["selector"]
-        .as_object()
-        .filter(|selector| !selector.is_empty());
-    selector.is_some_and(|selector| {
-        selector
-            .iter()
-            .all(|(key, value)| pod["metadata"]["labels"][key] == *value)
-    })
+    let selector = service["spec"]["selector"].as_object().filter(|selector| !selector.is_empty());
+    selector.is_some_and(|selector| selector.iter().all(|(key, value)| pod["metadata"]["labels"][key] == *value))
 }
 
 fn endpoints(view: &View, ns: &str, service: &Value) -> Value {
@@ -113,11 +95,7 @@ fn endpoints(view: &View, ns: &str, service: &Value) -> Value {
 
 fn ports(service: &Value) -> Value {
     let port = |port: &Value| {
-        let number = if port["targetPort"].is_u64() {
-            &port["targetPort"]
-        } else {
-            &port["port"]
-        };
+        let number = if port["targetPort"].is_u64() { &port["targetPort"] } else { &port["port"] };
         json!({
             "name": port["name"].as_str().unwrap_or_default(), "protocol": port["protocol"].as_str().unwrap_or("TCP"),
             "port": number,

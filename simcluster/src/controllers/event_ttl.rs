@@ -34,9 +34,7 @@ impl Controller for EventTtl {
             if last_seen(&event).is_some_and(|at| at + TIME_TO_LIVE <= ctx.now) {
                 let text = |field: &str| event["metadata"][field].as_str().unwrap_or_default();
                 let (ns, name) = (text("namespace"), text("name"));
-                let _ = ctx
-                    .cluster
-                    .delete(&resource::EVENT, ns, name, &DeleteOptions::default());
+                let _ = ctx.cluster.delete(&resource::EVENT, ns, name, &DeleteOptions::default());
             }
         }
         queue.add_at(key.clone(), ctx.now + PERIOD);
@@ -46,7 +44,5 @@ impl Controller for EventTtl {
 fn last_seen(event: &Value) -> Option<Timestamp> {
     let time = |value: &Value| value.as_str()?.parse::<Timestamp>().ok();
     let repeated = time(&event["series"]["lastObservedTime"]).or_else(|| time(&event["lastTimestamp"]));
-    repeated
-        .or_else(|| time(&event["eventTime"]))
-        .or_else(|| time(&event["metadata"]["creationTimestamp"]))
+    repeated.or_else(|| time(&event["eventTime"])).or_else(|| time(&event["metadata"]["creationTimestamp"]))
 }

@@ -17,11 +17,7 @@ pub(crate) struct Recorder<'a> {
 
 impl<'a> Recorder<'a> {
     pub fn new(ctx: &'a Ctx<'a>, component: &'a str) -> Self {
-        Self {
-            ctx,
-            component,
-            host: None,
-        }
+        Self { ctx, component, host: None }
     }
 
     /// The node on which the component runs.
@@ -54,18 +50,15 @@ impl<'a> Recorder<'a> {
         let by_scheduler = self.component == "default-scheduler";
         if self.ctx.cluster.get(&resource::EVENT, ns, &name).is_some() {
             let micro = clock::micros(self.ctx.now);
-            let _ = self
-                .ctx
-                .cluster
-                .update(&resource::EVENT, ns, &name, self.component, |event| {
-                    if by_scheduler {
-                        let count = event["series"]["count"].as_u64().unwrap_or(1) + 1;
-                        event["series"] = json!({"count": count, "lastObservedTime": micro});
-                    } else {
-                        event["count"] = json!(event["count"].as_u64().unwrap_or(1) + 1);
-                        event["lastTimestamp"] = json!(now);
-                    }
-                });
+            let _ = self.ctx.cluster.update(&resource::EVENT, ns, &name, self.component, |event| {
+                if by_scheduler {
+                    let count = event["series"]["count"].as_u64().unwrap_or(1) + 1;
+                    event["series"] = json!({"count": count, "lastObservedTime": micro});
+                } else {
+                    event["count"] = json!(event["count"].as_u64().unwrap_or(1) + 1);
+                    event["lastTimestamp"] = json!(now);
+                }
+            });
             return;
         }
         let mut involved = json!({

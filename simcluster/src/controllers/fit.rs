@@ -20,10 +20,7 @@ pub(super) struct Refusal {
 
 impl Refusal {
     fn one(reason: &str) -> Result<(), Self> {
-        Err(Self {
-            reasons: vec![reason.to_owned()],
-            others_in_the_way: false,
-        })
+        Err(Self { reasons: vec![reason.to_owned()], others_in_the_way: false })
     }
 }
 
@@ -35,11 +32,7 @@ pub(super) fn fits(pod: &Value, requests: &Requests, node: &Value, view: &View) 
     }
     let repels = |taint: &&Value| taint["effect"] == "NoSchedule" || taint["effect"] == "NoExecute";
     let taints = list(&node["spec"]["taints"]);
-    if taints
-        .iter()
-        .filter(repels)
-        .any(|taint| !tolerations.iter().any(|t| tolerates(t, taint)))
-    {
+    if taints.iter().filter(repels).any(|taint| !tolerations.iter().any(|t| tolerates(t, taint))) {
         return Refusal::one("node(s) had untolerated taint(s)");
     }
     if !matches_affinity(&pod["spec"], node) {
@@ -64,26 +57,14 @@ fn has_room(wanted: &Requests, node: &Value, view: &View) -> Result<(), Refusal>
         ("Too many pods", wanted.pods, used.pods, allocatable.pods),
         ("Insufficient cpu", wanted.cpu, used.cpu, allocatable.cpu),
         ("Insufficient memory", wanted.memory, used.memory, allocatable.memory),
-        (
-            "Insufficient ephemeral-storage",
-            wanted.storage,
-            used.storage,
-            allocatable.storage,
-        ),
+        ("Insufficient ephemeral-storage", wanted.storage, used.storage, allocatable.storage),
     ] {
         if wanted > 0 && wanted + used > all {
             reasons.push(name.to_owned());
             others_in_the_way &= wanted <= all;
         }
     }
-    if reasons.is_empty() {
-        Ok(())
-    } else {
-        Err(Refusal {
-            reasons,
-            others_in_the_way,
-        })
-    }
+    if reasons.is_empty() { Ok(()) } else { Err(Refusal { reasons, others_in_the_way }) }
 }
 
 /// How much a node is liked, more is better: first the pod's preferences, then the emptier node.
@@ -127,44 +108,27 @@ fn matches_affinity(spec: &Value, node: &Value) -> bool {
 
 /// Terms are alternatives; what stands inside one must hold together; an empty term matches nothing.
 fn matches_terms(selector: &Value, node: &Value) -> bool {
-    list(&selector["nodeSelectorTerms"])
-        .iter()
-        .any(|term| matches_term(term, node))
+    list(&selector["nodeSelectorTerms"]).iter().any(|term| matches_term(term, node))
 }
 
 fn matches_term(term: &Value, node: &Value) -> bool {
     let (expressions, fields) = (list(&term["matchExpressions"]), list(&term["matchFields"]));
     let label = |key: &str| node["metadata"]["labels"][key].as_str();
     let field = |key: &str| {
-        if key == "metadata.name" {
-            node["metadata"]["name"].as_str()
-        } else {
-            None
-        }
+        if key == "metadata.name" { node["metadata"]["name"].as_str() } else { None }
     };
     !(expressions.is_empty() && fields.is_empty())
-        && expressions
-            .iter()
-            .all(|e| holds(e, label(e["key"].as_str().unwrap_or_default())))
-        && fields
-            .iter()
-            .all(|e| holds(e, field(e["key"].as_str().unwrap_or_default())))
+        && expressions.iter().all(|e| holds(e, label(e["key"].as_str().unwrap_or_default())))
+        && fields.iter().all(|e| holds(e, field(e["key"].as_str().unwrap_or_default())))
 }
 
 fn holds(expression: &Value, value: Option<&str>) -> bool {
     let values = list(&expression["values"]);
     let listed = || value.is_some_and(|v| values.iter().any(|w| w == v));
-    let bound = || {
-        values
-            .first()
-            .and_then(Value::as_str)
-            .and_then(|v| v.parse::<i64>().ok())
-    };
+    let bound = || values.first().and_then(Value::as_str).and_then(|v| v.parse::<i64>().ok());
     let compare = |wanted: Ordering| {
         let number = value.and_then(|v| v.parse::<i64>().ok());
-        number
-            .zip(bound())
-            .is_some_and(|(number, bound)| number.cmp(&bound) == wanted)
+        number.zip(bound()).is_some_and(|(number, bound)| number.cmp(&bound) == wanted)
     };
     match expression["operator"].as_str().unwrap_or_default() {
         "In" => listed(),
@@ -207,14 +171,8 @@ mod tests {
             (true, one("DoesNotExist", "zone", json!([]))),
             (true, one("Gt", "cores", json!(["4"]))),
             (false, one("Lt", "cores", json!(["8"]))),
-            (
-                true,
-                json!({"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["n1"]}]}),
-            ),
-            (
-                false,
-                json!({"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["n2"]}]}),
-            ),
+            (true, json!({"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["n1"]}]})),
+            (false, json!({"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["n2"]}]})),
             (false, json!({})),
         ] {
             assert_eq!(matches_term(&term, &node), expected, "{term}");
@@ -227,10 +185,7 @@ mod tests {
         for (expected, toleration) in [
             (true, json!({"operator": "Exists"})),
             (true, json!({"key": "k", "operator": "Exists"})),
-            (
-                true,
-                json!({"key": "k", "operator": "Equal", "value": "v", "effect": "NoExecute"}),
-            ),
+            (true, json!({"key": "k", "operator": "Equal", "value": "v", "effect": "NoExecute"})),
             (true, json!({"key": "k", "value": "v"})),
             (false, json!({"key": "k", "value": "w"})),
             (false, json!({"key": "k", "operator": "Exists", "effect": "NoSchedule"})),

@@ -61,13 +61,7 @@ impl Controller for GarbageCollector {
                 if is_deleting(new) {
                     queue.add(owner_key(&own));
                 }
-                self.alive.insert(
-                    own,
-                    Place {
-                        kind: seen.kind,
-                        key: seen.key.clone(),
-                    },
-                );
+                self.alive.insert(own, Place { kind: seen.kind, key: seen.key.clone() });
             }
         }
     }
@@ -96,9 +90,7 @@ impl GarbageCollector {
     fn dependents_of<'a>(&'a self, owner: &str, ctx: &'a Ctx<'_>) -> Vec<(&'a Place, &'a Value)> {
         let uids = self.dependents.get(owner).into_iter().flatten();
         let places = uids.filter_map(|uid| self.alive.get(uid));
-        places
-            .filter_map(|p| Some((p, &**ctx.view.get(p.kind, &p.key.0, &p.key.1)?)))
-            .collect()
+        places.filter_map(|p| Some((p, &**ctx.view.get(p.kind, &p.key.0, &p.key.1)?))).collect()
     }
 
     /// The owner is gone.
@@ -143,43 +135,31 @@ fn owner_key(uid: &str) -> Key {
 
 fn owners(object: &Value) -> Vec<String> {
     let references = list(&object["metadata"]["ownerReferences"]).iter();
-    references
-        .filter_map(|reference| reference["uid"].as_str())
-        .map(ToOwned::to_owned)
-        .collect()
+    references.filter_map(|reference| reference["uid"].as_str()).map(ToOwned::to_owned).collect()
 }
 
 fn has_finalizer(object: &Value, finalizer: &str) -> bool {
-    list(&object["metadata"]["finalizers"])
-        .iter()
-        .any(|present| present == finalizer)
+    list(&object["metadata"]["finalizers"]).iter().any(|present| present == finalizer)
 }
 
 /// What is gone meanwhile, or was changed, is looked at again when that change is seen.
 fn delete(place: &Place, object: &Value, ctx: &Ctx<'_>) {
-    let options = DeleteOptions {
-        uid: Some(uid(object).to_owned()),
-        ..DeleteOptions::default()
-    };
+    let options = DeleteOptions { uid: Some(uid(object).to_owned()), ..DeleteOptions::default() };
     let _gone_already = ctx.cluster.delete(place.kind, &place.key.0, &place.key.1, &options);
 }
 
 fn unlink(place: &Place, owner: &str, ctx: &Ctx<'_>) {
-    let _gone_already = ctx
-        .cluster
-        .update(place.kind, &place.key.0, &place.key.1, WHO, |object| {
-            if let Some(references) = object["metadata"]["ownerReferences"].as_array_mut() {
-                references.retain(|reference| reference["uid"] != *owner);
-            }
-        });
+    let _gone_already = ctx.cluster.update(place.kind, &place.key.0, &place.key.1, WHO, |object| {
+        if let Some(references) = object["metadata"]["ownerReferences"].as_array_mut() {
+            references.retain(|reference| reference["uid"] != *owner);
+        }
+    });
 }
 
 fn drop_finalizer(place: &Place, finalizer: &str, ctx: &Ctx<'_>) {
-    let _gone_already = ctx
-        .cluster
-        .update(place.kind, &place.key.0, &place.key.1, WHO, |object| {
-            if let Some(finalizers) = object["metadata"]["finalizers"].as_array_mut() {
-                finalizers.retain(|present| present != finalizer);
-            }
-        });
+    let _gone_already = ctx.cluster.update(place.kind, &place.key.0, &place.key.1, WHO, |object| {
+        if let Some(finalizers) = object["metadata"]["finalizers"].as_array_mut() {
+            finalizers.retain(|present| present != finalizer);
+        }
+    });
 }

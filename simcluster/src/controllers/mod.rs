@@ -138,13 +138,7 @@ impl Running {
             Box::new(namespace::Namespaces),
         ];
         let controllers = controllers.into_iter().map(|c| (c, Queue::default())).collect();
-        Self {
-            cluster,
-            delays,
-            faults,
-            view: View::default(),
-            controllers,
-        }
+        Self { cluster, delays, faults, view: View::default(), controllers }
     }
 
     async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<oneshot::Sender<()>>, cancel: CancellationToken) {
@@ -225,25 +219,14 @@ impl Running {
             return false;
         };
         let (cluster, view, delays, faults) = (&self.cluster, &self.view, &self.delays, &self.faults);
-        let ctx = Ctx {
-            cluster,
-            view,
-            delays,
-            faults,
-            now,
-        };
+        let ctx = Ctx { cluster, view, delays, faults, now };
         controller.sync(&key, &ctx, queue);
         true
     }
 
     /// Takes over what was written since the last look, and tells every controller.
     fn catch_up(&mut self) {
-        let Self {
-            view,
-            cluster,
-            controllers,
-            ..
-        } = self;
+        let Self { view, cluster, controllers, .. } = self;
         view.catch_up(cluster, |seen, view| {
             for (controller, queue) in controllers.iter_mut() {
                 controller.observe(seen, view, queue);

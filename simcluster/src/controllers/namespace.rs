@@ -19,15 +19,8 @@ pub(super) struct Namespaces;
 
 impl Controller for Namespaces {
     fn observe(&mut self, seen: &Seen<'_>, view: &View, queue: &mut Queue) {
-        let name = if seen.is(&resource::NAMESPACE) {
-            &seen.key.1
-        } else {
-            &seen.key.0
-        };
-        let ending = |name: &str| {
-            view.get(&resource::NAMESPACE, "", name)
-                .is_some_and(|ns| is_deleting(ns))
-        };
+        let name = if seen.is(&resource::NAMESPACE) { &seen.key.1 } else { &seen.key.0 };
+        let ending = |name: &str| view.get(&resource::NAMESPACE, "", name).is_some_and(|ns| is_deleting(ns));
         if !name.is_empty() && ending(name) {
             queue.add((String::new(), name.clone()));
         }
@@ -37,9 +30,8 @@ impl Controller for Namespaces {
         let Some(namespace) = ctx.view.get(&resource::NAMESPACE, "", &key.1) else {
             return;
         };
-        let asked = namespace["metadata"]["deletionTimestamp"]
-            .as_str()
-            .and_then(|at| at.parse::<jiff::Timestamp>().ok());
+        let asked =
+            namespace["metadata"]["deletionTimestamp"].as_str().and_then(|at| at.parse::<jiff::Timestamp>().ok());
         let Some(asked) = asked else { return };
         let due = asked.checked_add(ctx.delays.namespace_linger).unwrap_or(asked);
         if ctx.now < due {
@@ -53,15 +45,9 @@ impl Controller for Namespaces {
         }
         // Gone or changed meanwhile: then that change is seen next.
         let now = clock::seconds(ctx.now);
-        let _ = ctx.cluster.update_status(
-            &resource::NAMESPACE,
-            "",
-            &key.1,
-            "kube-controller-manager",
-            |namespace| {
-                tell(&mut namespace["status"], &remaining, &now);
-            },
-        );
+        let _ = ctx.cluster.update_status(&resource::NAMESPACE, "", &key.1, "kube-controller-manager", |namespace| {
+            tell(&mut namespace["status"], &remaining, &now);
+        });
     }
 }
 
@@ -78,10 +64,7 @@ fn empty(ns: &str, ctx: &Ctx<'_>) -> Vec<(&'static Kind, Vec<String>)> {
         }
         for object in ctx.cluster.list(kind, Some(ns)) {
             let finalizers = list(&object["metadata"]["finalizers"]).iter();
-            remaining.push((
-                *kind,
-                finalizers.filter_map(Value::as_str).map(ToOwned::to_owned).collect(),
-            ));
+            remaining.push((*kind, finalizers.filter_map(Value::as_str).map(ToOwned::to_owned).collect()));
         }
     }
     remaining
@@ -96,33 +79,17 @@ fn tell(status: &mut Value, remaining: &[(&'static Kind, Vec<String>)], now: &st
             *finalizers.entry(finalizer).or_default() += 1;
         }
     }
-    let kinds: Vec<String> = kinds
-        .iter()
-        .map(|(kind, n)| format!("{kind} has {n} resource instances"))
-        .collect();
-    let held: Vec<String> = finalizers
-        .iter()
-        .map(|(finalizer, n)| format!("{finalizer} in {n} resource instances"))
-        .collect();
+    let kinds: Vec<String> = kinds.iter().map(|(kind, n)| format!("{kind} has {n} resource instances")).collect();
+    let held: Vec<String> =
+        finalizers.iter().map(|(finalizer, n)| format!("{finalizer} in {n} resource instances")).collect();
     let content = format!("Some resources are remaining: {}", kinds.join(", "));
     let (is_held, waiting) = if held.is_empty() {
         (false, "All content-preserving finalizers finished".to_owned())
     } else {
-        (
-            true,
-            format!(
-                "Some content in the namespace has finalizers remaining: {}",
-                held.join(", ")
-            ),
-        )
+        (true, format!("Some content in the namespace has finalizers remaining: {}", held.join(", ")))
     };
     let conditions = [
-        (
-            "NamespaceDeletionDiscoveryFailure",
-            false,
-            "ResourcesDiscovered",
-            "All resources successfully discovered",
-        ),
+        ("NamespaceDeletionDiscoveryFailure", false, "ResourcesDiscovered", "All resources successfully discovered"),
         (
             "NamespaceDeletionGroupVersionParsingFailure",
             false,
@@ -135,26 +102,11 @@ fn tell(status: &mut Value, remaining: &[(&'static Kind, Vec<String>)], now: &st
             "ContentDeleted",
             "All content successfully deleted, may be waiting on finalization",
         ),
-        (
-            "NamespaceContentRemaining",
-            true,
-            "SomeResourcesRemain",
-            content.as_str(),
-        ),
+        ("NamespaceContentRemaining", true, "SomeResourcesRemain", content.as_str()),
         if is_held {
-            (
-                "NamespaceFinalizersRemaining",
-                true,
-                "SomeFinalizersRemain",
-                waiting.as_str(),
-            )
+            ("NamespaceFinalizersRemaining", true, "SomeFinalizersRemain", waiting.as_str())
         } else {
-            (
-                "NamespaceFinalizersRemaining",
-                false,
-                "ContentHasNoFinalizers",
-                waiting.as_str(),
-            )
+            ("NamespaceFinalizersRemaining", false, "ContentHasNoFinalizers", waiting.as_str())
         },
     ];
     let old = status["conditions"].take();

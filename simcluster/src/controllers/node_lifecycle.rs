@@ -68,15 +68,11 @@ fn last_heartbeat(ctx: &Ctx<'_>, node: &Value) -> Timestamp {
     let lease = ctx.view.get(&resource::LEASE, "kube-node-lease", name);
     let time = |value: &Value| value.as_str().and_then(|text| text.parse::<Timestamp>().ok());
     let renewed = lease.and_then(|lease| time(&lease["spec"]["renewTime"]));
-    renewed
-        .or_else(|| time(&node["metadata"]["creationTimestamp"]))
-        .unwrap_or(ctx.now)
+    renewed.or_else(|| time(&node["metadata"]["creationTimestamp"])).unwrap_or(ctx.now)
 }
 
 fn ready_status(node: &Value) -> &str {
-    let ready = list(&node["status"]["conditions"])
-        .iter()
-        .find(|c| c["type"] == "Ready");
+    let ready = list(&node["status"]["conditions"]).iter().find(|c| c["type"] == "Ready");
     ready.and_then(|c| c["status"].as_str()).unwrap_or_default()
 }
 
@@ -86,10 +82,7 @@ fn declare_unknown(ctx: &Ctx<'_>, node: &Value) {
     let _ = ctx.cluster.update_status(&resource::NODE, "", name, WHO, |node| {
         for kind in KUBELET_CONDITIONS {
             let conditions = list(&node["status"]["conditions"]);
-            let beat = conditions
-                .iter()
-                .find(|c| c["type"] == kind)
-                .map(|c| c["lastHeartbeatTime"].clone());
+            let beat = conditions.iter().find(|c| c["type"] == kind).map(|c| c["lastHeartbeatTime"].clone());
             let condition = json!({
                 "type": kind, "status": "Unknown", "lastHeartbeatTime": beat.unwrap_or_else(|| json!(now)),
                 "lastTransitionTime": now, "reason": "NodeStatusUnknown",
@@ -98,11 +91,7 @@ fn declare_unknown(ctx: &Ctx<'_>, node: &Value) {
             set_condition(node, condition);
         }
     });
-    ctx.events(WHO).normal(
-        node,
-        "NodeNotReady",
-        &format!("Node {name} status is now: NodeNotReady"),
-    );
+    ctx.events(WHO).normal(node, "NodeNotReady", &format!("Node {name} status is now: NodeNotReady"));
 }
 
 /// Nobody vouches for the pods of a silent node: they are not Ready.
@@ -124,10 +113,7 @@ fn mark_pods(ctx: &Ctx<'_>, node: &str) {
 
 fn set_taints(ctx: &Ctx<'_>, node: &Value) {
     let name = node["metadata"]["name"].as_str().unwrap_or_default();
-    let somebody_answers = ctx
-        .view
-        .all(&resource::NODE)
-        .any(|(_, node)| condition_is_true(node, "Ready"));
+    let somebody_answers = ctx.view.all(&resource::NODE).any(|(_, node)| condition_is_true(node, "Ready"));
     let status = ready_status(node);
     let unknown = status == "Unknown";
     let not_ready = status == "False" || status.is_empty();

@@ -41,33 +41,20 @@ impl Controller for PodGc {
     }
 
     fn sync(&mut self, key: &Key, ctx: &Ctx<'_>, queue: &mut Queue) {
-        let Some(pod) = ctx
-            .view
-            .get(&resource::POD, &key.0, &key.1)
-            .filter(|pod| is_garbage(ctx.view, pod))
-        else {
+        let Some(pod) = ctx.view.get(&resource::POD, &key.0, &key.1).filter(|pod| is_garbage(ctx.view, pod)) else {
             return;
         };
         let period = ctx.delays.pod_gc_period;
-        let round = *self
-            .rounds
-            .entry(uid(pod).to_owned())
-            .or_insert_with(|| next_round(ctx.now, period));
+        let round = *self.rounds.entry(uid(pod).to_owned()).or_insert_with(|| next_round(ctx.now, period));
         if round > ctx.now {
             queue.add_at(key.clone(), round);
             return;
         }
         if !is_terminal(pod) {
             let fail = |pod: &mut Value| pod["status"]["phase"] = json!("Failed");
-            let _ = ctx
-                .cluster
-                .update_status(&resource::POD, &key.0, &key.1, "pod-garbage-collector", fail);
+            let _ = ctx.cluster.update_status(&resource::POD, &key.0, &key.1, "pod-garbage-collector", fail);
         }
-        let options = DeleteOptions {
-            grace: Some(0),
-            uid: Some(uid(pod).to_owned()),
-            ..DeleteOptions::default()
-        };
+        let options = DeleteOptions { grace: Some(0), uid: Some(uid(pod).to_owned()), ..DeleteOptions::default() };
         let _ = ctx.cluster.delete(&resource::POD, &key.0, &key.1, &options);
     }
 }

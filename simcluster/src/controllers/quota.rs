@@ -26,8 +26,7 @@ impl Controller for Quotas {
         let ended = seen.is(&resource::POD) && seen.new.is_some_and(|pod| is_terminal(pod));
         let shrunk = seen.is(&resource::PERSISTENT_VOLUME_CLAIM) && seen.old.is_some() && seen.new.is_some();
         if counted && (seen.new.is_none() || ended || shrunk) {
-            view.in_namespace(&resource::RESOURCE_QUOTA, &seen.key.0)
-                .for_each(|(key, _)| queue.add(key.clone()));
+            view.in_namespace(&resource::RESOURCE_QUOTA, &seen.key.0).for_each(|(key, _)| queue.add(key.clone()));
         }
     }
 
@@ -41,24 +40,16 @@ impl Controller for Quotas {
             return;
         }
         // Gone or changed meanwhile: then that change is seen next.
-        let _ = ctx.cluster.update_status(
-            &resource::RESOURCE_QUOTA,
-            &key.0,
-            &key.1,
-            "kube-controller-manager",
-            |quota| {
+        let _ =
+            ctx.cluster.update_status(&resource::RESOURCE_QUOTA, &key.0, &key.1, "kube-controller-manager", |quota| {
                 quota["status"]["hard"] = hard;
                 quota["status"]["used"] = to_value(&used);
-            },
-        );
+            });
     }
 }
 
 fn used(ns: &str, quota: &Value, ctx: &Ctx<'_>) -> Usage {
-    let mut sum: Usage = amounts(&quota["spec"]["hard"])
-        .into_keys()
-        .map(|name| (name, Quantity::default()))
-        .collect();
+    let mut sum: Usage = amounts(&quota["spec"]["hard"]).into_keys().map(|name| (name, Quantity::default())).collect();
     for kind in counted_kinds() {
         for (_, object) in ctx.view.in_namespace(kind, ns) {
             if !covers(&quota["spec"], kind, object) {

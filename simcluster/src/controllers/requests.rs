@@ -104,15 +104,7 @@ mod tests {
             ],
             "containers": [{"name": "app", "resources": of("400m")}],
         }});
-        assert_eq!(
-            Requests::of_pod(&pod),
-            Requests {
-                cpu: 900,
-                memory: 0,
-                storage: 0,
-                pods: 1
-            }
-        );
+        assert_eq!(Requests::of_pod(&pod), Requests { cpu: 900, memory: 0, storage: 0, pods: 1 });
         let mut without_early = pod.clone();
         without_early["spec"]["initContainers"][0]["resources"] = json!({});
         assert_eq!(Requests::of_pod(&without_early).cpu, 800);

@@ -28,9 +28,7 @@ pub(super) fn of_set(ctx: &Ctx<'_>, set: &Value, live: &[String]) -> Result<Revi
         Some(at) => {
             let name = history[at]["metadata"]["name"].as_str().unwrap_or_default().to_owned();
             let bump = |revision: &mut Value| revision["revision"] = json!(newest + 1);
-            let bumped = ctx
-                .cluster
-                .update(&resource::CONTROLLER_REVISION, ns, &name, WHO, bump)?;
+            let bumped = ctx.cluster.update(&resource::CONTROLLER_REVISION, ns, &name, WHO, bump)?;
             history.remove(at);
             history.push(Arc::clone(&bumped));
             bumped
@@ -42,18 +40,12 @@ pub(super) fn of_set(ctx: &Ctx<'_>, set: &Value, live: &[String]) -> Result<Revi
         }
     };
     let current_name = set["status"]["currentRevision"].as_str().unwrap_or_default();
-    let current = history
-        .iter()
-        .find(|revision| revision["metadata"]["name"] == current_name)
-        .unwrap_or(&update);
+    let current = history.iter().find(|revision| revision["metadata"]["name"] == current_name).unwrap_or(&update);
     let pair = |revision: &Value| {
         let name = revision["metadata"]["name"].as_str().unwrap_or_default().to_owned();
         (name, revision["data"]["spec"]["template"].clone())
     };
-    let revisions = Revisions {
-        current: pair(current),
-        update: pair(&update),
-    };
+    let revisions = Revisions { current: pair(current), update: pair(&update) };
     truncate(ctx, set, ns, &history, &revisions, live);
     Ok(revisions)
 }
@@ -103,16 +95,11 @@ pub(super) fn owner_reference(set: &Value) -> Value {
 }
 
 fn truncate(ctx: &Ctx<'_>, set: &Value, ns: &str, history: &[Arc<Value>], keep: &Revisions, live: &[String]) {
-    let limit = set["spec"]["revisionHistoryLimit"]
-        .as_u64()
-        .and_then(|n| usize::try_from(n).ok())
-        .unwrap_or(10);
+    let limit = set["spec"]["revisionHistoryLimit"].as_u64().and_then(|n| usize::try_from(n).ok()).unwrap_or(10);
     let held = |name: &str| name == keep.current.0 || name == keep.update.0 || live.iter().any(|used| used == name);
     let name_of = |revision: &Arc<Value>| revision["metadata"]["name"].as_str().unwrap_or_default().to_owned();
     let old: Vec<String> = history.iter().map(name_of).filter(|name| !held(name)).collect();
     for name in old.iter().take(old.len().saturating_sub(limit)) {
-        let _ = ctx
-            .cluster
-            .delete(&resource::CONTROLLER_REVISION, ns, name, &DeleteOptions::default());
+        let _ = ctx.cluster.delete(&resource::CONTROLLER_REVISION, ns, name, &DeleteOptions::default());
     }
 }

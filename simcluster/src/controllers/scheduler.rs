@@ -56,11 +56,7 @@ impl Controller for Scheduler {
     }
 
     fn sync(&mut self, key: &Key, ctx: &Ctx<'_>, queue: &mut Queue) {
-        let Some(pod) = ctx
-            .view
-            .get(&resource::POD, &key.0, &key.1)
-            .filter(|pod| is_pending(pod))
-        else {
+        let Some(pod) = ctx.view.get(&resource::POD, &key.0, &key.1).filter(|pod| is_pending(pod)) else {
             return;
         };
         let due_at = *self.seen_at.entry(uid(pod).to_owned()).or_insert(ctx.now) + ctx.delays.schedule;
@@ -87,11 +83,7 @@ fn is_pending(pod: &Value) -> bool {
 fn may_make_room(seen: &Seen<'_>) -> bool {
     if seen.is(&resource::NODE) {
         let parts = |node: &Value| {
-            (
-                node["spec"].clone(),
-                node["metadata"]["labels"].clone(),
-                node["status"]["allocatable"].clone(),
-            )
+            (node["spec"].clone(), node["metadata"]["labels"].clone(), node["status"]["allocatable"].clone())
         };
         return seen.old.map(|o| parts(o)) != seen.new.map(|n| parts(n));
     }
@@ -109,11 +101,7 @@ fn claim_of(seen: &Seen<'_>) -> Option<Key> {
     }
     let claim = &seen.latest()["spec"]["claimRef"];
     let text = |field: &str| claim[field].as_str().map(str::to_owned);
-    if seen.is(&resource::PERSISTENT_VOLUME) {
-        text("namespace").zip(text("name"))
-    } else {
-        None
-    }
+    if seen.is(&resource::PERSISTENT_VOLUME) { text("namespace").zip(text("name")) } else { None }
 }
 
 /// The node for a pod; `None` while its volumes are being made for the chosen node.
@@ -123,10 +111,7 @@ fn choose(ctx: &Ctx<'_>, pod: &Value) -> Result<Option<String>, String> {
         return Err("no nodes available to schedule pods".to_owned());
     }
     if let Some(what) = unsupported(&pod["spec"]) {
-        return Err(format!(
-            "0/{} nodes are available: the simulated scheduler does not support {what}.",
-            nodes.len()
-        ));
+        return Err(format!("0/{} nodes are available: the simulated scheduler does not support {what}.", nodes.len()));
     }
     let waiting = waiting_claims(ctx.view, pod)
         .map_err(|why| format!("0/{} nodes are available: {why}. not found", nodes.len()))?;
@@ -148,9 +133,7 @@ fn choose(ctx: &Ctx<'_>, pod: &Value) -> Result<Option<String>, String> {
     let ns = pod["metadata"]["namespace"].as_str().unwrap_or_default();
     for claim in &waiting {
         let select = |claim: &mut Value| claim["metadata"]["annotations"][SELECTED_NODE] = json!(node);
-        let _ = ctx
-            .cluster
-            .update(&resource::PERSISTENT_VOLUME_CLAIM, ns, claim, WHO, select);
+        let _ = ctx.cluster.update(&resource::PERSISTENT_VOLUME_CLAIM, ns, claim, WHO, select);
     }
     Ok(waiting.is_empty().then_some(node))
 }
@@ -162,10 +145,7 @@ fn unsupported(spec: &Value) -> Option<&'static str> {
     let spreads = list(&spec["topologySpreadConstraints"]).iter();
     if required("podAffinity") || required("podAntiAffinity") {
         Some("affinity between pods")
-    } else if spreads
-        .into_iter()
-        .any(|constraint| constraint["whenUnsatisfiable"] != "ScheduleAnyway")
-    {
+    } else if spreads.into_iter().any(|constraint| constraint["whenUnsatisfiable"] != "ScheduleAnyway") {
         Some("topology spread constraints")
     } else {
         None
@@ -203,10 +183,7 @@ fn explain(nodes: usize, refusals: &[Refusal]) -> String {
     let histogram = |reasons: &mut dyn Iterator<Item = &str>| {
         let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
         reasons.for_each(|reason| *counts.entry(reason).or_default() += 1);
-        let mut lines: Vec<String> = counts
-            .into_iter()
-            .map(|(reason, count)| format!("{count} {reason}"))
-            .collect();
+        let mut lines: Vec<String> = counts.into_iter().map(|(reason, count)| format!("{count} {reason}")).collect();
         lines.sort();
         lines.join(", ")
     };
@@ -229,10 +206,8 @@ fn bind(ctx: &Ctx<'_>, pod: &Value, node: &str) {
     let condition = json!({
         "type": "PodScheduled", "status": "True", "lastProbeTime": null, "lastTransitionTime": clock::seconds(ctx.now),
     });
-    let zone = ctx
-        .view
-        .get(&resource::NODE, "", node)
-        .map(|n| n["metadata"]["labels"]["topology.kubernetes.io/zone"].clone());
+    let zone =
+        ctx.view.get(&resource::NODE, "", node).map(|n| n["metadata"]["labels"]["topology.kubernetes.io/zone"].clone());
     let key = (ns.to_owned(), name.to_owned());
     let place = |pod: &mut Value| {
         pod["spec"]["nodeName"] = json!(node);
@@ -243,24 +218,15 @@ fn bind(ctx: &Ctx<'_>, pod: &Value, node: &str) {
         Ok(())
     };
     let writer = Writer::update(WHO).on("binding");
-    let bound = ctx
-        .cluster
-        .transact(|state| state.update(&resource::POD, &key, &writer, place));
+    let bound = ctx.cluster.transact(|state| state.update(&resource::POD, &key, &writer, place));
     if bound.is_ok() {
-        ctx.events(WHO).normal(
-            pod,
-            "Scheduled",
-            &format!("Successfully assigned {ns}/{name} to {node}"),
-        );
+        ctx.events(WHO).normal(pod, "Scheduled", &format!("Successfully assigned {ns}/{name} to {node}"));
     }
 }
 
 fn refuse(ctx: &Ctx<'_>, pod: &Value, message: &str) {
     let conditions = list(&pod["status"]["conditions"]);
-    if conditions
-        .iter()
-        .any(|c| c["type"] == "PodScheduled" && c["message"] == message)
-    {
+    if conditions.iter().any(|c| c["type"] == "PodScheduled" && c["message"] == message) {
         return;
     }
     let condition = json!({

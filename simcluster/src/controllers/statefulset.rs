@@ -45,10 +45,7 @@ impl Controller for StatefulSets {
             for pod in [seen.old, seen.new].into_iter().flatten() {
                 let owners = list(&pod["metadata"]["ownerReferences"]).iter();
                 for owner in owners.filter(|owner| owner["kind"] == "StatefulSet") {
-                    queue.add((
-                        seen.key.0.clone(),
-                        owner["name"].as_str().unwrap_or_default().to_owned(),
-                    ));
+                    queue.add((seen.key.0.clone(), owner["name"].as_str().unwrap_or_default().to_owned()));
                 }
             }
         }
@@ -102,9 +99,7 @@ impl<'a> Sync<'a> {
             ordered: set["spec"]["podManagementPolicy"] != "Parallel",
             first: set["spec"]["ordinals"]["start"].as_u64().unwrap_or(0),
             replicas: set["spec"]["replicas"].as_u64().unwrap_or(1),
-            pods: owned
-                .filter_map(|(_, pod)| Some((ordinal(pod)?, Arc::clone(pod))))
-                .collect(),
+            pods: owned.filter_map(|(_, pod)| Some((ordinal(pod)?, Arc::clone(pod)))).collect(),
         }
     }
 
@@ -141,11 +136,7 @@ impl<'a> Sync<'a> {
             }
         }
         self.scale_down()?;
-        if self.set["spec"]["updateStrategy"]["type"] == "OnDelete" {
-            Ok(())
-        } else {
-            self.roll(revisions)
-        }
+        if self.set["spec"]["updateStrategy"]["type"] == "OnDelete" { Ok(()) } else { self.roll(revisions) }
     }
 
     /// Removes the pods beyond the wanted number, the highest ordinal first.
@@ -169,9 +160,7 @@ impl<'a> Sync<'a> {
 
     /// RollingUpdate: one pod at a time from the highest ordinal, waiting for each to be healthy.
     fn roll(&self, revisions: &Revisions) -> Result<(), Status> {
-        let partition = self.set["spec"]["updateStrategy"]["rollingUpdate"]["partition"]
-            .as_u64()
-            .unwrap_or(0);
+        let partition = self.set["spec"]["updateStrategy"]["rollingUpdate"]["partition"].as_u64().unwrap_or(0);
         for ordinal in (self.first + partition..self.first + self.replicas).rev() {
             let Some(pod) = self.pods.get(&ordinal) else {
                 return Ok(());
@@ -188,10 +177,7 @@ impl<'a> Sync<'a> {
 
     fn delete(&self, pod: &Value) -> Result<(), Status> {
         let name = pod["metadata"]["name"].as_str().unwrap_or_default();
-        let options = DeleteOptions {
-            uid: Some(uid(pod).to_owned()),
-            ..DeleteOptions::default()
-        };
+        let options = DeleteOptions { uid: Some(uid(pod).to_owned()), ..DeleteOptions::default() };
         self.ctx.cluster.delete(&resource::POD, self.ns, name, &options)?;
         let message = format!("Delete Pod {name} in StatefulSet {} successful", self.name);
         self.ctx.events(WHO).normal(self.set, "SuccessfulDelete", &message);
@@ -199,9 +185,7 @@ impl<'a> Sync<'a> {
     }
 
     fn create(&self, ordinal: u64, revisions: &Revisions) -> Result<(), Status> {
-        let partition = self.set["spec"]["updateStrategy"]["rollingUpdate"]["partition"]
-            .as_u64()
-            .unwrap_or(0);
+        let partition = self.set["spec"]["updateStrategy"]["rollingUpdate"]["partition"].as_u64().unwrap_or(0);
         let old = self.set["spec"]["updateStrategy"]["type"] != "OnDelete" && ordinal < self.first + partition;
         let (revision, template) = if old { &revisions.current } else { &revisions.update };
         let name = format!("{}-{ordinal}", self.name);
@@ -225,12 +209,7 @@ impl<'a> Sync<'a> {
     fn create_claims(&self, pod: &str) -> Result<(), Status> {
         for template in list(&self.set["spec"]["volumeClaimTemplates"]) {
             let name = claim_name(template, pod);
-            if self
-                .ctx
-                .cluster
-                .get(&resource::PERSISTENT_VOLUME_CLAIM, self.ns, &name)
-                .is_some()
-            {
+            if self.ctx.cluster.get(&resource::PERSISTENT_VOLUME_CLAIM, self.ns, &name).is_some() {
                 continue;
             }
             let mut claim = json!({"metadata": {"name": name}, "spec": template["spec"]});
@@ -240,10 +219,7 @@ impl<'a> Sync<'a> {
                     claim["metadata"][field][key] = value.clone();
                 }
             }
-            let made = self
-                .ctx
-                .cluster
-                .create(&resource::PERSISTENT_VOLUME_CLAIM, self.ns, claim, WHO);
+            let made = self.ctx.cluster.create(&resource::PERSISTENT_VOLUME_CLAIM, self.ns, claim, WHO);
             let events = self.ctx.events(WHO);
             if let Err(status) = made {
                 let (set, why) = (self.name, &status.message);
@@ -282,10 +258,7 @@ impl<'a> Sync<'a> {
                 json!({"name": template["metadata"]["name"], "persistentVolumeClaim": {"claimName": claim}})
             });
             let replaced = |volume: &&Value| templates.iter().any(|t| t["metadata"]["name"] == volume["name"]);
-            let others = list(&spec["volumes"])
-                .iter()
-                .filter(|volume| !replaced(volume))
-                .cloned();
+            let others = list(&spec["volumes"]).iter().filter(|volume| !replaced(volume)).cloned();
             spec["volumes"] = claimed.chain(others).collect();
         }
         json!({"metadata": metadata, "spec": spec})
@@ -293,23 +266,12 @@ impl<'a> Sync<'a> {
 
     /// Counts the pods as they are now, after what this look did. Counters of 0 are left out, but for two of them.
     fn write_status(&self, revisions: &Revisions) -> Result<Option<Timestamp>, Status> {
-        let now_pods = || {
-            self.pods
-                .values()
-                .filter_map(|pod| self.ctx.cluster.get(&resource::POD, self.ns, name_of(pod)))
-        };
+        let now_pods =
+            || self.pods.values().filter_map(|pod| self.ctx.cluster.get(&resource::POD, self.ns, name_of(pod)));
         let made = (self.first..self.first + self.replicas)
             .filter(|ordinal| !self.pods.contains_key(ordinal))
-            .filter_map(|ordinal| {
-                self.ctx
-                    .cluster
-                    .get(&resource::POD, self.ns, &format!("{}-{ordinal}", self.name))
-            })
-            .filter(|pod| {
-                list(&pod["metadata"]["ownerReferences"])
-                    .iter()
-                    .any(|o| o["uid"] == uid(self.set))
-            });
+            .filter_map(|ordinal| self.ctx.cluster.get(&resource::POD, self.ns, &format!("{}-{ordinal}", self.name)))
+            .filter(|pod| list(&pod["metadata"]["ownerReferences"]).iter().any(|o| o["uid"] == uid(self.set)));
         let pods: Vec<Arc<Value>> = now_pods().chain(made).collect();
         let count = |wanted: &dyn Fn(&Value) -> bool| pods.iter().filter(|pod| wanted(pod)).count();
         let of_revision = |name: &str| count(&|pod| !is_deleting(pod) && revision(pod) == name);
@@ -318,57 +280,39 @@ impl<'a> Sync<'a> {
         let updated = of_revision(&revisions.update.0);
         let rolled =
             self.set["spec"]["updateStrategy"]["type"] != "OnDelete" && updated == replicas && ready == replicas;
-        let current = if rolled {
-            &revisions.update.0
-        } else {
-            &revisions.current.0
-        };
+        let current = if rolled { &revisions.update.0 } else { &revisions.current.0 };
         let mut status = json!({
             "observedGeneration": self.set["metadata"]["generation"], "replicas": replicas,
             "currentRevision": current, "updateRevision": revisions.update.0, "collisionCount": 0,
             "availableReplicas": available,
         });
-        for (field, value) in [
-            ("readyReplicas", ready),
-            ("currentReplicas", of_revision(current)),
-            ("updatedReplicas", updated),
-        ] {
+        for (field, value) in
+            [("readyReplicas", ready), ("currentReplicas", of_revision(current)), ("updatedReplicas", updated)]
+        {
             if value > 0 {
                 status[field] = json!(value);
             }
         }
-        self.ctx
-            .cluster
-            .update_status(&resource::STATEFUL_SET, self.ns, self.name, WHO, |set| {
-                set["status"] = status;
-            })?;
+        self.ctx.cluster.update_status(&resource::STATEFUL_SET, self.ns, self.name, WHO, |set| {
+            set["status"] = status;
+        })?;
         Ok(wait)
     }
 
     /// Pods that have been ready for `minReadySeconds`, and when the next one will have been.
     fn available(&self, pods: &[Arc<Value>]) -> (usize, Option<Timestamp>) {
-        let least = self
-            .ctx
-            .delays
-            .seconds(self.set["spec"]["minReadySeconds"].as_u64().unwrap_or(0));
+        let least = self.ctx.delays.seconds(self.set["spec"]["minReadySeconds"].as_u64().unwrap_or(0));
         let since = |pod: &Value| {
             let conditions = list(&pod["status"]["conditions"]).iter();
             let ready = conditions.into_iter().find(|c| c["type"] == "Ready")?;
             ready["lastTransitionTime"].as_str()?.parse::<Timestamp>().ok()
         };
-        let due: Vec<Timestamp> = pods
-            .iter()
-            .filter(|pod| is_healthy(pod))
-            .filter_map(|pod| since(pod))
-            .map(|at| at + least)
-            .collect();
+        let due: Vec<Timestamp> =
+            pods.iter().filter(|pod| is_healthy(pod)).filter_map(|pod| since(pod)).map(|at| at + least).collect();
         if least.is_zero() {
             return (due.len(), None);
         }
-        (
-            due.iter().filter(|at| **at <= self.ctx.now).count(),
-            due.into_iter().filter(|at| *at > self.ctx.now).min(),
-        )
+        (due.iter().filter(|at| **at <= self.ctx.now).count(), due.into_iter().filter(|at| *at > self.ctx.now).min())
     }
 }
 

@@ -24,9 +24,7 @@ const OUT_OF_SERVICE: &str = "node.kubernetes.io/out-of-service";
 
 /// Whether somebody has declared that the machine is off.
 pub(super) fn is_out_of_service(node: &Value) -> bool {
-    list(&node["spec"]["taints"])
-        .iter()
-        .any(|taint| taint["key"] == OUT_OF_SERVICE)
+    list(&node["spec"]["taints"]).iter().any(|taint| taint["key"] == OUT_OF_SERVICE)
 }
 
 /// Keys are pods.
@@ -59,10 +57,8 @@ impl Controller for TaintEviction {
         let Some(node) = node_of(pod).and_then(|node| ctx.view.get(&resource::NODE, "", node)) else {
             return;
         };
-        let taints: Vec<&Value> = list(&node["spec"]["taints"])
-            .iter()
-            .filter(|taint| taint["effect"] == "NoExecute")
-            .collect();
+        let taints: Vec<&Value> =
+            list(&node["spec"]["taints"]).iter().filter(|taint| taint["effect"] == "NoExecute").collect();
         if is_deleting(pod) || is_terminal(pod) {
             return;
         }
@@ -87,10 +83,7 @@ impl Controller for TaintEviction {
 fn shortest_patience(pod: &Value, taints: &[&Value]) -> Option<u64> {
     let tolerations = list(&pod["spec"]["tolerations"]);
     let patience = |taint: &&Value| -> Option<u64> {
-        let mut covering = tolerations
-            .iter()
-            .filter(|toleration| tolerates(toleration, taint))
-            .peekable();
+        let mut covering = tolerations.iter().filter(|toleration| tolerates(toleration, taint)).peekable();
         if covering.peek().is_none() {
             return Some(0);
         }
@@ -113,14 +106,7 @@ fn evict(ctx: &Ctx<'_>, pod: &Value) {
     let _ = ctx.cluster.update_status(&resource::POD, ns, name, WHO, |pod| {
         set_condition(pod, condition);
     });
-    let options = DeleteOptions {
-        uid: Some(uid(pod).to_owned()),
-        ..DeleteOptions::default()
-    };
+    let options = DeleteOptions { uid: Some(uid(pod).to_owned()), ..DeleteOptions::default() };
     let _ = ctx.cluster.delete(&resource::POD, ns, name, &options);
-    ctx.events(WHO).normal(
-        pod,
-        "TaintManagerEviction",
-        &format!("Marking for deletion Pod {ns}/{name}"),
-    );
+    ctx.events(WHO).normal(pod, "TaintManagerEviction", &format!("Marking for deletion Pod {ns}/{name}"));
 }

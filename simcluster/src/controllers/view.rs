@@ -60,16 +60,8 @@ impl View {
     /// Takes over all changes since the last call; `tell` hears of each after it was taken over.
     pub fn catch_up(&mut self, cluster: &Cluster, mut tell: impl FnMut(&Seen<'_>, &Self)) {
         if self.tables.is_empty() {
-            let table = |kind: &&'static Kind| Table {
-                kind,
-                seen: 0,
-                objects: BTreeMap::new(),
-            };
-            self.tables = resource::ALL
-                .iter()
-                .filter(|kind| !kind.is(&resource::EVENT))
-                .map(table)
-                .collect();
+            let table = |kind: &&'static Kind| Table { kind, seen: 0, objects: BTreeMap::new() };
+            self.tables = resource::ALL.iter().filter(|kind| !kind.is(&resource::EVENT)).map(table).collect();
         }
         let revision = cluster.revision();
         if revision == self.revision {
@@ -82,12 +74,7 @@ impl View {
                 self.tables[at].seen = newest;
                 for change in changes {
                     let gone = change.change == ChangeType::Deleted;
-                    self.apply(
-                        at,
-                        key_of(&change.object),
-                        Some(change.object).filter(|_| !gone),
-                        &mut tell,
-                    );
+                    self.apply(at, key_of(&change.object), Some(change.object).filter(|_| !gone), &mut tell);
                 }
             } else {
                 self.relist(at, cluster, &mut tell);
@@ -100,11 +87,7 @@ impl View {
         let (newest, objects) = cluster.snapshot(self.tables[at].kind, None);
         self.tables[at].seen = newest;
         let objects: BTreeMap<Key, Arc<Value>> = objects.into_iter().map(|o| (key_of(&o), o)).collect();
-        let gone = self.tables[at]
-            .objects
-            .keys()
-            .filter(|key| !objects.contains_key(*key))
-            .cloned();
+        let gone = self.tables[at].objects.keys().filter(|key| !objects.contains_key(*key)).cloned();
         for key in gone.collect::<Vec<_>>() {
             self.apply(at, key, None, tell);
         }
@@ -141,29 +124,15 @@ impl View {
                 remove(&mut self.revisions_by_owner, &owner.to_owned(), &key);
             }
             for owner in new.as_deref().into_iter().flat_map(owner_uids) {
-                self.revisions_by_owner
-                    .entry(owner.to_owned())
-                    .or_default()
-                    .insert(key.clone());
+                self.revisions_by_owner.entry(owner.to_owned()).or_default().insert(key.clone());
             }
         }
-        tell(
-            &Seen {
-                kind,
-                key: &key,
-                new: new.as_ref(),
-                old: old.as_ref(),
-            },
-            self,
-        );
+        tell(&Seen { kind, key: &key, new: new.as_ref(), old: old.as_ref() }, self);
     }
 
     fn index(&mut self, key: &Key, pod: &Value) {
         if let Some(node) = node_of(pod) {
-            self.pods_by_node
-                .entry(node.to_owned())
-                .or_default()
-                .insert(key.clone());
+            self.pods_by_node.entry(node.to_owned()).or_default().insert(key.clone());
             if !is_terminal(pod) {
                 let requests = Requests::of_pod(pod);
                 self.used.entry(node.to_owned()).or_default().add(&requests);
@@ -171,16 +140,10 @@ impl View {
             }
         }
         for owner in owner_uids(pod) {
-            self.pods_by_owner
-                .entry(owner.to_owned())
-                .or_default()
-                .insert(key.clone());
+            self.pods_by_owner.entry(owner.to_owned()).or_default().insert(key.clone());
         }
         for claim in claim_names(pod) {
-            self.pods_by_claim
-                .entry((key.0.clone(), claim))
-                .or_default()
-                .insert(key.clone());
+            self.pods_by_claim.entry((key.0.clone(), claim)).or_default().insert(key.clone());
         }
     }
 
@@ -202,10 +165,7 @@ impl View {
     }
 
     fn table(&self, kind: &Kind) -> Option<&BTreeMap<Key, Arc<Value>>> {
-        self.tables
-            .iter()
-            .find(|table| table.kind.is(kind))
-            .map(|table| &table.objects)
+        self.tables.iter().find(|table| table.kind.is(kind)).map(|table| &table.objects)
     }
 
     pub fn get(&self, kind: &Kind, ns: &str, name: &str) -> Option<&Arc<Value>> {
@@ -218,10 +178,7 @@ impl View {
 
     pub fn in_namespace<'a>(&'a self, kind: &Kind, ns: &'a str) -> impl Iterator<Item = (&'a Key, &'a Arc<Value>)> {
         let from = (ns.to_owned(), String::new());
-        self.table(kind)
-            .into_iter()
-            .flat_map(move |t| t.range(from.clone()..))
-            .take_while(move |(key, _)| key.0 == ns)
+        self.table(kind).into_iter().flat_map(move |t| t.range(from.clone()..)).take_while(move |(key, _)| key.0 == ns)
     }
 
     fn listed<'a>(
@@ -230,16 +187,13 @@ impl View {
         keys: Option<&'a BTreeSet<Key>>,
     ) -> impl Iterator<Item = (&'a Key, &'a Arc<Value>)> {
         let table = self.table(kind);
-        keys.into_iter()
-            .flatten()
-            .filter_map(move |key| Some((key, table?.get(key)?)))
+        keys.into_iter().flatten().filter_map(move |key| Some((key, table?.get(key)?)))
     }
 
     /// The recorded revisions of a StatefulSet.
     pub fn revisions_owned_by(&self, uid: &str) -> impl Iterator<Item = &Arc<Value>> {
         let keys = self.revisions_by_owner.get(uid);
-        self.listed(&resource::CONTROLLER_REVISION, keys)
-            .map(|(_, revision)| revision)
+        self.listed(&resource::CONTROLLER_REVISION, keys).map(|(_, revision)| revision)
     }
 
     pub fn pods_on(&self, node: &str) -> impl Iterator<Item = (&Key, &Arc<Value>)> {
@@ -251,10 +205,7 @@ impl View {
     }
 
     pub fn pods_using_claim(&self, ns: &str, claim: &str) -> impl Iterator<Item = (&Key, &Arc<Value>)> {
-        self.listed(
-            &resource::POD,
-            self.pods_by_claim.get(&(ns.to_owned(), claim.to_owned())),
-        )
+        self.listed(&resource::POD, self.pods_by_claim.get(&(ns.to_owned(), claim.to_owned())))
     }
 
     /// What the pods on a node request together; pods that have ended no longer count.
@@ -296,9 +247,7 @@ pub(crate) fn uid(object: &Value) -> &str {
 
 /// Whether the condition of this type is `True`.
 pub(crate) fn condition_is_true(object: &Value, kind: &str) -> bool {
-    list(&object["status"]["conditions"])
-        .iter()
-        .any(|c| c["type"] == kind && c["status"] == "True")
+    list(&object["status"]["conditions"]).iter().any(|c| c["type"] == kind && c["status"] == "True")
 }
 
 /// The items of an array; none for anything else.
@@ -307,9 +256,7 @@ pub(crate) fn list(value: &Value) -> &[Value] {
 }
 
 fn owner_uids(object: &Value) -> impl Iterator<Item = &str> {
-    list(&object["metadata"]["ownerReferences"])
-        .iter()
-        .filter_map(|owner| owner["uid"].as_str())
+    list(&object["metadata"]["ownerReferences"]).iter().filter_map(|owner| owner["uid"].as_str())
 }
 
 /// The names of the claims that a pod mounts, in the order of its volumes.

@@ -46,13 +46,7 @@ impl Faults {
     pub fn inject_api(&self, verb: &str, resource: &str, times: usize, fault: ApiFault) {
         let unless_any = |text: &str| (text != "*").then(|| text.to_owned());
         let (verb, resource) = (unless_any(verb), unless_any(resource));
-        self.add_api_rule(ApiRule {
-            verb,
-            resource,
-            namespace: None,
-            when: When::Next(times),
-            fault,
-        });
+        self.add_api_rule(ApiRule { verb, resource, namespace: None, when: When::Next(times), fault });
     }
 
     /// Adds a rule; the first rule that applies to a request wins.
@@ -102,11 +96,7 @@ impl Faults {
     }
 
     fn draw_ppm(&self) -> u32 {
-        self.0
-            .rng
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .random_range(0..1_000_000)
+        self.0.rng.lock().unwrap_or_else(PoisonError::into_inner).random_range(0..1_000_000)
     }
 
     /// Cuts every open watch.
@@ -140,30 +130,16 @@ mod tests {
         let faults = Faults::seeded(7);
         faults.inject_api("create", "pods", 2, ApiFault::Status(500));
         assert_eq!(faults.api("get", "", "pods", None, None), None);
-        assert_eq!(
-            faults.api("create", "", "pods", None, None),
-            Some(ApiFault::Status(500))
-        );
-        assert_eq!(
-            faults.api("create", "", "pods", None, None),
-            Some(ApiFault::Status(500))
-        );
+        assert_eq!(faults.api("create", "", "pods", None, None), Some(ApiFault::Status(500)));
+        assert_eq!(faults.api("create", "", "pods", None, None), Some(ApiFault::Status(500)));
         assert_eq!(faults.api("create", "", "pods", None, None), None);
 
         let draws = |seed| {
             let faults = Faults::seeded(seed);
             let when = When::Chance { ppm: 500_000 };
             let fault = ApiFault::Status(503);
-            faults.add_api_rule(ApiRule {
-                verb: None,
-                resource: None,
-                namespace: None,
-                when,
-                fault,
-            });
-            (0..64)
-                .map(|_| faults.api("get", "", "pods", None, None).is_some())
-                .collect::<Vec<_>>()
+            faults.add_api_rule(ApiRule { verb: None, resource: None, namespace: None, when, fault });
+            (0..64).map(|_| faults.api("get", "", "pods", None, None).is_some()).collect::<Vec<_>>()
         };
         assert_eq!(draws(1), draws(1));
         assert_ne!(draws(1), draws(2));

@@ -49,10 +49,7 @@ fn walk(parent: &str, name: &str, old: &Value, new: &Value, set: &mut Set, remov
     let in_order = before.len() == after.len();
     for (at, (edge, child_parent, child_name, value)) in after.iter().enumerate() {
         // Both sides mostly have the same children in the same order, which makes the search short.
-        let same = before
-            .get(at)
-            .filter(|b| in_order && b.0 == *edge)
-            .or_else(|| before.iter().find(|b| b.0 == *edge));
+        let same = before.get(at).filter(|b| in_order && b.0 == *edge).or_else(|| before.iter().find(|b| b.0 == *edge));
         let (mut child_set, mut child_removed) = (Set::default(), Set::default());
         match same {
             Some((_, _, _, old)) if old == value => continue,
@@ -86,23 +83,12 @@ pub fn duplicate_item(object: &Value) -> Option<String> {
 fn duplicate(path: &str, parent: &str, name: &str, value: &Value) -> Option<String> {
     let parts = children(parent, name, value);
     let mut seen = BTreeSet::new();
-    if let Some((edge, ..)) = parts
-        .iter()
-        .find(|(edge, ..)| !edge.starts_with("f:") && !seen.insert(edge))
-    {
-        let twice = Set {
-            member: false,
-            children: [(edge.clone(), Set::leaf())].into(),
-        };
+    if let Some((edge, ..)) = parts.iter().find(|(edge, ..)| !edge.starts_with("f:") && !seen.insert(edge)) {
+        let twice = Set { member: false, children: [(edge.clone(), Set::leaf())].into() };
         return Some(format!("{path}: duplicate entries for key {}", twice.paths().concat()));
     }
     parts.iter().find_map(|(edge, child_parent, child_name, child)| {
-        let here = Set {
-            member: false,
-            children: [(edge.clone(), Set::leaf())].into(),
-        }
-        .paths()
-        .concat();
+        let here = Set { member: false, children: [(edge.clone(), Set::leaf())].into() }.paths().concat();
         duplicate(&format!("{path}{here}"), child_parent, child_name, child)
     })
 }
@@ -113,21 +99,14 @@ type Child<'a> = (String, &'a str, &'a str, &'a Value);
 fn children<'a>(parent: &'a str, name: &'a str, value: &'a Value) -> Vec<Child<'a>> {
     match (schema::shape(parent, name, value), value) {
         (Shape::Granular, Value::Object(fields)) => named(name, fields),
-        (Shape::Keyed(keys), Value::Array(items)) => items
-            .iter()
-            .map(|item| (format!("k:{}", schema::item_key(keys, item)), name, ITEM, item))
-            .collect(),
-        (Shape::Set, Value::Array(items)) => items
-            .iter()
-            .map(|item| (format!("v:{item}"), name, ITEM, item))
-            .collect(),
+        (Shape::Keyed(keys), Value::Array(items)) => {
+            items.iter().map(|item| (format!("k:{}", schema::item_key(keys, item)), name, ITEM, item)).collect()
+        }
+        (Shape::Set, Value::Array(items)) => items.iter().map(|item| (format!("v:{item}"), name, ITEM, item)).collect(),
         _ => Vec::new(),
     }
 }
 
 fn named<'a>(name: &'a str, fields: &'a Map<String, Value>) -> Vec<Child<'a>> {
-    fields
-        .iter()
-        .map(|(field, value)| (format!("f:{field}"), name, field.as_str(), value))
-        .collect()
+    fields.iter().map(|(field, value)| (format!("f:{field}"), name, field.as_str(), value)).collect()
 }

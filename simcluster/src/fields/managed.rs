@@ -62,10 +62,7 @@ fn without_nobodys(mut set: Set) -> Set {
 
 impl Managed {
     pub fn of(object: &Value) -> Self {
-        let entries = object["metadata"]["managedFields"]
-            .as_array()
-            .map(Vec::as_slice)
-            .unwrap_or_default();
+        let entries = object["metadata"]["managedFields"].as_array().map(Vec::as_slice).unwrap_or_default();
         let text = |entry: &Value, field: &str| entry[field].as_str().unwrap_or_default().to_owned();
         let owner = |entry: &Value| Owner {
             manager: text(entry, "manager"),
@@ -122,9 +119,7 @@ impl Managed {
 
     /// What this manager applied before.
     pub fn last_applied(&self, actor: &Actor<'_>) -> Set {
-        self.place(actor)
-            .map(|at| self.0[at].fields.clone())
-            .unwrap_or_default()
+        self.place(actor).map(|at| self.0[at].fields.clone()).unwrap_or_default()
     }
 
     /// Everything that anybody owns.

@@ -45,10 +45,7 @@ fn keyed(name: &str, keys: &[&str], live: Vec<Value>, applied: &[Value]) -> Vec<
     let wanted: Vec<String> = applied.iter().map(|item| schema::item_key(keys, item)).collect();
     let present: HashSet<String> = live.iter().map(|item| schema::item_key(keys, item)).collect();
     let mut merged = Vec::new();
-    let mut waiting = live
-        .into_iter()
-        .map(|item| (schema::item_key(keys, &item), item))
-        .collect::<Vec<_>>();
+    let mut waiting = live.into_iter().map(|item| (schema::item_key(keys, &item), item)).collect::<Vec<_>>();
     for (item, key) in applied.iter().zip(&wanted) {
         if present.contains(key) {
             while waiting.first().is_some_and(|(first, _)| !wanted.contains(first)) {
@@ -148,10 +145,8 @@ mod tests {
     #[test]
     fn what_was_given_up_goes_with_its_defaults_unless_somebody_owns_it() {
         let probe = json!({"httpGet": {"port": 80}});
-        let last = fields_of(
-            &json!({"metadata": {"labels": {"a": "1", "b": "1"}}, "spec": {"containers": [
-            {"name": "app", "image": "i", "readinessProbe": probe}, {"name": "side", "image": "i"}]}}),
-        );
+        let last = fields_of(&json!({"metadata": {"labels": {"a": "1", "b": "1"}}, "spec": {"containers": [
+            {"name": "app", "image": "i", "readinessProbe": probe}, {"name": "side", "image": "i"}]}}));
         let owned = fields_of(&json!({"metadata": {"labels": {"b": "1"}}, "spec": {"containers": [
             {"name": "app", "image": "i"}]}}));
         let mut object = json!({"metadata": {"name": "x", "labels": {"a": "1", "b": "1", "c": "1"}}, "spec": {
@@ -168,13 +163,7 @@ mod tests {
     #[test]
     fn atomic_values_are_replaced_whole() {
         let mut live = json!({"spec": {"tolerations": [{"key": "a"}, {"key": "b"}], "nodeSelector": {"x": "1"}}});
-        merge(
-            &mut live,
-            &json!({"spec": {"tolerations": [{"key": "c"}], "nodeSelector": {"y": "1"}}}),
-        );
-        assert_eq!(
-            live,
-            json!({"spec": {"tolerations": [{"key": "c"}], "nodeSelector": {"y": "1"}}})
-        );
+        merge(&mut live, &json!({"spec": {"tolerations": [{"key": "c"}], "nodeSelector": {"y": "1"}}}));
+        assert_eq!(live, json!({"spec": {"tolerations": [{"key": "c"}], "nodeSelector": {"y": "1"}}}));
     }
 }

@@ -15,10 +15,7 @@ pub struct Set {
 
 impl Set {
     pub fn leaf() -> Self {
-        Self {
-            member: true,
-            children: BTreeMap::new(),
-        }
+        Self { member: true, children: BTreeMap::new() }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -53,10 +50,7 @@ impl Set {
     }
 
     pub fn intersection(&self, other: &Self) -> Self {
-        let mut both = Self {
-            member: self.member && other.member,
-            children: BTreeMap::new(),
-        };
+        let mut both = Self { member: self.member && other.member, children: BTreeMap::new() };
         for (edge, ours) in &self.children {
             if let Some(theirs) = other.children.get(edge) {
                 both.put(edge.clone(), ours.intersection(theirs));
@@ -106,10 +100,7 @@ impl Set {
             .filter(|(edge, _)| *edge != ".")
             .map(|(edge, child)| (edge.clone(), Self::node(child)))
             .collect();
-        Self {
-            member: fields.contains_key(".") || children.is_empty(),
-            children,
-        }
+        Self { member: fields.contains_key(".") || children.is_empty(), children }
     }
 
     /// The members as messages show them: `.spec.template.spec.containers[name="app"].image`.
@@ -137,10 +128,8 @@ fn shown(edge: &str) -> String {
         return format!("[={value}]");
     }
     let key: Value = serde_json::from_str(edge.trim_start_matches("k:")).unwrap_or_default();
-    let parts: Vec<String> = key
-        .as_object()
-        .map(|key| key.iter().map(|(k, v)| format!("{k}={v}")).collect())
-        .unwrap_or_default();
+    let parts: Vec<String> =
+        key.as_object().map(|key| key.iter().map(|(k, v)| format!("{k}={v}")).collect()).unwrap_or_default();
     format!("[{}]", parts.join(","))
 }
 

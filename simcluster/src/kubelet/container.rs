@@ -129,10 +129,7 @@ impl Container {
                     }
                 },
                 State::Pulling { until } if *until <= now => self.pulled(scene),
-                State::PullFailed {
-                    shown_as_error_until,
-                    until,
-                } => {
+                State::PullFailed { shown_as_error_until, until } => {
                     if *until <= now {
                         self.pull(spec, scene);
                     } else if *shown_as_error_until <= now {
@@ -190,18 +187,13 @@ impl Container {
     fn pull(&mut self, spec: &Value, scene: &mut Scene<'_>) {
         let here = (scene.node.to_owned(), self.image.clone());
         if scene.images.contains(&here) && spec["imagePullPolicy"] != "Always" {
-            scene.normal(
-                "Pulled",
-                &format!("Container image \"{}\" already present on machine", self.image),
-            );
+            scene.normal("Pulled", &format!("Container image \"{}\" already present on machine", self.image));
             return self.start(scene);
         }
         if self.failed_pulls == 0 {
             scene.normal("Pulling", &format!("Pulling image \"{}\"", self.image));
         }
-        self.state = State::Pulling {
-            until: scene.after(scene.ctx.delays.pull),
-        };
+        self.state = State::Pulling { until: scene.after(scene.ctx.delays.pull) };
     }
 
     fn pulled(&mut self, scene: &mut Scene<'_>) {
@@ -213,10 +205,7 @@ impl Container {
             scene.warning("Failed", &message);
             scene.warning("Failed", "Error: ErrImagePull");
             let shown_as_error_until = scene.ctx.now + scene.ctx.delays.seconds(1).min(wait);
-            self.state = State::PullFailed {
-                shown_as_error_until,
-                until: scene.ctx.now + wait,
-            };
+            self.state = State::PullFailed { shown_as_error_until, until: scene.ctx.now + wait };
             return;
         }
         self.failed_pulls = 0;
@@ -226,9 +215,7 @@ impl Container {
     }
 
     fn start(&mut self, scene: &mut Scene<'_>) {
-        self.state = State::Starting {
-            until: scene.after(scene.ctx.delays.start),
-        };
+        self.state = State::Starting { until: scene.after(scene.ctx.delays.start) };
     }
 
     fn run(&mut self, scene: &mut Scene<'_>, environment: &Environment) {
@@ -272,13 +259,8 @@ impl Container {
             self.start(scene);
         } else {
             let (name, pod) = (&self.name, scene.full_name());
-            scene.warning(
-                "BackOff",
-                &format!("Back-off restarting failed container {name} in pod {pod}"),
-            );
-            self.state = State::BackOff {
-                until: scene.ctx.now + back_off(scene, self.back_offs),
-            };
+            scene.warning("BackOff", &format!("Back-off restarting failed container {name} in pod {pod}"));
+            self.state = State::BackOff { until: scene.ctx.now + back_off(scene, self.back_offs) };
         }
         self.back_offs += 1;
     }
@@ -286,11 +268,7 @@ impl Container {
     /// The machine lost its power: what ran is gone, and everything starts again.
     pub fn lose(&mut self, now: Timestamp, policy: &str) {
         if let State::Running(process) = &self.state {
-            let exit = Exit {
-                code: 255,
-                reason: "Unknown",
-                message: String::new(),
-            };
+            let exit = Exit { code: 255, reason: "Unknown", message: String::new() };
             let ended = process.ended(exit, now);
             if !restarts_after(self.role, policy, 255) {
                 self.state = State::Ended(ended);
@@ -314,8 +292,6 @@ fn restarts_after(role: Role, policy: &str, exit_code: i32) -> bool {
 }
 
 fn back_off(scene: &Scene<'_>, tries: u32) -> Duration {
-    let seconds = BACK_OFF_FIRST
-        .saturating_mul(1 << tries.saturating_sub(1).min(10))
-        .min(BACK_OFF_MOST);
+    let seconds = BACK_OFF_FIRST.saturating_mul(1 << tries.saturating_sub(1).min(10)).min(BACK_OFF_MOST);
     scene.ctx.delays.seconds(seconds)
 }

@@ -15,11 +15,8 @@ pub(super) fn resolve(container: &Value, scene: &Scene<'_>) -> Result<Environmen
     let mut env = Environment::new();
     for source in list(&container["envFrom"]) {
         let prefix = source["prefix"].as_str().unwrap_or_default();
-        let (reference, is_secret) = if source["secretRef"].is_null() {
-            (&source["configMapRef"], false)
-        } else {
-            (&source["secretRef"], true)
-        };
+        let (reference, is_secret) =
+            if source["secretRef"].is_null() { (&source["configMapRef"], false) } else { (&source["secretRef"], true) };
         if let Some(data) = data_of(reference, is_secret, scene)? {
             env.extend(data.into_iter().map(|(key, value)| (format!("{prefix}{key}"), value)));
         }
@@ -46,26 +43,14 @@ pub(super) fn resolve(container: &Value, scene: &Scene<'_>) -> Result<Environmen
 /// The data of a Secret or ConfigMap; `None` if it is missing and may be.
 fn data_of(reference: &Value, is_secret: bool, scene: &Scene<'_>) -> Result<Option<Environment>, String> {
     let name = reference["name"].as_str().unwrap_or_default();
-    let (kind, word) = if is_secret {
-        (&resource::SECRET, "secret")
-    } else {
-        (&resource::CONFIG_MAP, "configmap")
-    };
+    let (kind, word) = if is_secret { (&resource::SECRET, "secret") } else { (&resource::CONFIG_MAP, "configmap") };
     let Some(object) = scene.ctx.view.get(kind, scene.namespace(), name) else {
         let missing = format!("{word} \"{name}\" not found");
-        return if reference["optional"] == true {
-            Ok(None)
-        } else {
-            Err(missing)
-        };
+        return if reference["optional"] == true { Ok(None) } else { Err(missing) };
     };
     let decoded = object["data"].as_object().into_iter().flatten().map(|(key, value)| {
         let text = value.as_str().unwrap_or_default();
-        let bytes = if is_secret {
-            STANDARD.decode(text).unwrap_or_default()
-        } else {
-            text.as_bytes().to_vec()
-        };
+        let bytes = if is_secret { STANDARD.decode(text).unwrap_or_default() } else { text.as_bytes().to_vec() };
         (key.clone(), String::from_utf8_lossy(&bytes).into_owned())
     });
     Ok(Some(decoded.collect()))
@@ -105,10 +90,7 @@ fn expand(text: &str, env: &Environment) -> String {
     while let Some(at) = rest.find('$') {
         out.push_str(&rest[..at]);
         let tail = &rest[at..];
-        let name = tail
-            .strip_prefix("$(")
-            .and_then(|t| t.split_once(')'))
-            .map(|(name, _)| name);
+        let name = tail.strip_prefix("$(").and_then(|t| t.split_once(')')).map(|(name, _)| name);
         if let Some(value) = name.and_then(|name| env.get(name)) {
             out.push_str(value);
             rest = &tail[name.map_or(0, str::len) + 3..];

@@ -66,19 +66,10 @@ impl Controller for Kubelets {
             if seen.new.is_some_and(ready) && !seen.old.is_some_and(ready) {
                 self.waits_for_target.iter().for_each(|key| queue.add(key.clone()));
             }
-            seen.new
-                .filter(|pod| node_of(pod).is_some())
-                .map(|_| seen.key.clone())
-                .into_iter()
-                .collect()
+            seen.new.filter(|pod| node_of(pod).is_some()).map(|_| seen.key.clone()).into_iter().collect()
         } else if seen.is(&resource::SECRET) || seen.is(&resource::CONFIG_MAP) {
             let (config, volumes) = (&self.waits_for_config, &self.waits_for_volumes);
-            config
-                .iter()
-                .chain(volumes)
-                .filter(|key| key.0 == seen.key.0)
-                .cloned()
-                .collect()
+            config.iter().chain(volumes).filter(|key| key.0 == seen.key.0).cloned().collect()
         } else if seen.is(&resource::VOLUME_ATTACHMENT) || seen.is(&resource::PERSISTENT_VOLUME_CLAIM) {
             if seen.new.is_none() && seen.is(&resource::PERSISTENT_VOLUME_CLAIM) {
                 self.volumes.forget(uid(seen.latest()));
@@ -115,11 +106,7 @@ impl Kubelets {
             let gone = uid(seen.latest());
             self.pods.remove(gone);
             self.volumes.forget(gone);
-            for waiting in [
-                &mut self.waits_for_config,
-                &mut self.waits_for_volumes,
-                &mut self.waits_for_target,
-            ] {
+            for waiting in [&mut self.waits_for_config, &mut self.waits_for_volumes, &mut self.waits_for_target] {
                 waiting.remove(seen.key);
             }
         }
@@ -130,12 +117,7 @@ impl Kubelets {
             self.machines.remove(&key.1);
             return;
         };
-        let index = self
-            .machines
-            .values()
-            .map(|machine| machine.index + 1)
-            .max()
-            .unwrap_or(0);
+        let index = self.machines.values().map(|machine| machine.index + 1).max().unwrap_or(0);
         let machine = self.machines.entry(key.1.clone()).or_insert(Machine {
             index,
             renews_at: ctx.now,
@@ -212,9 +194,7 @@ impl Kubelets {
         let shown = status::render(&running, &scene);
         if shown != object["status"] {
             let write = |pod: &mut Value| pod["status"] = shown;
-            let _ = ctx
-                .cluster
-                .update_status(&resource::POD, &key.0, &key.1, "kubelet", write);
+            let _ = ctx.cluster.update_status(&resource::POD, &key.0, &key.1, "kubelet", write);
         }
         if is_deleting(object) && running.outcome.is_some() {
             forget(ctx, object);
@@ -230,13 +210,7 @@ impl Kubelets {
 /// The kubelet's last word on a pod: nothing of it is left, the object may go.
 fn forget(ctx: &Ctx<'_>, pod: &Value) {
     let text = |field: &str| pod["metadata"][field].as_str().unwrap_or_default();
-    let options = DeleteOptions {
-        grace: Some(0),
-        uid: Some(uid(pod).to_owned()),
-        ..DeleteOptions::default()
-    };
-    let _ = ctx
-        .cluster
-        .delete(&resource::POD, text("namespace"), text("name"), &options);
+    let options = DeleteOptions { grace: Some(0), uid: Some(uid(pod).to_owned()), ..DeleteOptions::default() };
+    let _ = ctx.cluster.delete(&resource::POD, text("namespace"), text("name"), &options);
     ctx.cluster.logs().forget(uid(pod));
 }

@@ -17,16 +17,14 @@ enum Mount {
 
 /// A missing mount is told as an event, as the real kubelet does; the pod waits with `ContainerCreating`.
 pub(super) fn are_ready(scene: &Scene<'_>) -> bool {
-    list(&scene.pod["spec"]["volumes"])
-        .iter()
-        .all(|volume| match look(volume, scene) {
-            Mount::Ready => true,
-            Mount::Coming => false,
-            Mount::Missing(why) => {
-                scene.warning("FailedMount", &why);
-                false
-            }
-        })
+    list(&scene.pod["spec"]["volumes"]).iter().all(|volume| match look(volume, scene) {
+        Mount::Ready => true,
+        Mount::Coming => false,
+        Mount::Missing(why) => {
+            scene.warning("FailedMount", &why);
+            false
+        }
+    })
 }
 
 fn look(volume: &Value, scene: &Scene<'_>) -> Mount {
@@ -34,10 +32,7 @@ fn look(volume: &Value, scene: &Scene<'_>) -> Mount {
     if let Some(claim) = volume["persistentVolumeClaim"]["claimName"].as_str() {
         return look_at_claim(claim, scene);
     }
-    let sources = [
-        ("secret", "secretName", &resource::SECRET),
-        ("configMap", "name", &resource::CONFIG_MAP),
-    ];
+    let sources = [("secret", "secretName", &resource::SECRET), ("configMap", "name", &resource::CONFIG_MAP)];
     for (source, field, kind) in sources {
         let reference = &volume[source];
         let Some(name) = reference[field].as_str() else {
@@ -66,9 +61,6 @@ fn look_at_claim(claim: &str, scene: &Scene<'_>) -> Mount {
 }
 
 fn is_attached(volume: &str, scene: &Scene<'_>) -> bool {
-    let attachment = scene
-        .ctx
-        .view
-        .get(&resource::VOLUME_ATTACHMENT, "", &attachment_name(volume, scene.node));
+    let attachment = scene.ctx.view.get(&resource::VOLUME_ATTACHMENT, "", &attachment_name(volume, scene.node));
     attachment.is_some_and(|attachment| attachment["status"]["attached"] == true)
 }

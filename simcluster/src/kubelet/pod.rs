@@ -40,18 +40,10 @@ pub(super) enum Outcome {
 impl Pod {
     pub fn new(pod: &Value, now: Timestamp) -> Self {
         let role = |spec: &Value| {
-            if spec["restartPolicy"] == "Always" {
-                Role::Sidecar
-            } else {
-                Role::Init
-            }
+            if spec["restartPolicy"] == "Always" { Role::Sidecar } else { Role::Init }
         };
-        let init = list(&pod["spec"]["initContainers"])
-            .iter()
-            .map(|spec| Container::new(spec, role(spec)));
-        let main = list(&pod["spec"]["containers"])
-            .iter()
-            .map(|spec| Container::new(spec, Role::Main));
+        let init = list(&pod["spec"]["initContainers"]).iter().map(|spec| Container::new(spec, role(spec)));
+        let main = list(&pod["spec"]["containers"]).iter().map(|spec| Container::new(spec, Role::Main));
         Self {
             started_at: now,
             ip: None,
@@ -114,10 +106,7 @@ impl Pod {
             };
         }
         if self.ip.is_none()
-            && self
-                .containers
-                .iter()
-                .any(|c| !matches!(c.state, State::Idle | State::Misconfigured(_)))
+            && self.containers.iter().any(|c| !matches!(c.state, State::Idle | State::Misconfigured(_)))
         {
             self.ip = Some(scene.new_address());
         }
@@ -133,10 +122,8 @@ impl Pod {
     /// Ends the pod when its main containers, or an init container, have ended for good.
     fn conclude(&mut self, scene: &mut Scene<'_>) {
         let policy = scene.restart_policy().to_owned();
-        let failed_start = self
-            .containers
-            .iter()
-            .any(|c| c.role == Role::Init && c.is_final(&policy) && !c.has_succeeded());
+        let failed_start =
+            self.containers.iter().any(|c| c.role == Role::Init && c.is_final(&policy) && !c.has_succeeded());
         let main = || self.containers.iter().filter(|c| c.role == Role::Main);
         if failed_start {
             self.outcome = Some(Outcome::Failed);
@@ -153,18 +140,13 @@ impl Pod {
     fn stop(&mut self, scene: &mut Scene<'_>) -> Option<Timestamp> {
         let now = scene.ctx.now;
         let since = *self.stopping_since.get_or_insert(now);
-        let grace = scene.pod["metadata"]["deletionGracePeriodSeconds"]
-            .as_u64()
-            .unwrap_or(0);
+        let grace = scene.pod["metadata"]["deletionGracePeriodSeconds"].as_u64().unwrap_or(0);
         let killed_at = since + scene.ctx.delays.seconds(grace);
         let takes = scene.ctx.delays.stop.saturating_mul(scene.slow);
         for (roles, rounds) in [([Role::Main, Role::Init], 1), ([Role::Sidecar, Role::Sidecar], 2)] {
             let exits_at = since + takes.saturating_mul(rounds);
             let at = exits_at.min(killed_at);
-            let mut concerned = self
-                .containers
-                .iter()
-                .filter(|c| roles.contains(&c.role) && c.process().is_some());
+            let mut concerned = self.containers.iter().filter(|c| roles.contains(&c.role) && c.process().is_some());
             if concerned.next().is_some() {
                 if at > now {
                     return Some(at);
@@ -190,11 +172,7 @@ impl Pod {
                 continue;
             };
             let ended = process.ended(Exit::stopped(in_time), scene.ctx.now);
-            scene
-                .ctx
-                .cluster
-                .logs()
-                .append(scene.uid, &container.name, scene.ctx.now, app::stopped());
+            scene.ctx.cluster.logs().append(scene.uid, &container.name, scene.ctx.now, app::stopped());
             scene.normal("Killing", &format!("Stopping container {}", container.name));
             container.end(ended, scene);
         }
@@ -203,9 +181,7 @@ impl Pod {
     /// The machine was off: all processes are gone, and the pod begins again in a new sandbox.
     pub fn lose_power(&mut self, pod: &Value, now: Timestamp) {
         let policy = pod["spec"]["restartPolicy"].as_str().unwrap_or("Always");
-        self.containers
-            .iter_mut()
-            .for_each(|container| container.lose(now, policy));
+        self.containers.iter_mut().for_each(|container| container.lose(now, policy));
         self.initialized = false;
         self.ip = None;
     }
@@ -213,7 +189,5 @@ impl Pod {
 
 /// The specifications of all containers, init containers first.
 pub(super) fn specs(pod: &Value) -> impl Iterator<Item = &Value> {
-    list(&pod["spec"]["initContainers"])
-        .iter()
-        .chain(list(&pod["spec"]["containers"]))
+    list(&pod["spec"]["initContainers"]).iter().chain(list(&pod["spec"]["containers"]))
 }

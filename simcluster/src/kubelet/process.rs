@@ -36,11 +36,7 @@ pub(super) struct Exit {
 
 impl Exit {
     fn with(code: i32, message: &str) -> Self {
-        Self {
-            code,
-            reason: if code == 0 { "Completed" } else { "Error" },
-            message: message.to_owned(),
-        }
+        Self { code, reason: if code == 0 { "Completed" } else { "Error" }, message: message.to_owned() }
     }
 
     /// Told to stop; 137 if it did not do so within its grace.
@@ -51,16 +47,7 @@ impl Exit {
 
 impl Process {
     pub fn new(id: String, since: Timestamp, up_at: Timestamp, script: Script) -> Self {
-        Self {
-            id,
-            since,
-            started: false,
-            ready: false,
-            script,
-            up_at,
-            up: false,
-            unhealthy_since: None,
-        }
+        Self { id, since, started: false, ready: false, script, up_at, up: false, unhealthy_since: None }
     }
 
     /// Whether the application itself has come up, whatever its probes say.
@@ -89,11 +76,7 @@ impl Process {
     ) -> Result<Option<Timestamp>, Exit> {
         if let Some(crash) = scene.ctx.faults.take_crash(scene.pod, name) {
             let reason = if crash.out_of_memory { "OOMKilled" } else { "Error" };
-            return Err(Exit {
-                code: crash.exit_code,
-                reason,
-                message: String::new(),
-            });
+            return Err(Exit { code: crash.exit_code, reason, message: String::new() });
         }
         match self.script.clone() {
             Script::Server(server) => self.serve(&server, spec, name, scene, database_up),
@@ -135,11 +118,7 @@ impl Process {
             if let Some(owner) = &server.owner {
                 scene.volumes.claim_ownership(scene.volume, owner);
             }
-            scene
-                .ctx
-                .cluster
-                .logs()
-                .append(scene.uid, name, now, app::up(&self.script));
+            scene.ctx.cluster.logs().append(scene.uid, name, now, app::up(&self.script));
         }
         let sickness = scene.ctx.faults.sickness(scene.pod, name);
         let answers = self.up && sickness != Some(Sickness::Hangs);
@@ -154,27 +133,14 @@ impl Process {
         } else {
             self.unhealthy_since.get_or_insert(now);
         }
-        let (probe, word) = if self.started {
-            (&spec["livenessProbe"], "Liveness")
-        } else {
-            (&spec["startupProbe"], "Startup")
-        };
-        let killed_at = self
-            .unhealthy_since
-            .filter(|_| !probe.is_null())
-            .map(|since| since + patience(probe, scene));
+        let (probe, word) =
+            if self.started { (&spec["livenessProbe"], "Liveness") } else { (&spec["startupProbe"], "Startup") };
+        let killed_at = self.unhealthy_since.filter(|_| !probe.is_null()).map(|since| since + patience(probe, scene));
         if killed_at.is_some_and(|at| at <= now) {
             scene.warning("Unhealthy", &format!("{word} probe failed: no answer"));
-            let will = format!(
-                "Container {name} failed {} probe, will be restarted",
-                word.to_lowercase()
-            );
+            let will = format!("Container {name} failed {} probe, will be restarted", word.to_lowercase());
             scene.normal("Killing", &will);
-            return Err(Exit {
-                code: 137,
-                reason: "Error",
-                message: String::new(),
-            });
+            return Err(Exit { code: 137, reason: "Error", message: String::new() });
         }
         let comes_up = Some(self.up_at).filter(|_| !self.up);
         Ok(comes_up.into_iter().chain(killed_at).min())

@@ -52,29 +52,17 @@ impl Scene<'_> {
     }
 
     pub fn normal(&self, reason: &str, message: &str) {
-        self.ctx
-            .events("kubelet")
-            .on_host(self.node)
-            .normal(self.pod, reason, message);
+        self.ctx.events("kubelet").on_host(self.node).normal(self.pod, reason, message);
     }
 
     pub fn warning(&self, reason: &str, message: &str) {
-        self.ctx
-            .events("kubelet")
-            .on_host(self.node)
-            .warning(self.pod, reason, message);
+        self.ctx.events("kubelet").on_host(self.node).warning(self.pod, reason, message);
     }
 
     pub fn container_id(&self, container: &str, run: u32) -> String {
         let run = run.to_string();
         let part = |salt: &str| fnv1a(&[self.uid, container, &run, salt]);
-        format!(
-            "containerd://{:016x}{:016x}{:016x}{:016x}",
-            part("a"),
-            part("b"),
-            part("c"),
-            part("d")
-        )
+        format!("containerd://{:016x}{:016x}{:016x}{:016x}", part("a"), part("b"), part("c"), part("d"))
     }
 
     pub fn host_ip(&self) -> String {
@@ -92,14 +80,8 @@ impl Scene<'_> {
     pub fn volume_behind(&self, ns: &str, service: &str) -> Option<String> {
         let view = self.ctx.view;
         let service = view.get(&resource::SERVICE, ns, service)?;
-        let selector = service["spec"]["selector"]
-            .as_object()
-            .filter(|selector| !selector.is_empty())?;
-        let selected = |pod: &Value| {
-            selector
-                .iter()
-                .all(|(key, value)| pod["metadata"]["labels"][key] == *value)
-        };
+        let selector = service["spec"]["selector"].as_object().filter(|selector| !selector.is_empty())?;
+        let selected = |pod: &Value| selector.iter().all(|(key, value)| pod["metadata"]["labels"][key] == *value);
         let mut pods = view.in_namespace(&resource::POD, ns).map(|(_, pod)| pod);
         let pod = pods.find(|pod| selected(pod) && condition_is_true(pod, "Ready"))?;
         Some(volume_key(pod, view))

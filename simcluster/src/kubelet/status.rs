@@ -36,9 +36,7 @@ pub(super) fn render(pod: &Pod, scene: &Scene<'_>) -> Value {
     let shown = |init: bool| {
         let pairs = pod.containers.iter().zip(specs(scene.pod));
         let wanted = pairs.filter(|(container, _)| (container.role != Role::Main) == init);
-        wanted
-            .map(|(container, spec)| container_status(container, spec, scene))
-            .collect::<Vec<_>>()
+        wanted.map(|(container, spec)| container_status(container, spec, scene)).collect::<Vec<_>>()
     };
     let init = shown(true);
     if !init.is_empty() {
@@ -49,10 +47,7 @@ pub(super) fn render(pod: &Pod, scene: &Scene<'_>) -> Value {
         set_condition(&mut object, condition);
     }
     // A pod that was made with its node never met the scheduler.
-    if !list(&object["status"]["conditions"])
-        .iter()
-        .any(|c| c["type"] == "PodScheduled")
-    {
+    if !list(&object["status"]["conditions"]).iter().any(|c| c["type"] == "PodScheduled") {
         let at = clock::seconds(scene.ctx.now);
         let scheduled =
             json!({"type": "PodScheduled", "status": "True", "lastProbeTime": null, "lastTransitionTime": at});
@@ -86,12 +81,7 @@ fn conditions(pod: &Pod, now: Timestamp, generation: &Value) -> Vec<Value> {
         condition
     };
     let names = |wanted: &dyn Fn(&&Container) -> bool| {
-        pod.containers
-            .iter()
-            .filter(wanted)
-            .map(|c| c.name.as_str())
-            .collect::<Vec<_>>()
-            .join(" ")
+        pod.containers.iter().filter(wanted).map(|c| c.name.as_str()).collect::<Vec<_>>().join(" ")
     };
     let incomplete = names(&|c| match c.role {
         Role::Init => !c.has_succeeded(),
@@ -105,23 +95,15 @@ fn conditions(pod: &Pod, now: Timestamp, generation: &Value) -> Vec<Value> {
         let reason = if completed { "PodCompleted" } else { "PodFailed" };
         return vec![
             condition("PodReadyToStartContainers", false, None, None),
-            condition(
-                "Initialized",
-                initialized,
-                Some("PodCompleted").filter(|_| completed),
-                None,
-            ),
+            condition("Initialized", initialized, Some("PodCompleted").filter(|_| completed), None),
             condition("ContainersReady", false, Some(reason), None),
             condition("Ready", false, Some(reason), None),
         ];
     }
     let not_initialized = format!("containers with incomplete status: [{incomplete}]");
     let not_ready = format!("containers with unready status: [{unready}]");
-    let (reason, message) = if unready.is_empty() {
-        (None, None)
-    } else {
-        (Some("ContainersNotReady"), Some(not_ready))
-    };
+    let (reason, message) =
+        if unready.is_empty() { (None, None) } else { (Some("ContainersNotReady"), Some(not_ready)) };
     vec![
         condition("PodReadyToStartContainers", pod.ip.is_some(), None, None),
         condition(
@@ -139,13 +121,7 @@ fn conditions(pod: &Pod, now: Timestamp, generation: &Value) -> Vec<Value> {
 fn order_conditions(conditions: &mut Value) {
     let rank = |condition: &Value| {
         let kind = condition["type"].as_str().unwrap_or_default();
-        let order = [
-            "PodReadyToStartContainers",
-            "Initialized",
-            "ContainersReady",
-            "Ready",
-            "PodScheduled",
-        ];
+        let order = ["PodReadyToStartContainers", "Initialized", "ContainersReady", "Ready", "PodScheduled"];
         order.iter().position(|name| *name == kind).unwrap_or(order.len())
     };
     if let Some(conditions) = conditions.as_array_mut() {
@@ -195,19 +171,12 @@ fn state(container: &Container, scene: &Scene<'_>) -> Value {
     match &container.state {
         State::Idle | State::Pulling { .. } | State::Starting { .. } => {
             let has_init = !list(&scene.pod["spec"]["initContainers"]).is_empty();
-            waiting(
-                if has_init {
-                    "PodInitializing"
-                } else {
-                    "ContainerCreating"
-                },
-                None,
-            )
+            waiting(if has_init { "PodInitializing" } else { "ContainerCreating" }, None)
         }
         State::Misconfigured(why) => waiting("CreateContainerConfigError", Some(why.clone())),
-        State::PullFailed {
-            shown_as_error_until, ..
-        } if *shown_as_error_until > scene.ctx.now => waiting("ErrImagePull", Some(format!("{image}: not found"))),
+        State::PullFailed { shown_as_error_until, .. } if *shown_as_error_until > scene.ctx.now => {
+            waiting("ErrImagePull", Some(format!("{image}: not found")))
+        }
         State::PullFailed { .. } => {
             let message = format!("Back-off pulling image \"{image}\": ErrImagePull: {image}: not found");
             waiting("ImagePullBackOff", Some(message))

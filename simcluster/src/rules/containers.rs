@@ -30,10 +30,8 @@ fn container(container: &mut Fields) {
     default(container, "imagePullPolicy", policy);
     items(container, "ports").for_each(|port| default(port, "protocol", "TCP"));
     for variable in items(container, "env") {
-        let field = variable
-            .get_mut("valueFrom")
-            .and_then(|from| from.get_mut("fieldRef"))
-            .and_then(Value::as_object_mut);
+        let field =
+            variable.get_mut("valueFrom").and_then(|from| from.get_mut("fieldRef")).and_then(Value::as_object_mut);
         if let Some(field) = field {
             default(field, "apiVersion", "v1");
         }
@@ -44,10 +42,7 @@ fn container(container: &mut Fields) {
         }
     }
     for hook in ["postStart", "preStop"] {
-        let get = container
-            .get_mut("lifecycle")
-            .and_then(|l| l.get_mut(hook))
-            .and_then(|h| h.get_mut("httpGet"));
+        let get = container.get_mut("lifecycle").and_then(|l| l.get_mut(hook)).and_then(|h| h.get_mut("httpGet"));
         if let Some(get) = get.and_then(Value::as_object_mut) {
             http_get(get);
         }

@@ -85,11 +85,7 @@ fn service(service: &mut Map<String, Value>) {
 
 fn network_policy(spec: &mut Map<String, Value>) {
     // A policy with rules for egress is about egress; every policy is about ingress unless it says otherwise.
-    let types = if spec.contains_key("egress") {
-        json!(["Ingress", "Egress"])
-    } else {
-        json!(["Ingress"])
-    };
+    let types = if spec.contains_key("egress") { json!(["Ingress", "Egress"]) } else { json!(["Ingress"]) };
     default(spec, "policyTypes", types);
     for direction in ["ingress", "egress"] {
         for rule in items(spec, direction) {

@@ -57,9 +57,7 @@ fn default_at(parent: &mut Value, field: &str, value: Value) {
 }
 
 fn add_finalizer(fields: &mut Map<String, Value>, finalizer: &str) {
-    let list = object(fields, "metadata")
-        .entry("finalizers")
-        .or_insert_with(|| json!([]));
+    let list = object(fields, "metadata").entry("finalizers").or_insert_with(|| json!([]));
     if let Some(list) = list.as_array_mut()
         && !list.iter().any(|present| present == finalizer)
     {
@@ -75,11 +73,7 @@ fn claim(state: &State, claim: &mut Map<String, Value>) {
     };
     let classes = state.list(&resource::STORAGE_CLASS, None);
     if let Some(class) = classes.iter().find(|class| marked(class)) {
-        default(
-            object(claim, "spec"),
-            "storageClassName",
-            class["metadata"]["name"].clone(),
-        );
+        default(object(claim, "spec"), "storageClassName", class["metadata"]["name"].clone());
     }
 }
 
@@ -96,11 +90,8 @@ fn service(state: &mut State, service: &mut Map<String, Value>) {
     }
     spec.insert("clusterIPs".into(), json!([spec["clusterIP"]]));
     let unselective = headless && !spec.contains_key("selector");
-    let (families, policy) = if unselective {
-        (json!(["IPv4", "IPv6"]), "RequireDualStack")
-    } else {
-        (json!(["IPv4"]), "SingleStack")
-    };
+    let (families, policy) =
+        if unselective { (json!(["IPv4", "IPv6"]), "RequireDualStack") } else { (json!(["IPv4"]), "SingleStack") };
     default(spec, "ipFamilies", families);
     default(spec, "ipFamilyPolicy", policy);
     if spec["type"] == "NodePort" || spec["type"] == "LoadBalancer" {
@@ -118,10 +109,7 @@ fn service(state: &mut State, service: &mut Map<String, Value>) {
 
 fn node_ports(state: &State) -> Vec<i64> {
     let services = state.list(&resource::SERVICE, None);
-    let ports = services
-        .iter()
-        .filter_map(|service| service["spec"]["ports"].as_array())
-        .flatten();
+    let ports = services.iter().filter_map(|service| service["spec"]["ports"].as_array()).flatten();
     ports.filter_map(|port| port["nodePort"].as_i64()).collect()
 }
 
@@ -151,28 +139,14 @@ fn priority(state: &State, name: &str, spec: &Value) -> Result<(i64, String), St
     };
     let found = state.get(&resource::PRIORITY_CLASS, &(String::new(), class.to_owned()));
     let Some(found) = found else {
-        return Err(Status::forbidden(
-            &resource::POD,
-            name,
-            &format!("no PriorityClass with name {class} was found"),
-        ));
+        return Err(Status::forbidden(&resource::POD, name, &format!("no PriorityClass with name {class} was found")));
     };
     let value = found["value"].as_i64().unwrap_or(0);
     if spec["priority"].as_i64().is_some_and(|given| given != value) {
         let why = format!("the integer value of priority must be the one of PriorityClass {class}");
-        return Err(Status::invalid(
-            &resource::POD,
-            name,
-            &[Cause::invalid("spec.priority", &spec["priority"], &why)],
-        ));
+        return Err(Status::invalid(&resource::POD, name, &[Cause::invalid("spec.priority", &spec["priority"], &why)]));
     }
-    Ok((
-        value,
-        found["preemptionPolicy"]
-            .as_str()
-            .unwrap_or("PreemptLowerPriority")
-            .to_owned(),
-    ))
+    Ok((value, found["preemptionPolicy"].as_str().unwrap_or("PreemptLowerPriority").to_owned()))
 }
 
 /// A pod waits five minutes on a node that is not ready, unless it says otherwise.
@@ -214,19 +188,12 @@ fn mount_token(spec: &mut Map<String, Value>, volume: &str) {
 
 /// How a pod's requests and limits make it fare when memory runs out.
 fn qos_class(spec: &Value) -> &'static str {
-    let lists = ["containers", "initContainers"]
-        .iter()
-        .filter_map(|list| spec[list].as_array());
+    let lists = ["containers", "initContainers"].iter().filter_map(|list| spec[list].as_array());
     let containers: Vec<&Value> = lists.flatten().collect();
     let amounts = |container: &Value, field: &str| {
         ["cpu", "memory"].map(|name| container["resources"][field][name].as_str().map(ToOwned::to_owned))
     };
-    let some = |c: &&Value| {
-        amounts(c, "requests")
-            .iter()
-            .chain(&amounts(c, "limits"))
-            .any(Option::is_some)
-    };
+    let some = |c: &&Value| amounts(c, "requests").iter().chain(&amounts(c, "limits")).any(Option::is_some);
     let guaranteed = |c: &&Value| {
         let limits = amounts(c, "limits");
         limits.iter().all(Option::is_some) && limits == amounts(c, "requests")

@@ -106,10 +106,5 @@ fn object<'a>(parent: &'a mut Map<String, Value>, field: &str) -> &'a mut Map<St
 
 /// The items of a list that are objects.
 fn items<'a>(parent: &'a mut Map<String, Value>, field: &str) -> impl Iterator<Item = &'a mut Map<String, Value>> {
-    parent
-        .get_mut(field)
-        .and_then(Value::as_array_mut)
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_object_mut)
+    parent.get_mut(field).and_then(Value::as_array_mut).into_iter().flatten().filter_map(Value::as_object_mut)
 }

@@ -27,17 +27,12 @@ fn edges_alphanumeric(text: &str) -> bool {
 pub(super) fn is_label(text: &str) -> bool {
     text.len() <= 63
         && edges_alphanumeric(text)
-        && text
-            .chars()
-            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+        && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
 }
 
 pub(super) fn is_subdomain(text: &str) -> bool {
     let part = |part: &str| {
-        edges_alphanumeric(part)
-            && part
-                .chars()
-                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+        edges_alphanumeric(part) && part.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
     };
     text.len() <= 253 && text.split('.').all(part)
 }
@@ -58,11 +53,7 @@ pub(super) fn is_qualified(text: &str) -> bool {
 }
 
 fn too_long(field: &str, text: &str, most: usize) -> Option<Cause> {
-    let cause = Cause {
-        reason: "FieldValueTooLong",
-        field: field.to_owned(),
-        message: String::new(),
-    };
+    let cause = Cause { reason: "FieldValueTooLong", field: field.to_owned(), message: String::new() };
     let message = format!("Too long: may not be more than {most} bytes");
     (text.len() > most).then_some(Cause { message, ..cause })
 }
@@ -100,11 +91,7 @@ pub(super) fn config_keys(field: &str, data: &Value, causes: &mut Vec<Cause>) {
         let ok =
             !key.is_empty() && key.len() <= 253 && key.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
         if !ok {
-            causes.push(Cause::invalid(
-                format!("{field}[{key}]"),
-                &key.as_str().into(),
-                CONFIG_KEY,
-            ));
+            causes.push(Cause::invalid(format!("{field}[{key}]"), &key.as_str().into(), CONFIG_KEY));
         }
     }
 }

@@ -41,10 +41,7 @@ fn changed_beside_metadata(old: &Value, new: &Value) -> bool {
     let (Some(old), Some(new)) = (old.as_object(), new.as_object()) else {
         return true;
     };
-    old.len() != new.len()
-        || new
-            .iter()
-            .any(|(field, value)| field != "metadata" && old.get(field) != Some(value))
+    old.len() != new.len() || new.iter().any(|(field, value)| field != "metadata" && old.get(field) != Some(value))
 }
 
 fn metadata(kind: &Kind, old: Option<&Value>, metadata: &Value, causes: &mut Vec<Cause>) {
@@ -65,20 +62,14 @@ fn metadata(kind: &Kind, old: Option<&Value>, metadata: &Value, causes: &mut Vec
     for (at, owner) in list(&metadata["ownerReferences"]).iter().enumerate() {
         for field in ["apiVersion", "kind", "name", "uid"] {
             if owner[field].as_str().unwrap_or_default().is_empty() {
-                causes.push(Cause::required(
-                    format!("metadata.ownerReferences[{at}].{field}"),
-                    "must not be empty",
-                ));
+                causes.push(Cause::required(format!("metadata.ownerReferences[{at}].{field}"), "must not be empty"));
             }
         }
     }
     if let Some(old) = old.filter(|old| old["metadata"]["deletionTimestamp"].is_string()) {
         let before = list(&old["metadata"]["finalizers"]);
-        let new: Vec<String> = list(&metadata["finalizers"])
-            .iter()
-            .filter(|f| !before.contains(f))
-            .map(ToString::to_string)
-            .collect();
+        let new: Vec<String> =
+            list(&metadata["finalizers"]).iter().filter(|f| !before.contains(f)).map(ToString::to_string).collect();
         if !new.is_empty() {
             let why = format!(
                 "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
@@ -93,11 +84,7 @@ fn metadata(kind: &Kind, old: Option<&Value>, metadata: &Value, causes: &mut Vec
 fn name(kind: &Kind, name: &str) -> Option<Cause> {
     let field = "metadata.name";
     if name.len() > 253 {
-        return Some(Cause::invalid(
-            field,
-            &name.into(),
-            "must be no more than 253 characters",
-        ));
+        return Some(Cause::invalid(field, &name.into(), "must be no more than 253 characters"));
     }
     match kind.kind {
         "Namespace" if name.contains('.') => Some(Cause::invalid(field, &name.into(), "must not contain dots")),

@@ -46,10 +46,7 @@ pub struct DeleteOptions {
 impl DeleteOptions {
     /// Without grace: how a kubelet confirms that a pod has ended.
     pub fn now() -> Self {
-        Self {
-            grace: Some(0),
-            ..Self::default()
-        }
+        Self { grace: Some(0), ..Self::default() }
     }
 }
 
@@ -64,9 +61,7 @@ pub enum Deleted {
 
 /// Whether nothing holds an object that is marked for deletion.
 pub(crate) fn is_free(kind: &Kind, object: &Value) -> bool {
-    let finalizers = object["metadata"]["finalizers"]
-        .as_array()
-        .is_some_and(|f| !f.is_empty());
+    let finalizers = object["metadata"]["finalizers"].as_array().is_some_and(|f| !f.is_empty());
     let grace = kind.is(&resource::POD) && object["metadata"]["deletionGracePeriodSeconds"].as_i64().unwrap_or(0) > 0;
     !finalizers && !grace && !kind.is(&resource::NAMESPACE)
 }
@@ -83,29 +78,16 @@ impl State {
         rules::may_delete(kind, &key.1)?;
         let new = self.marked(kind, &old, options);
         if options.dry_run {
-            return Ok(if is_free(kind, &new) {
-                Deleted::Gone(old)
-            } else {
-                Deleted::Held(Arc::new(new))
-            });
+            return Ok(if is_free(kind, &new) { Deleted::Gone(old) } else { Deleted::Held(Arc::new(new)) });
         }
         if !is_free(kind, &new) {
-            return Ok(Deleted::Held(if new == *old {
-                old
-            } else {
-                self.put(kind, key.clone(), new)
-            }));
+            return Ok(Deleted::Held(if new == *old { old } else { self.put(kind, key.clone(), new) }));
         }
         // A pod is seen with grace 0 before it is seen to be gone.
-        let last = if kind.is(&resource::POD) && new != *old {
-            self.put(kind, key.clone(), new)
-        } else {
-            old
-        };
+        let last = if kind.is(&resource::POD) && new != *old { self.put(kind, key.clone(), new) } else { old };
         self.remove(kind, key);
         if kind.is(&resource::POD) {
-            self.forgotten
-                .extend(last["metadata"]["uid"].as_str().map(ToOwned::to_owned));
+            self.forgotten.extend(last["metadata"]["uid"].as_str().map(ToOwned::to_owned));
         }
         Ok(Deleted::Gone(last))
     }
@@ -120,11 +102,7 @@ impl State {
                 Propagation::Orphan => add_finalizer(&mut new, ORPHAN),
             }
         }
-        let grace = if kind.is(&resource::POD) {
-            pod_grace(old, options.grace)
-        } else {
-            0
-        };
+        let grace = if kind.is(&resource::POD) { pod_grace(old, options.grace) } else { 0 };
         let current = old["metadata"]["deletionGracePeriodSeconds"].as_i64();
         let marked = old["metadata"]["deletionTimestamp"].is_string();
         // Grace may be shortened, never lengthened.
@@ -151,11 +129,7 @@ fn pod_grace(pod: &Value, asked: Option<i64>) -> i64 {
     let own = pod["spec"]["terminationGracePeriodSeconds"].as_i64().unwrap_or(30);
     let unscheduled = pod["spec"]["nodeName"].as_str().unwrap_or_default().is_empty();
     let ended = matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"));
-    if unscheduled || ended {
-        0
-    } else {
-        asked.unwrap_or(own).max(0)
-    }
+    if unscheduled || ended { 0 } else { asked.unwrap_or(own).max(0) }
 }
 
 fn add_finalizer(object: &mut Value, finalizer: &str) {
@@ -182,10 +156,7 @@ fn check_preconditions(kind: &Kind, name: &str, old: &Value, options: &DeleteOpt
         _ => return Ok(()),
     };
     // Here, unlike elsewhere, the kind is named instead of the resource.
-    let message = format!(
-        "Operation cannot be fulfilled on {} \"{name}\": {why}",
-        kind.qualified_kind()
-    );
+    let message = format!("Operation cannot be fulfilled on {} \"{name}\": {why}", kind.qualified_kind());
     let mut status = Status::new(409, "Conflict", message);
     let mut details = json!({"name": name, "kind": kind.kind});
     if !kind.group.is_empty() {

@@ -77,13 +77,7 @@ impl Cluster {
     /// An empty cluster. `history` is how many changes per kind are remembered for watches.
     pub fn new(clock: Clock, seed: u64, history: usize) -> Self {
         let state = State {
-            tables: resource::ALL
-                .iter()
-                .map(|_| Table {
-                    compacted: 1,
-                    ..Table::default()
-                })
-                .collect(),
+            tables: resource::ALL.iter().map(|_| Table { compacted: 1, ..Table::default() }).collect(),
             revision: 1,
             history,
             rng: StdRng::seed_from_u64(seed),
@@ -91,12 +85,7 @@ impl Cluster {
             forgotten: Vec::new(),
             addresses: 0,
         };
-        let inner = Inner {
-            state: Mutex::new(state),
-            changed: watch::Sender::new(1),
-            clock,
-            logs: Logs::default(),
-        };
+        let inner = Inner { state: Mutex::new(state), changed: watch::Sender::new(1), clock, logs: Logs::default() };
         Self(Arc::new(inner))
     }
 
@@ -169,11 +158,7 @@ impl Cluster {
             };
         }
         let mine = |key: &Key| !kind.namespaced || ns.is_none_or(|ns| key.0 == ns);
-        Ok(objects
-            .into_iter()
-            .filter(|(key, _)| mine(key))
-            .map(|(_, object)| object)
-            .collect())
+        Ok(objects.into_iter().filter(|(key, _)| mine(key)).map(|(_, object)| object).collect())
     }
 
     /// Forgets all past changes: watches from older revisions, and pages of older lists, are answered 410.
@@ -268,8 +253,5 @@ impl Cluster {
 
 /// The key of an object; cluster-scoped kinds have an empty namespace.
 pub fn key(kind: &Kind, ns: &str, name: &str) -> Key {
-    (
-        if kind.namespaced { ns.to_owned() } else { String::new() },
-        name.to_owned(),
-    )
+    (if kind.namespaced { ns.to_owned() } else { String::new() }, name.to_owned())
 }

@@ -77,20 +77,8 @@ impl State {
         let object = Arc::new(object);
         let table = &mut self.tables[place(kind)];
         let previous = table.objects.insert(key, Arc::clone(&object));
-        let change = if previous.is_some() {
-            ChangeType::Modified
-        } else {
-            ChangeType::Added
-        };
-        self.remember(
-            kind,
-            Change {
-                revision: self.revision,
-                change,
-                object: Arc::clone(&object),
-                previous,
-            },
-        );
+        let change = if previous.is_some() { ChangeType::Modified } else { ChangeType::Added };
+        self.remember(kind, Change { revision: self.revision, change, object: Arc::clone(&object), previous });
         object
     }
 
@@ -103,15 +91,7 @@ impl State {
         let mut last = Value::clone(&previous);
         last["metadata"]["resourceVersion"] = self.revision.to_string().into();
         let (revision, object) = (self.revision, Arc::new(last));
-        self.remember(
-            kind,
-            Change {
-                revision,
-                change: ChangeType::Deleted,
-                object,
-                previous: Some(previous),
-            },
-        );
+        self.remember(kind, Change { revision, change: ChangeType::Deleted, object, previous: Some(previous) });
     }
 
     fn remember(&mut self, kind: &'static Kind, change: Change) {

@@ -32,28 +32,16 @@ pub(crate) struct Writer<'a> {
 
 impl<'a> Writer<'a> {
     pub fn update(manager: &'a str) -> Self {
-        Self {
-            manager,
-            subresource: "",
-            dry_run: false,
-            apply: None,
-        }
+        Self { manager, subresource: "", dry_run: false, apply: None }
     }
 
     /// A component of the cluster: its controllers share one field manager, as they share one process.
     pub fn component(who: &'a str) -> Self {
-        Self::update(if who.ends_with("-controller") {
-            "kube-controller-manager"
-        } else {
-            who
-        })
+        Self::update(if who.ends_with("-controller") { "kube-controller-manager" } else { who })
     }
 
     pub fn apply(manager: &'a str, force: bool) -> Self {
-        Self {
-            apply: Some(force),
-            ..Self::update(manager)
-        }
+        Self { apply: Some(force), ..Self::update(manager) }
     }
 
     pub fn on(mut self, subresource: &'a str) -> Self {
@@ -68,13 +56,7 @@ impl<'a> Writer<'a> {
 
     fn actor<'b>(&'b self, api_version: &'b str, now: &'b str) -> Actor<'b> {
         let (manager, subresource) = (self.manager, self.subresource);
-        Actor {
-            manager,
-            apply: self.apply.is_some(),
-            api_version,
-            subresource,
-            now,
-        }
+        Actor { manager, apply: self.apply.is_some(), api_version, subresource, now }
     }
 }
 
@@ -125,11 +107,7 @@ impl State {
         refuse_invalid(kind, &name, &rules::validate(kind, None, &object))?;
         admission::validate(self, kind, None, &object, writer.dry_run)?;
         managed.write(&mut object);
-        Ok(if writer.dry_run {
-            Arc::new(object)
-        } else {
-            self.put(kind, key, object)
-        })
+        Ok(if writer.dry_run { Arc::new(object) } else { self.put(kind, key, object) })
     }
 
     fn check_home(&self, kind: &'static Kind, ns: &str, name: &str) -> Result<(), Status> {
@@ -241,9 +219,7 @@ impl State {
         rules::defaults(kind, &mut new);
         rules::keep_others_part(kind, writer.subresource, &old, &mut new);
         let force = writer.apply.unwrap_or(false);
-        managed
-            .applied(&actor, &old, &new, force)
-            .map_err(|conflicts| Status::apply_conflict(&conflicts))?;
+        managed.applied(&actor, &old, &new, force).map_err(|conflicts| Status::apply_conflict(&conflicts))?;
         if new != *old {
             managed.touch(&actor);
         }
@@ -281,11 +257,7 @@ impl State {
 }
 
 fn refuse_invalid(kind: &Kind, name: &str, causes: &[Cause]) -> Result<(), Status> {
-    if causes.is_empty() {
-        Ok(())
-    } else {
-        Err(Status::invalid(kind, name, causes))
-    }
+    if causes.is_empty() { Ok(()) } else { Err(Status::invalid(kind, name, causes)) }
 }
 
 fn keep_server_owned(old: &Value, new: &mut Value) {

@@ -42,13 +42,8 @@ async fn task(sim: &SimCluster, kind: &str, target: &str) -> (String, String) {
     let ended = pod(sim, "task");
     let state = &ended["status"]["containerStatuses"][0]["state"]["terminated"];
     let outcome = (ended["status"]["phase"].as_str(), state["message"].as_str());
-    let outcome = (
-        outcome.0.unwrap_or_default().to_owned(),
-        outcome.1.unwrap_or_default().to_owned(),
-    );
-    sim.cluster()
-        .delete(&resource::POD, NS, "task", &DeleteOptions::default())
-        .expect("deleted");
+    let outcome = (outcome.0.unwrap_or_default().to_owned(), outcome.1.unwrap_or_default().to_owned());
+    sim.cluster().delete(&resource::POD, NS, "task", &DeleteOptions::default()).expect("deleted");
     sim.settle().await;
     outcome
 }
@@ -60,30 +55,18 @@ async fn ghost_needs_its_database_and_a_setup_pod() {
     with_service(&sim, "blog", set("blog", "ghost:6"), Some("mysql:8.4"), None);
     sim.settle().await;
     let alone = pod(&sim, "alone-0");
-    assert_eq!(
-        alone["status"]["containerStatuses"][0]["lastState"]["terminated"]["exitCode"],
-        1
-    );
+    assert_eq!(alone["status"]["containerStatuses"][0]["lastState"]["terminated"]["exitCode"], 1);
     assert!(runs(&sim, "blog-0"));
 
-    let failed = (
-        "Failed".to_owned(),
-        "the installation has no administrator yet".to_owned(),
-    );
+    let failed = ("Failed".to_owned(), "the installation has no administrator yet".to_owned());
     assert_eq!(task(&sim, "verify", "blog").await, failed);
     assert_eq!(task(&sim, "setup", "blog").await.0, "Succeeded");
     assert_eq!(task(&sim, "setup", "blog").await.1, "already set up");
     assert_eq!(task(&sim, "verify", "blog").await.0, "Succeeded");
 
-    sim.cluster()
-        .delete(&resource::POD, NS, "blog-0", &DeleteOptions::default())
-        .expect("deleted");
+    sim.cluster().delete(&resource::POD, NS, "blog-0", &DeleteOptions::default()).expect("deleted");
     sim.settle().await;
-    assert_eq!(
-        task(&sim, "verify", "blog").await.0,
-        "Succeeded",
-        "the data outlives the pod"
-    );
+    assert_eq!(task(&sim, "verify", "blog").await.0, "Succeeded", "the data outlives the pod");
 }
 
 #[tokio::test]
@@ -91,13 +74,7 @@ async fn wordpress_is_installed_by_its_init_container() {
     let sim = cluster().await;
     let mut install = container("install", "docker.io/library/wordpress:cli-2.12.0-php8.3");
     install["env"] = json!([{"name": "ADMIN_EMAIL", "value": "me@x.test"}]);
-    with_service(
-        &sim,
-        "site",
-        set("site", "wordpress:7-apache"),
-        Some("mariadb:11"),
-        Some(install),
-    );
+    with_service(&sim, "site", set("site", "wordpress:7-apache"), Some("mariadb:11"), Some(install));
     sim.settle().await;
     assert!(runs(&sim, "site-0"), "{:#}", pod(&sim, "site-0")["status"]);
     assert_eq!(task(&sim, "verify", "site").await.0, "Succeeded");
@@ -121,12 +98,8 @@ async fn n8n_keeps_the_owner_that_its_environment_made_once() {
 
     for (managed, expected) in [("true", "Succeeded"), ("false", "Succeeded")] {
         let change = |set: &mut Value| set["spec"]["template"]["spec"]["containers"][0]["env"] = env(managed);
-        sim.cluster()
-            .update(&resource::STATEFUL_SET, NS, "flow", "test", change)
-            .expect("changed");
-        sim.cluster()
-            .delete(&resource::POD, NS, "flow-0", &DeleteOptions::default())
-            .expect("deleted");
+        sim.cluster().update(&resource::STATEFUL_SET, NS, "flow", "test", change).expect("changed");
+        sim.cluster().delete(&resource::POD, NS, "flow-0", &DeleteOptions::default()).expect("deleted");
         sim.settle().await;
         assert!(runs(&sim, "flow-0"));
         assert_eq!(task(&sim, "verify", "flow").await.0, expected);
@@ -153,19 +126,10 @@ async fn a_task_waits_for_its_target() {
 #[tokio::test]
 async fn wordpress_is_not_ready_without_its_database() {
     let sim = cluster().await;
-    with_service(
-        &sim,
-        "site",
-        set("site", "wordpress:7-apache"),
-        Some("mariadb:11"),
-        None,
-    );
+    with_service(&sim, "site", set("site", "wordpress:7-apache"), Some("mariadb:11"), None);
     sim.settle().await;
     assert!(runs(&sim, "site-0"));
-    let database = ContainerSelector {
-        container: Some("db".into()),
-        ..ContainerSelector::label("app", "site")
-    };
+    let database = ContainerSelector { container: Some("db".into()), ..ContainerSelector::label("app", "site") };
     sim.faults().out_of_memory(database, None);
     sim.settle().await;
     let site = pod(&sim, "site-0");

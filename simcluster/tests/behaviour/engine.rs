@@ -20,13 +20,7 @@ async fn with_clock(seed: u64, delays: Delays) -> (SimCluster, Arc<AtomicI64>) {
     let read = Arc::clone(&millis);
     let clock = Clock::from_fn(move || Timestamp::from_millisecond(read.load(Ordering::SeqCst)).expect("in range"));
     let nodes = ["n1", "n2", "n3"].map(|name| NodeSpec::new(name, 4000, 8192)).to_vec();
-    let options = Options {
-        nodes,
-        seed,
-        clock,
-        delays,
-        ..Options::default()
-    };
+    let options = Options { nodes, seed, clock, delays, ..Options::default() };
     let sim = SimCluster::start(options).await.expect("the cluster starts");
     create(&sim, &resource::NAMESPACE, json!({"metadata": {"name": NS}}));
     sim.settle().await;
@@ -47,10 +41,7 @@ async fn history(seed: u64) -> Vec<Arc<Value>> {
         sim.settle().await;
     }
     assert!(["a-0", "b-0", "c-0"].iter().all(|name| runs(&sim, name)));
-    resource::ALL
-        .iter()
-        .flat_map(|kind| sim.cluster().list(kind, None))
-        .collect()
+    resource::ALL.iter().flat_map(|kind| sim.cluster().list(kind, None)).collect()
 }
 
 #[tokio::test]
@@ -69,28 +60,14 @@ async fn a_leap_of_the_clock_loses_no_node() {
     millis.fetch_add(30 * 24 * 3_600_000, Ordering::SeqCst);
     create(&sim, &resource::POD, bare_pod("x", container("app", "nginx")));
     sim.settle().await;
-    assert_eq!(
-        pod(&sim, "db-0")["metadata"]["resourceVersion"],
-        before["metadata"]["resourceVersion"]
-    );
-    assert!(
-        sim.cluster()
-            .list(&resource::NODE, None)
-            .iter()
-            .all(|node| is_ready(node))
-    );
+    assert_eq!(pod(&sim, "db-0")["metadata"]["resourceVersion"], before["metadata"]["resourceVersion"]);
+    assert!(sim.cluster().list(&resource::NODE, None).iter().all(|node| is_ready(node)));
 }
 
 #[tokio::test]
 async fn a_hundred_sets_start_in_seconds() {
-    let nodes = (0..6)
-        .map(|i| NodeSpec::new(format!("n{i}"), 64_000, 262_144))
-        .collect();
-    let options = Options {
-        nodes,
-        delays: Delays::zero(),
-        ..Options::default()
-    };
+    let nodes = (0..6).map(|i| NodeSpec::new(format!("n{i}"), 64_000, 262_144)).collect();
+    let options = Options { nodes, delays: Delays::zero(), ..Options::default() };
     let sim = SimCluster::start(options).await.expect("the cluster starts");
     create(&sim, &resource::NAMESPACE, json!({"metadata": {"name": NS}}));
     #[allow(clippy::disallowed_methods, reason = "the test measures real time")]
@@ -100,18 +77,10 @@ async fn a_hundred_sets_start_in_seconds() {
     }
     sim.settle().await;
     let took = began.elapsed();
-    let ready = sim
-        .cluster()
-        .list(&resource::POD, Some(NS))
-        .iter()
-        .filter(|pod| is_ready(pod))
-        .count();
+    let ready = sim.cluster().list(&resource::POD, Some(NS)).iter().filter(|pod| is_ready(pod)).count();
     assert_eq!(ready, 100);
     println!("100 sets were ready after {took:?}");
-    assert!(
-        took < Duration::from_secs(30),
-        "far beyond what a bench of the control plane can bear: {took:?}"
-    );
+    assert!(took < Duration::from_secs(30), "far beyond what a bench of the control plane can bear: {took:?}");
 }
 
 #[tokio::test]
@@ -141,13 +110,7 @@ async fn a_stopped_engine_answers_and_does_nothing_more() {
 #[tokio::test]
 async fn work_takes_the_time_that_it_is_given() {
     let second = Duration::from_secs(1);
-    let delays = Delays {
-        schedule: second,
-        pull: second * 2,
-        start: second,
-        ready: second * 3,
-        ..Delays::zero()
-    };
+    let delays = Delays { schedule: second, pull: second * 2, start: second, ready: second * 3, ..Delays::zero() };
     let (sim, millis) = with_clock(1, delays).await;
     let mut app = container("app", "nginx");
     app["readinessProbe"] = json!({"tcpSocket": {"port": 80}});
@@ -157,16 +120,8 @@ async fn work_takes_the_time_that_it_is_given() {
         sim.settle().await;
         let pod = pod(&sim, "x");
         let status = &pod["status"]["containerStatuses"][0];
-        let state = status["state"]
-            .as_object()
-            .and_then(|state| state.keys().next())
-            .cloned()
-            .unwrap_or_default();
-        seen.push(format!(
-            "{} {state} {}",
-            pod["status"]["phase"].as_str().unwrap_or_default(),
-            is_ready(&pod)
-        ));
+        let state = status["state"].as_object().and_then(|state| state.keys().next()).cloned().unwrap_or_default();
+        seen.push(format!("{} {state} {}", pod["status"]["phase"].as_str().unwrap_or_default(), is_ready(&pod)));
         millis.fetch_add(1000, Ordering::SeqCst);
     }
     let expected = [

@@ -28,10 +28,7 @@ async fn set_on_a_node(sim: &SimCluster, seconds: u64) -> String {
     create(sim, &resource::STATEFUL_SET, object);
     sim.settle().await;
     assert!(runs(sim, "db-0"));
-    pod(sim, "db-0")["spec"]["nodeName"]
-        .as_str()
-        .unwrap_or_default()
-        .to_owned()
+    pod(sim, "db-0")["spec"]["nodeName"].as_str().unwrap_or_default().to_owned()
 }
 
 fn node(sim: &SimCluster, name: &str) -> Value {
@@ -42,24 +39,14 @@ fn taints(sim: &SimCluster, name: &str) -> Vec<String> {
     let node = node(sim, name);
     let taints = node["spec"]["taints"].as_array().cloned().unwrap_or_default();
     let text = |taint: &Value, field: &str| taint[field].as_str().unwrap_or_default().to_owned();
-    taints
-        .iter()
-        .map(|taint| format!("{}:{}", text(taint, "key"), text(taint, "effect")))
-        .collect()
+    taints.iter().map(|taint| format!("{}:{}", text(taint, "key"), text(taint, "effect"))).collect()
 }
 
 #[tokio::test]
 async fn living_nodes_renew_their_leases_and_report() {
     let sim = nervous_cluster().await;
-    assert_eq!(
-        condition(&node(&sim, "n1"), "Ready"),
-        ("True".into(), "KubeletReady".into())
-    );
-    let lease = || {
-        sim.cluster()
-            .get(&resource::LEASE, "kube-node-lease", "n1")
-            .expect("the lease exists")
-    };
+    assert_eq!(condition(&node(&sim, "n1"), "Ready"), ("True".into(), "KubeletReady".into()));
+    let lease = || sim.cluster().get(&resource::LEASE, "kube-node-lease", "n1").expect("the lease exists");
     let first = lease()["spec"]["renewTime"].clone();
     until(&sim, "the lease is renewed", |_| lease()["spec"]["renewTime"] != first).await;
     assert!(taints(&sim, "n1").is_empty());
@@ -72,35 +59,17 @@ async fn a_dead_node_loses_its_pods_only_when_it_comes_back() {
     let first = pod(&sim, "db-0");
     sim.faults().kill_node(&home);
     until(&sim, "the node is tainted", |sim| taints(sim, &home).len() == 2).await;
-    assert_eq!(
-        condition(&node(&sim, &home), "Ready"),
-        ("Unknown".into(), "NodeStatusUnknown".into())
-    );
-    assert_eq!(
-        taints(&sim, &home),
-        [format!("{UNREACHABLE}:NoSchedule"), format!("{UNREACHABLE}:NoExecute")]
-    );
+    assert_eq!(condition(&node(&sim, &home), "Ready"), ("Unknown".into(), "NodeStatusUnknown".into()));
+    assert_eq!(taints(&sim, &home), [format!("{UNREACHABLE}:NoSchedule"), format!("{UNREACHABLE}:NoExecute")]);
 
-    until(&sim, "the pod is marked", |sim| {
-        pod(sim, "db-0")["metadata"]["deletionTimestamp"].is_string()
-    })
-    .await;
+    until(&sim, "the pod is marked", |sim| pod(sim, "db-0")["metadata"]["deletionTimestamp"].is_string()).await;
     sim.settle().await;
     let marked = pod(&sim, "db-0");
     assert_eq!(marked["metadata"]["uid"], first["metadata"]["uid"]);
     assert_eq!(condition(&marked, "Ready"), ("False".into(), String::new()));
-    assert_eq!(
-        condition(&marked, "DisruptionTarget"),
-        ("True".into(), "DeletionByTaintManager".into())
-    );
-    assert_eq!(
-        marked["status"]["containerStatuses"][0]["ready"], true,
-        "nobody speaks for the containers"
-    );
-    assert_eq!(
-        events(&sim, "db-0", "TaintManagerEviction"),
-        ["Marking for deletion Pod shop/db-0"]
-    );
+    assert_eq!(condition(&marked, "DisruptionTarget"), ("True".into(), "DeletionByTaintManager".into()));
+    assert_eq!(marked["status"]["containerStatuses"][0]["ready"], true, "nobody speaks for the containers");
+    assert_eq!(events(&sim, "db-0", "TaintManagerEviction"), ["Marking for deletion Pod shop/db-0"]);
 
     sim.faults().heal_node(&home);
     until(&sim, "another pod runs", |sim| {
@@ -132,9 +101,7 @@ async fn out_of_service_moves_the_pod_and_its_volume() {
     let home = set_on_a_node(&sim, 100_000).await;
     let attached = |sim: &SimCluster| {
         let all = sim.cluster().list(&resource::VOLUME_ATTACHMENT, None);
-        all.iter()
-            .map(|a| a["spec"]["nodeName"].as_str().unwrap_or_default().to_owned())
-            .collect::<Vec<_>>()
+        all.iter().map(|a| a["spec"]["nodeName"].as_str().unwrap_or_default().to_owned()).collect::<Vec<_>>()
     };
     assert_eq!(attached(&sim), std::slice::from_ref(&home));
     sim.faults().kill_node(&home);
@@ -145,25 +112,17 @@ async fn out_of_service_moves_the_pod_and_its_volume() {
             taints.push(taint);
         }
     };
-    sim.cluster()
-        .update(&resource::NODE, "", &home, "test", declare)
-        .expect("declared");
+    sim.cluster().update(&resource::NODE, "", &home, "test", declare).expect("declared");
     until(&sim, "the pod runs elsewhere", |sim| {
         runs(sim, "db-0") && pod(sim, "db-0")["spec"]["nodeName"] != home.as_str()
     })
     .await;
-    let elsewhere = pod(&sim, "db-0")["spec"]["nodeName"]
-        .as_str()
-        .unwrap_or_default()
-        .to_owned();
+    let elsewhere = pod(&sim, "db-0")["spec"]["nodeName"].as_str().unwrap_or_default().to_owned();
     assert_eq!(attached(&sim), [elsewhere]);
     assert_eq!(get(&sim, &resource::STATEFUL_SET, "db")["status"]["readyReplicas"], 1);
 
     sim.faults().heal_node(&home);
-    until(&sim, "only the declared taint is left", |sim| {
-        taints(sim, &home).len() == 1
-    })
-    .await;
+    until(&sim, "only the declared taint is left", |sim| taints(sim, &home).len() == 1).await;
     assert_eq!(taints(&sim, &home), ["node.kubernetes.io/out-of-service:NoExecute"]);
 }
 
@@ -175,9 +134,7 @@ async fn when_no_node_answers_no_pod_is_given_up() {
         sim.faults().kill_node(name);
     }
     until(&sim, "all nodes are unknown", |sim| {
-        ["n1", "n2", "n3"]
-            .iter()
-            .all(|name| condition(&node(sim, name), "Ready").0 == "Unknown")
+        ["n1", "n2", "n3"].iter().all(|name| condition(&node(sim, name), "Ready").0 == "Unknown")
     })
     .await;
     sim.settle().await;
@@ -191,11 +148,7 @@ async fn when_no_node_answers_no_pod_is_given_up() {
 #[tokio::test]
 async fn a_slow_node_takes_longer() {
     let ready = Duration::from_millis(20);
-    let sim = cluster_with(Delays {
-        ready,
-        ..Delays::zero()
-    })
-    .await;
+    let sim = cluster_with(Delays { ready, ..Delays::zero() }).await;
     sim.faults().slow_node("n1", 1_000_000);
     for name in ["n1", "n2"] {
         let object = json!({

@@ -6,9 +6,7 @@ use serde_json::{Value, json};
 use crate::support::{NS, bare_pod, cluster, condition, container, create, events, is_ready, pod, runs, set, until};
 
 fn delete(sim: &SimCluster, name: &str) {
-    sim.cluster()
-        .delete(&resource::POD, NS, name, &DeleteOptions::default())
-        .expect("deleted");
+    sim.cluster().delete(&resource::POD, NS, name, &DeleteOptions::default()).expect("deleted");
 }
 
 fn waiting(pod: &Value) -> &Value {
@@ -31,13 +29,7 @@ async fn a_bare_pod_runs_and_goes() {
         .flatten()
         .filter_map(|condition| condition["type"].as_str())
         .collect();
-    let expected = [
-        "PodReadyToStartContainers",
-        "Initialized",
-        "ContainersReady",
-        "Ready",
-        "PodScheduled",
-    ];
+    let expected = ["PodReadyToStartContainers", "Initialized", "ContainersReady", "Ready", "PodScheduled"];
     assert_eq!(order, expected);
 
     delete(&sim, "ok");
@@ -58,10 +50,7 @@ async fn a_crash_loop_backs_off_and_recovers() {
     assert_eq!(status["restartCount"], 1);
     assert_eq!(status["lastState"]["terminated"]["exitCode"], 3);
     assert_eq!(status["lastState"]["terminated"]["reason"], "Error");
-    assert_eq!(
-        condition(&looping, "Ready"),
-        ("False".into(), "ContainersNotReady".into())
-    );
+    assert_eq!(condition(&looping, "Ready"), ("False".into(), "ContainersNotReady".into()));
     assert!(!events(&sim, "x", "BackOff").is_empty());
 
     sim.faults().stop_crashes();
@@ -86,25 +75,15 @@ async fn a_failed_pull_is_healed_by_a_corrected_specification() {
     sim.faults().fail_pulls("nosuch");
     create(&sim, &resource::STATEFUL_SET, set("db", "nosuch:1"));
     let reason = |sim: &SimCluster| {
-        sim.cluster()
-            .get(&resource::POD, NS, "db-0")
-            .map(|pod| waiting(&pod)["reason"].as_str().map(str::to_owned))
+        sim.cluster().get(&resource::POD, NS, "db-0").map(|pod| waiting(&pod)["reason"].as_str().map(str::to_owned))
     };
-    until(&sim, "the pull backs off", |sim| {
-        reason(sim) == Some(Some("ImagePullBackOff".to_owned()))
-    })
-    .await;
+    until(&sim, "the pull backs off", |sim| reason(sim) == Some(Some("ImagePullBackOff".to_owned()))).await;
     let broken = pod(&sim, "db-0");
-    assert_eq!(
-        waiting(&broken)["message"],
-        "Back-off pulling image \"nosuch:1\": ErrImagePull: nosuch:1: not found"
-    );
+    assert_eq!(waiting(&broken)["message"], "Back-off pulling image \"nosuch:1\": ErrImagePull: nosuch:1: not found");
     assert_eq!(broken["status"]["phase"], "Pending");
 
     let correct = |set: &mut Value| set["spec"]["template"]["spec"]["containers"][0]["image"] = json!("postgres:18");
-    sim.cluster()
-        .update(&resource::STATEFUL_SET, NS, "db", "test", correct)
-        .expect("corrected");
+    sim.cluster().update(&resource::STATEFUL_SET, NS, "db", "test", correct).expect("corrected");
     sim.settle().await;
     assert!(!runs(&sim, "db-0"), "an unhealthy pod is not replaced by itself");
     delete(&sim, "db-0");
@@ -125,21 +104,12 @@ async fn a_missing_secret_is_a_configuration_error_until_it_is_there() {
         &json!({"reason": "CreateContainerConfigError", "message": "secret \"creds\" not found"})
     );
 
-    create(
-        &sim,
-        &resource::SECRET,
-        json!({"metadata": {"name": "creds"}, "data": {"other": "eA=="}}),
-    );
+    create(&sim, &resource::SECRET, json!({"metadata": {"name": "creds"}, "data": {"other": "eA=="}}));
     sim.settle().await;
-    assert_eq!(
-        waiting(&pod(&sim, "x"))["message"],
-        format!("couldn't find key password in Secret {NS}/creds")
-    );
+    assert_eq!(waiting(&pod(&sim, "x"))["message"], format!("couldn't find key password in Secret {NS}/creds"));
 
     let add = |secret: &mut Value| secret["data"]["password"] = json!("cA==");
-    sim.cluster()
-        .update(&resource::SECRET, NS, "creds", "test", add)
-        .expect("added");
+    sim.cluster().update(&resource::SECRET, NS, "creds", "test", add).expect("added");
     sim.settle().await;
     assert!(runs(&sim, "x"));
 }
@@ -150,10 +120,7 @@ async fn init_containers_and_sidecars_start_in_order() {
     let mut database = container("db", "mysql:8");
     database["restartPolicy"] = json!("Always");
     database["startupProbe"] = json!({"exec": {"command": ["true"]}, "periodSeconds": 1, "failureThreshold": 1000});
-    sim.faults().hang(ContainerSelector {
-        container: Some("db".into()),
-        ..ContainerSelector::default()
-    });
+    sim.faults().hang(ContainerSelector { container: Some("db".into()), ..ContainerSelector::default() });
     create(
         &sim,
         &resource::POD,
@@ -173,10 +140,7 @@ async fn init_containers_and_sidecars_start_in_order() {
     assert!(init[1]["state"]["running"].is_object());
     assert_eq!(init[1]["started"], false);
     assert_eq!(waiting(&held)["reason"], "PodInitializing");
-    assert_eq!(
-        condition(&held, "Initialized"),
-        ("False".into(), "ContainersNotInitialized".into())
-    );
+    assert_eq!(condition(&held, "Initialized"), ("False".into(), "ContainersNotInitialized".into()));
     assert_eq!(held["status"]["phase"], "Pending");
 
     sim.faults().cure();
@@ -214,10 +178,7 @@ async fn pods_that_are_not_restarted_end() {
     assert_eq!(done["status"]["phase"], "Succeeded");
     assert_eq!(condition(&done, "Initialized"), ("True".into(), "PodCompleted".into()));
     assert_eq!(failed["status"]["phase"], "Failed");
-    assert_eq!(
-        failed["status"]["containerStatuses"][0]["state"]["terminated"]["exitCode"],
-        7
-    );
+    assert_eq!(failed["status"]["containerStatuses"][0]["state"]["terminated"]["exitCode"], 7);
     assert_eq!(condition(&failed, "Ready"), ("False".into(), "PodFailed".into()));
 }
 
@@ -227,10 +188,7 @@ async fn a_pod_past_its_deadline_fails() {
     let mut object = bare_pod("x", container("app", "nginx"));
     object["spec"]["activeDeadlineSeconds"] = json!(1);
     create(&sim, &resource::POD, object);
-    until(&sim, "the pod fails", |sim| {
-        pod(sim, "x")["status"]["phase"] == "Failed"
-    })
-    .await;
+    until(&sim, "the pod fails", |sim| pod(sim, "x")["status"]["phase"] == "Failed").await;
     assert_eq!(pod(&sim, "x")["status"]["reason"], "DeadlineExceeded");
 }
 
@@ -239,10 +197,7 @@ async fn logs_keep_the_run_before() {
     let sim = cluster().await;
     create(&sim, &resource::POD, bare_pod("x", container("app", "n8nio/n8n:2")));
     sim.settle().await;
-    let uid = pod(&sim, "x")["metadata"]["uid"]
-        .as_str()
-        .unwrap_or_default()
-        .to_owned();
+    let uid = pod(&sim, "x")["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
     let text = |previous| -> Vec<String> {
         let lines = sim.cluster().logs().read(&uid, "app", previous).unwrap_or_default();
         lines.into_iter().map(|line| line.text).collect()
@@ -262,9 +217,7 @@ async fn an_image_changed_in_place_restarts_the_container() {
     sim.settle().await;
     let change = |image: &'static str| {
         let change = move |pod: &mut Value| pod["spec"]["containers"][0]["image"] = json!(image);
-        sim.cluster()
-            .update(&resource::POD, NS, "x", "test", change)
-            .expect("changed")
+        sim.cluster().update(&resource::POD, NS, "x", "test", change).expect("changed")
     };
     change("nginx:1");
     sim.settle().await;
@@ -273,10 +226,7 @@ async fn an_image_changed_in_place_restarts_the_container() {
     sim.settle().await;
     let changed = pod(&sim, "x");
     let status = &changed["status"]["containerStatuses"][0];
-    assert_eq!(
-        (&status["image"], &status["restartCount"]),
-        (&json!("nginx:2"), &json!(1))
-    );
+    assert_eq!((&status["image"], &status["restartCount"]), (&json!("nginx:2"), &json!(1)));
     assert!(runs(&sim, "x"));
 }
 
@@ -303,8 +253,5 @@ async fn graceful_termination_is_seen_step_by_step() {
         ("Modified", "Succeeded 0"),
         ("Deleted", "Succeeded 0"),
     ];
-    assert_eq!(
-        steps,
-        expected.map(|(change, state)| (change.to_owned(), state.to_owned()))
-    );
+    assert_eq!(steps, expected.map(|(change, state)| (change.to_owned(), state.to_owned())));
 }

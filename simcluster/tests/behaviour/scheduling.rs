@@ -11,14 +11,8 @@ const UNHELPFUL: &str =
 fn message(sim: &SimCluster, name: &str) -> String {
     let pod = pod(sim, name);
     let conditions = pod["status"]["conditions"].as_array().cloned().unwrap_or_default();
-    let scheduled = conditions
-        .into_iter()
-        .find(|c| c["type"] == "PodScheduled")
-        .unwrap_or_default();
-    assert_eq!(
-        (&scheduled["status"], &scheduled["reason"]),
-        (&json!("False"), &json!("Unschedulable"))
-    );
+    let scheduled = conditions.into_iter().find(|c| c["type"] == "PodScheduled").unwrap_or_default();
+    assert_eq!((&scheduled["status"], &scheduled["reason"]), (&json!("False"), &json!("Unschedulable")));
     scheduled["message"].as_str().unwrap_or_default().to_owned()
 }
 
@@ -29,18 +23,12 @@ fn sized(name: &str, cpu: &str, memory: &str) -> Value {
 
 fn cordon(sim: &SimCluster, name: &str, cordoned: bool) {
     let change = |node: &mut Value| node["spec"]["unschedulable"] = json!(cordoned);
-    sim.cluster()
-        .update(&resource::NODE, "", name, "test", change)
-        .expect("changed");
+    sim.cluster().update(&resource::NODE, "", name, "test", change).expect("changed");
 }
 
 fn on(mut pod: Value, key: &str, node: &str) -> Value {
     let term = json!({"key": key, "operator": "In", "values": [node]});
-    let field = if key == "metadata.name" {
-        "matchFields"
-    } else {
-        "matchExpressions"
-    };
+    let field = if key == "metadata.name" { "matchFields" } else { "matchExpressions" };
     pod["spec"]["affinity"] = json!({"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {
         "nodeSelectorTerms": [{field: [term]}],
     }}});
@@ -52,11 +40,7 @@ async fn refusals_are_counted_per_reason() {
     let sim = cluster().await;
     cordon(&sim, "n2", true);
     sim.settle().await;
-    create(
-        &sim,
-        &resource::POD,
-        on(sized("cordoned", "1", "1Gi"), "kubernetes.io/hostname", "n2"),
-    );
+    create(&sim, &resource::POD, on(sized("cordoned", "1", "1Gi"), "kubernetes.io/hostname", "n2"));
     create(&sim, &resource::POD, sized("toobig", "5", "9Gi"));
     let mut labelled = sized("nosuchlabel", "1", "1Gi");
     labelled["spec"]["nodeSelector"] = json!({"disk": "ssd"});
@@ -83,11 +67,7 @@ async fn refusals_are_counted_per_reason() {
 async fn a_full_node_takes_no_more_until_a_pod_has_gone() {
     let sim = cluster().await;
     for name in ["a", "b", "c"] {
-        create(
-            &sim,
-            &resource::POD,
-            on(sized(name, "1500m", "1Gi"), "metadata.name", "n1"),
-        );
+        create(&sim, &resource::POD, on(sized(name, "1500m", "1Gi"), "metadata.name", "n1"));
     }
     sim.settle().await;
     assert!(runs(&sim, "a") && runs(&sim, "b"));
@@ -95,9 +75,7 @@ async fn a_full_node_takes_no_more_until_a_pod_has_gone() {
                     no new claims to deallocate, preemption: 0/3 nodes are available: 1 No preemption victims found \
                     for incoming pod, 2 Preemption is not helpful for scheduling.";
     assert_eq!(message(&sim, "c"), expected);
-    sim.cluster()
-        .delete(&resource::POD, NS, "a", &DeleteOptions::default())
-        .expect("deleted");
+    sim.cluster().delete(&resource::POD, NS, "a", &DeleteOptions::default()).expect("deleted");
     sim.settle().await;
     assert!(runs(&sim, "c"));
 }
@@ -109,9 +87,7 @@ async fn pods_spread_over_the_emptier_nodes() {
         create(&sim, &resource::POD, sized(name, "1", "1Gi"));
     }
     sim.settle().await;
-    let mut nodes: Vec<Value> = ["a", "b", "c"]
-        .map(|name| pod(&sim, name)["spec"]["nodeName"].clone())
-        .to_vec();
+    let mut nodes: Vec<Value> = ["a", "b", "c"].map(|name| pod(&sim, name)["spec"]["nodeName"].clone()).to_vec();
     nodes.sort_by_key(ToString::to_string);
     assert_eq!(nodes, ["n1", "n2", "n3"]);
 }
@@ -122,9 +98,7 @@ async fn taints_repel_those_who_do_not_tolerate_them() {
     for node in ["n1", "n2", "n3"] {
         let taint =
             |node: &mut Value| node["spec"]["taints"] = json!([{"key": "k", "value": "v", "effect": "NoSchedule"}]);
-        sim.cluster()
-            .update(&resource::NODE, "", node, "test", taint)
-            .expect("tainted");
+        sim.cluster().update(&resource::NODE, "", node, "test", taint).expect("tainted");
     }
     create(&sim, &resource::POD, bare_pod("x", container("app", "nginx")));
     let mut tolerant = bare_pod("y", container("app", "nginx"));

@@ -14,28 +14,18 @@ pub async fn cluster() -> SimCluster {
 
 pub async fn cluster_with(delays: Delays) -> SimCluster {
     let nodes = ["n1", "n2", "n3"].map(|name| NodeSpec::new(name, 4000, 8192)).to_vec();
-    let sim = SimCluster::start(Options {
-        nodes,
-        delays,
-        ..Options::default()
-    })
-    .await
-    .expect("the cluster starts");
+    let sim = SimCluster::start(Options { nodes, delays, ..Options::default() }).await.expect("the cluster starts");
     create(&sim, &resource::NAMESPACE, json!({"metadata": {"name": NS}}));
     sim.settle().await;
     sim
 }
 
 pub fn create(sim: &SimCluster, kind: &'static resource::Kind, object: Value) -> Arc<Value> {
-    sim.cluster()
-        .create(kind, NS, object, "test")
-        .expect("the object is accepted")
+    sim.cluster().create(kind, NS, object, "test").expect("the object is accepted")
 }
 
 pub fn get(sim: &SimCluster, kind: &'static resource::Kind, name: &str) -> Arc<Value> {
-    sim.cluster()
-        .get(kind, NS, name)
-        .unwrap_or_else(|| panic!("{} {name} exists", kind.kind))
+    sim.cluster().get(kind, NS, name).unwrap_or_else(|| panic!("{} {name} exists", kind.kind))
 }
 
 pub fn pod(sim: &SimCluster, name: &str) -> Arc<Value> {
@@ -50,10 +40,7 @@ pub async fn until(sim: &SimCluster, what: &str, holds: impl Fn(&SimCluster) -> 
             changed.changed().await.expect("the cluster lives");
         }
     };
-    assert!(
-        tokio::time::timeout(Duration::from_secs(10), wait).await.is_ok(),
-        "in vain: {what}"
-    );
+    assert!(tokio::time::timeout(Duration::from_secs(10), wait).await.is_ok(), "in vain: {what}");
 }
 
 /// Status of a condition, and its reason.
@@ -70,19 +57,14 @@ pub fn is_ready(object: &Value) -> bool {
 
 /// Whether a pod of this name is there and ready.
 pub fn runs(sim: &SimCluster, name: &str) -> bool {
-    sim.cluster()
-        .get(&resource::POD, NS, name)
-        .is_some_and(|pod| is_ready(&pod))
+    sim.cluster().get(&resource::POD, NS, name).is_some_and(|pod| is_ready(&pod))
 }
 
 /// The messages of the events about an object with this reason.
 pub fn events(sim: &SimCluster, name: &str, reason: &str) -> Vec<String> {
     let all = sim.cluster().list(&resource::EVENT, Some(NS));
     let about = |event: &&Arc<Value>| event["involvedObject"]["name"] == name && event["reason"] == reason;
-    all.iter()
-        .filter(about)
-        .map(|event| event["message"].as_str().unwrap_or_default().to_owned())
-        .collect()
+    all.iter().filter(about).map(|event| event["message"].as_str().unwrap_or_default().to_owned()).collect()
 }
 
 /// A container with small requests.

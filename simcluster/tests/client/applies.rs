@@ -14,10 +14,7 @@ async fn a_second_apply_of_the_same_is_no_write() {
     let stage = start().await;
     let sets = stage.api::<StatefulSet>();
     let apply = PatchParams::apply("lumbung");
-    let first = sets
-        .patch("db", &apply, &Patch::Apply(stateful_set("db", "postgres:18")))
-        .await
-        .unwrap();
+    let first = sets.patch("db", &apply, &Patch::Apply(stateful_set("db", "postgres:18"))).await.unwrap();
     let settled = stage
         .eventually("its status is written", async || {
             let set = sets.get("db").await.unwrap();
@@ -25,16 +22,10 @@ async fn a_second_apply_of_the_same_is_no_write() {
             (status.observed_generation == Some(1) && status.update_revision.is_some()).then_some(set)
         })
         .await;
-    let again = sets
-        .patch("db", &apply, &Patch::Apply(stateful_set("db", "postgres:18")))
-        .await
-        .unwrap();
+    let again = sets.patch("db", &apply, &Patch::Apply(stateful_set("db", "postgres:18"))).await.unwrap();
     assert_eq!(again.resource_version(), settled.resource_version());
     assert_eq!(first.metadata.generation, Some(1));
-    let next = sets
-        .patch("db", &apply, &Patch::Apply(stateful_set("db", "postgres:19")))
-        .await
-        .unwrap();
+    let next = sets.patch("db", &apply, &Patch::Apply(stateful_set("db", "postgres:19"))).await.unwrap();
     assert_eq!(next.metadata.generation, Some(2));
     assert_ne!(next.resource_version(), settled.resource_version());
 }

@@ -33,27 +33,14 @@ async fn a_quota_refuses_what_goes_beyond() {
         object::<PersistentVolumeClaim>(json!({"metadata": {"name": name}, "spec": {
             "accessModes": ["ReadWriteOnce"], "storageClassName": "longhorn", "resources": {"requests": {"storage": size}}}}))
     };
-    let (code, _, message) = refusal(
-        claims
-            .create(&PostParams::default(), &claim("big", "3Gi"))
-            .await
-            .unwrap_err(),
-    );
+    let (code, _, message) = refusal(claims.create(&PostParams::default(), &claim("big", "3Gi")).await.unwrap_err());
     assert_eq!(code, 403);
     assert!(
         message.contains("exceeded quota: q, requested: requests.storage=3Gi, used: requests.storage=0"),
         "{message}"
     );
-    claims
-        .create(&PostParams::default(), &claim("ok", "1Gi"))
-        .await
-        .unwrap();
-    let (code, _, _) = refusal(
-        claims
-            .create(&PostParams::default(), &claim("second", "1Gi"))
-            .await
-            .unwrap_err(),
-    );
+    claims.create(&PostParams::default(), &claim("ok", "1Gi")).await.unwrap();
+    let (code, _, _) = refusal(claims.create(&PostParams::default(), &claim("second", "1Gi")).await.unwrap_err());
     assert_eq!(code, 403);
     let used = quotas.get("q").await.unwrap().status.unwrap().used.unwrap();
     assert_eq!(used["requests.storage"].0, "1Gi");
@@ -68,14 +55,8 @@ async fn a_scoped_quota_counts_only_its_priority_class() {
             "hard": {"pods": "1"}, "scopeSelector": {"matchExpressions": [scope]}}}))
     };
     let quotas = stage.api::<ResourceQuota>();
-    quotas
-        .create(&PostParams::default(), &quota("setup", "In"))
-        .await
-        .unwrap();
-    quotas
-        .create(&PostParams::default(), &quota("others", "NotIn"))
-        .await
-        .unwrap();
+    quotas.create(&PostParams::default(), &quota("setup", "In")).await.unwrap();
+    quotas.create(&PostParams::default(), &quota("others", "NotIn")).await.unwrap();
     counted(&stage, &quotas, "setup").await;
     counted(&stage, &quotas, "others").await;
     let pods = stage.api::<Pod>();
@@ -94,11 +75,7 @@ async fn a_scoped_quota_counts_only_its_priority_class() {
     let (_, _, message) = refusal(make("third", Some("system-node-critical")).await.unwrap_err());
     assert!(message.contains("exceeded quota: setup"), "{message}");
     let (code, _, message) = refusal(make("fourth", Some("none-such")).await.unwrap_err());
-    assert_eq!(
-        (code, message.contains("no PriorityClass with name none-such was found")),
-        (403, true),
-        "{message}"
-    );
+    assert_eq!((code, message.contains("no PriorityClass with name none-such was found")), (403, true), "{message}");
 }
 
 #[tokio::test]
@@ -127,10 +104,7 @@ async fn a_privileged_pod_is_refused_where_baseline_is_enforced() {
         })
         .await;
     assert_eq!(code, 403);
-    assert!(
-        message.contains("violates PodSecurity \"baseline:latest\": privileged"),
-        "{message}"
-    );
+    assert!(message.contains("violates PodSecurity \"baseline:latest\": privileged"), "{message}");
     make(json!({})).await.unwrap();
 }
 
@@ -142,19 +116,12 @@ async fn injected_faults_are_met_before_or_after_the_effect() {
     let maps = Api::<ConfigMap>::namespaced(client, "t");
     let make = |name: &'static str| {
         let maps = maps.clone();
-        async move {
-            maps.create(&PostParams::default(), &object(config_map(name, json!({}))))
-                .await
-        }
+        async move { maps.create(&PostParams::default(), &object(config_map(name, json!({})))).await }
     };
-    cluster
-        .faults()
-        .inject_api("create", "configmaps", 1, ApiFault::Status(500));
+    cluster.faults().inject_api("create", "configmaps", 1, ApiFault::Status(500));
     assert_eq!(refusal(make("before").await.unwrap_err()).0, 500);
     assert!(maps.get_opt("before").await.unwrap().is_none());
-    cluster
-        .faults()
-        .inject_api("create", "configmaps", 1, ApiFault::StatusAfterEffect(500));
+    cluster.faults().inject_api("create", "configmaps", 1, ApiFault::StatusAfterEffect(500));
     assert_eq!(refusal(make("after").await.unwrap_err()).0, 500);
     assert!(maps.get_opt("after").await.unwrap().is_some());
     cluster.shutdown().await;
@@ -174,11 +141,6 @@ async fn what_is_not_supported_says_so() {
     assert_eq!(status("/api/v1/namespaces/t/pods/p/exec").await.0, 501);
     assert_eq!(status("/api/v1/widgets").await.0, 404);
     let calls = cluster.calls();
-    assert!(
-        calls
-            .iter()
-            .any(|call| call.verb == "create" && call.resource == "namespaces"),
-        "{calls:?}"
-    );
+    assert!(calls.iter().any(|call| call.verb == "create" && call.resource == "namespaces"), "{calls:?}");
     cluster.shutdown().await;
 }

@@ -33,16 +33,8 @@ pub async fn start() -> Stage {
     let sim = if real() { None } else { Some(simulate().await) };
     let client = connect(sim.as_ref().map_or_else(other, of)).await;
     let namespace = object(json!({"metadata": {"generateName": "lumbung-test-"}}));
-    let namespace = Api::<Namespace>::all(client.clone())
-        .create(&PostParams::default(), &namespace)
-        .await
-        .unwrap();
-    Stage {
-        client,
-        namespace: namespace.name_any(),
-        uid: namespace.uid().unwrap(),
-        sim,
-    }
+    let namespace = Api::<Namespace>::all(client.clone()).create(&PostParams::default(), &namespace).await.unwrap();
+    Stage { client, namespace: namespace.name_any(), uid: namespace.uid().unwrap(), sim }
 }
 
 /// A simulated cluster with the namespace `t`, for what no other cluster can do; nothing when another one is tested.
@@ -54,10 +46,7 @@ pub async fn simulated(why: &str) -> Option<(SimCluster, Client)> {
     let sim = simulate().await;
     let client = connect(of(&sim)).await;
     let namespace = object(json!({"metadata": {"name": "t"}}));
-    Api::<Namespace>::all(client.clone())
-        .create(&PostParams::default(), &namespace)
-        .await
-        .unwrap();
+    Api::<Namespace>::all(client.clone()).create(&PostParams::default(), &namespace).await.unwrap();
     Some((sim, client))
 }
 
@@ -66,10 +55,7 @@ fn real() -> bool {
 }
 
 async fn simulate() -> SimCluster {
-    let options = Options {
-        delays: Delays::zero(),
-        ..Options::default()
-    };
+    let options = Options { delays: Delays::zero(), ..Options::default() };
     SimCluster::start(options).await.unwrap()
 }
 
@@ -83,9 +69,7 @@ fn other() -> Kubeconfig {
 }
 
 async fn connect(kubeconfig: Kubeconfig) -> Client {
-    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
-        .await
-        .unwrap();
+    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
     Client::try_from(config).unwrap()
 }
 
@@ -117,9 +101,7 @@ impl Stage {
                 }
             }
         };
-        tokio::time::timeout(PATIENCE, waiting)
-            .await
-            .unwrap_or_else(|_| panic!("not within {PATIENCE:?}: {what}"))
+        tokio::time::timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("not within {PATIENCE:?}: {what}"))
     }
 }
 
@@ -135,21 +117,14 @@ impl Drop for Stage {
             runtime.unwrap().block_on(delete(&name, uid));
         });
         let deleted = deleting.join();
-        assert!(
-            deleted.is_ok() || std::thread::panicking(),
-            "the namespace {} could not be deleted",
-            self.namespace
-        );
+        assert!(deleted.is_ok() || std::thread::panicking(), "the namespace {} could not be deleted", self.namespace);
     }
 }
 
 /// Deletes the namespace that we made, never another that has got its name.
 async fn delete(name: &str, uid: String) {
     let ours = DeleteParams {
-        preconditions: Some(Preconditions {
-            uid: Some(uid),
-            ..Preconditions::default()
-        }),
+        preconditions: Some(Preconditions { uid: Some(uid), ..Preconditions::default() }),
         ..DeleteParams::default()
     };
     let namespaces = Api::<Namespace>::all(connect(other()).await);

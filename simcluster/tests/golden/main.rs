@@ -27,11 +27,7 @@ async fn recorded_answers_are_given() {
     for entry in std::fs::read_dir(folder()).expect("the folder of transcripts") {
         let path = entry.expect("a folder entry").path();
         if path.extension().is_some_and(|extension| extension == "json") {
-            let name = path
-                .file_stem()
-                .and_then(|stem| stem.to_str())
-                .unwrap_or_default()
-                .to_owned();
+            let name = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default().to_owned();
             let text = std::fs::read_to_string(&path).expect("a transcript");
             transcripts.push((name, serde_json::from_str(&text).expect("a transcript is JSON")));
         }
@@ -58,14 +54,6 @@ async fn recorded_answers_are_given() {
         skipped += left_out;
         failures.extend(outcome.failures);
     }
-    println!(
-        "{} transcripts: {passed} steps compared, {skipped} skipped",
-        transcripts.len()
-    );
-    assert!(
-        failures.is_empty(),
-        "{} differences:\n{}",
-        failures.len(),
-        failures.join("\n")
-    );
+    println!("{} transcripts: {passed} steps compared, {skipped} skipped", transcripts.len());
+    assert!(failures.is_empty(), "{} differences:\n{}", failures.len(), failures.join("\n"));
 }

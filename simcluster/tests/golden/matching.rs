@@ -9,14 +9,8 @@ use serde_json::Value;
 pub struct Bindings(BTreeMap<String, String>, u64);
 
 /// Managers that play the cluster's own part; how often and through what they write is not compared.
-const CONTROLLERS: [&str; 6] = [
-    "hollow",
-    "kube-controller-manager",
-    "kube-scheduler",
-    "default-scheduler",
-    "kubelet",
-    "k3s",
-];
+const CONTROLLERS: [&str; 6] =
+    ["hollow", "kube-controller-manager", "kube-scheduler", "default-scheduler", "kubelet", "k3s"];
 
 impl Bindings {
     /// Replaces placeholders in what is to be sent; unknown revisions become `revision`.
@@ -51,20 +45,13 @@ impl Bindings {
         let mut ranked: Vec<(u64, u64)> = self
             .0
             .iter()
-            .filter(|(name, _)| {
-                written
-                    .iter()
-                    .any(|shown| shown.trim_matches(['<', '>']) == name.as_str())
-            })
+            .filter(|(name, _)| written.iter().any(|shown| shown.trim_matches(['<', '>']) == name.as_str()))
             .filter_map(|(name, value)| Some((number(name.strip_prefix("rv-")?), number(value))))
             .collect();
         ranked.sort_unstable();
         match ranked.windows(2).find(|pair| pair[0].1 > pair[1].1) {
             None => Ok(()),
-            Some(pair) => Err(format!(
-                "<rv-{}> is {} but <rv-{}> is {}",
-                pair[0].0, pair[0].1, pair[1].0, pair[1].1
-            )),
+            Some(pair) => Err(format!("<rv-{}> is {} but <rv-{}> is {}", pair[0].0, pair[0].1, pair[1].0, pair[1].1)),
         }
     }
 
@@ -128,9 +115,7 @@ impl Bindings {
             return false;
         };
         if let Some(known) = self.0.get(name).cloned() {
-            return rest
-                .strip_prefix(known.as_str())
-                .is_some_and(|rest| self.matches(after, rest));
+            return rest.strip_prefix(known.as_str()).is_some_and(|rest| self.matches(after, rest));
         }
         let longest = rest.find(|c: char| !allowed(name, c)).unwrap_or(rest.len());
         for end in (1..=longest).rev() {
@@ -154,15 +139,8 @@ fn managers(path: &str, trimmed: &str, entries: &[Value], found: &mut Vec<String
     let mut expected: Vec<String> = list.split(", ").filter(|m| mine(m)).map(ToOwned::to_owned).collect();
     let shown = |entry: &Value| {
         let part = |field: &str| entry[field].as_str().unwrap_or_default().to_owned();
-        let (manager, sub) = (
-            format!("{}/{}", part("manager"), part("operation")),
-            part("subresource"),
-        );
-        if sub.is_empty() {
-            manager
-        } else {
-            format!("{manager}/{sub}")
-        }
+        let (manager, sub) = (format!("{}/{}", part("manager"), part("operation")), part("subresource"));
+        if sub.is_empty() { manager } else { format!("{manager}/{sub}") }
     };
     let mut actual: Vec<String> = entries.iter().map(shown).filter(|m| mine(m)).collect();
     expected.sort();

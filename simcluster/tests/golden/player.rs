@@ -41,15 +41,8 @@ async fn cluster() -> SimCluster {
         NodeSpec::new("n2", 8_000, 32_768),
         NodeSpec::new("n3", 8_000, 32_768),
     ];
-    let options = Options {
-        nodes,
-        storage_classes: classes,
-        delays: Delays::zero(),
-        ..Options::default()
-    };
-    SimCluster::start(options)
-        .await
-        .expect("a cluster on an ephemeral port")
+    let options = Options { nodes, storage_classes: classes, delays: Delays::zero(), ..Options::default() };
+    SimCluster::start(options).await.expect("a cluster on an ephemeral port")
 }
 
 pub async fn play(name: &str, transcript: &Value, skips: &Skips) -> Outcome {
@@ -116,10 +109,7 @@ impl<'a> Player<'a> {
         let mut found = self.compare(expected, answer).await;
         // The recorder polled before it read what controllers had yet to do.
         while !found.is_empty() && !skipped && request["method"] == "GET" {
-            if tokio::time::timeout(Duration::from_secs(2), changed.changed())
-                .await
-                .is_err()
-            {
+            if tokio::time::timeout(Duration::from_secs(2), changed.changed()).await.is_err() {
                 break;
             }
             self.bindings = before.clone();
@@ -137,49 +127,28 @@ impl<'a> Player<'a> {
             self.fail(number, &found);
         }
         if request["method"] != "GET" {
-            self.written.extend(
-                expected["body"]["metadata"]["resourceVersion"]
-                    .as_str()
-                    .map(ToOwned::to_owned),
-            );
+            self.written.extend(expected["body"]["metadata"]["resourceVersion"].as_str().map(ToOwned::to_owned));
             self.cluster.settle().await;
         }
     }
 
     fn fail(&mut self, step: u64, found: &[String]) {
-        self.outcome
-            .failures
-            .extend(found.iter().map(|line| format!("{} step {step}: {line}", self.name)));
+        self.outcome.failures.extend(found.iter().map(|line| format!("{} step {step}: {line}", self.name)));
     }
 
     async fn send(&mut self, request: &Value) -> Response {
         let revision = self.cluster.cluster().revision();
-        let path = self
-            .bindings
-            .fill(request["path"].as_str().unwrap_or_default(), revision);
-        let method = request["method"]
-            .as_str()
-            .unwrap_or("GET")
-            .parse::<Method>()
-            .expect("a method");
+        let path = self.bindings.fill(request["path"].as_str().unwrap_or_default(), revision);
+        let method = request["method"].as_str().unwrap_or("GET").parse::<Method>().expect("a method");
         let url = format!("{}{path}", self.cluster.url());
         let mut builder = self.client.request(method, url).bearer_auth(self.cluster.token());
-        builder = builder
-            .header("user-agent", "golden-recorder/1")
-            .header("accept", "application/json");
+        builder = builder.header("user-agent", "golden-recorder/1").header("accept", "application/json");
         let json_by_default = json!({"content-type": "application/json"});
-        let headers = if request["headers"].is_object() {
-            &request["headers"]
-        } else {
-            &json_by_default
-        };
+        let headers = if request["headers"].is_object() { &request["headers"] } else { &json_by_default };
         let mut map = HeaderMap::new();
         for (name, value) in headers.as_object().into_iter().flatten() {
             let name: reqwest::header::HeaderName = name.parse().expect("a header name");
-            map.insert(
-                name,
-                value.as_str().unwrap_or_default().parse().expect("a header value"),
-            );
+            map.insert(name, value.as_str().unwrap_or_default().parse().expect("a header value"));
         }
         builder = builder.headers(map);
         if let Some(body) = request.get("body").filter(|body| !body.is_null()) {
@@ -213,8 +182,7 @@ impl<'a> Player<'a> {
         }
         let text = answer.text().await.unwrap_or_default();
         let actual = serde_json::from_str(&text).unwrap_or_else(|_| Value::from(text));
-        self.bindings
-            .differences("body", &without_fork(&expected["body"]), &actual, &mut found);
+        self.bindings.differences("body", &without_fork(&expected["body"]), &actual, &mut found);
         found
     }
 
@@ -233,11 +201,7 @@ impl<'a> Player<'a> {
             };
             let trimmed = step.to_string().contains("\"delta\"");
             let actual: Vec<Value> = actual.into_iter().filter(compared).map(|e| plain(e, trimmed)).collect();
-            let expected: Vec<Value> = expected
-                .into_iter()
-                .filter(compared)
-                .map(|e| plain(e, trimmed))
-                .collect();
+            let expected: Vec<Value> = expected.into_iter().filter(compared).map(|e| plain(e, trimmed)).collect();
             let mut found = Vec::new();
             let (expected, actual) = (Value::from(expected), Value::from(actual));
             self.bindings.differences("events", &expected, &actual, &mut found);
@@ -253,18 +217,14 @@ impl<'a> Player<'a> {
 /// The events of a watch until it ends.
 async fn events(answer: Response) -> Vec<Value> {
     let text = answer.text().await.unwrap_or_default();
-    text.lines()
-        .filter_map(|line| serde_json::from_str(line).ok())
-        .collect()
+    text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
 
 /// Left out: what the recorded fork adds, what controllers write at their own time, and bookmarks but the one that ends
 /// the initial events, which come by time.
 fn compared(event: &Value) -> bool {
     let object = &event["object"];
-    let own = ["kube-root-ca.crt", "openshift-service-ca.crt"]
-        .iter()
-        .any(|name| object["metadata"]["name"] == *name);
+    let own = ["kube-root-ca.crt", "openshift-service-ca.crt"].iter().any(|name| object["metadata"]["name"] == *name);
     !own && (event["type"] != "BOOKMARK" || object["metadata"]["annotations"].is_object())
 }
 
@@ -284,10 +244,7 @@ fn recorded_events(body: &Value) -> Vec<Value> {
     for event in list(body) {
         let mut event = event.clone();
         if !event["delta"].is_null() {
-            let before = events
-                .iter()
-                .rev()
-                .find(|e| e["object"]["metadata"]["name"] == event["name"]);
+            let before = events.iter().rev().find(|e| e["object"]["metadata"]["name"] == event["name"]);
             let mut object = before.map(|e| e["object"].clone()).unwrap_or_default();
             merge(&mut object, &event["delta"]);
             event = json!({"type": event["type"], "object": object});
@@ -324,10 +281,7 @@ fn without_fork(body: &Value) -> Value {
             };
             items.iter().filter(|item| !fork(item)).map(without_fork).collect()
         }
-        Value::Object(fields) => fields
-            .iter()
-            .map(|(key, value)| (key.clone(), without_fork(value)))
-            .collect(),
+        Value::Object(fields) => fields.iter().map(|(key, value)| (key.clone(), without_fork(value))).collect(),
         other => other.clone(),
     }
 }

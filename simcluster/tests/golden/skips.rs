@@ -16,11 +16,8 @@ impl Skips {
         let mut skips = Self::default();
         for table in text.split("[[skip]]").skip(1) {
             let field = |name: &str| {
-                let line = table
-                    .lines()
-                    .find(|line| line.split('=').next().is_some_and(|key| key.trim() == name));
-                line.and_then(|line| line.split_once('='))
-                    .map(|(_, value)| value.trim().trim_matches('"').to_owned())
+                let line = table.lines().find(|line| line.split('=').next().is_some_and(|key| key.trim() == name));
+                line.and_then(|line| line.split_once('=')).map(|(_, value)| value.trim().trim_matches('"').to_owned())
             };
             let transcript = field("transcript").ok_or("a [[skip]] without transcript")?;
             let reason = field("reason").filter(|reason| !reason.is_empty());
@@ -31,10 +28,8 @@ impl Skips {
                 Some(steps) => {
                     for part in steps.split(',').map(str::trim) {
                         let (from, to) = part.split_once('-').unwrap_or((part, part));
-                        let number = |text: &str| {
-                            text.parse::<u64>()
-                                .map_err(|_| format!("{transcript}: steps = {steps}"))
-                        };
+                        let number =
+                            |text: &str| text.parse::<u64>().map_err(|_| format!("{transcript}: steps = {steps}"));
                         entry.push((Some(number(from)?..=number(to)?), reason.clone()));
                     }
                 }
@@ -54,10 +49,6 @@ impl Skips {
     }
 
     fn find(&self, name: &str, wanted: impl Fn(&Steps) -> bool) -> Option<&str> {
-        self.entries
-            .get(name)?
-            .iter()
-            .find(|(steps, _)| wanted(steps))
-            .map(|(_, reason)| reason.as_str())
+        self.entries.get(name)?.iter().find(|(steps, _)| wanted(steps)).map(|(_, reason)| reason.as_str())
     }
 }

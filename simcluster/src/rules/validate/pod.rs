@@ -26,18 +26,10 @@ fn unchanged(old: &Value, new: &Value, causes: &mut Vec<Cause>) {
     }
     for field in ["containers", "initContainers"] {
         let images = list(old, field).iter().map(|c| c["image"].clone()).collect::<Vec<_>>();
-        let containers = allowed
-            .get_mut(field)
-            .and_then(Value::as_array_mut)
-            .into_iter()
-            .flatten();
-        containers
-            .zip(images)
-            .for_each(|(container, image)| container["image"] = image);
+        let containers = allowed.get_mut(field).and_then(Value::as_array_mut).into_iter().flatten();
+        containers.zip(images).for_each(|(container, image)| container["image"] = image);
     }
-    let dropped = list(old, "tolerations")
-        .iter()
-        .any(|toleration| !list(new, "tolerations").contains(toleration));
+    let dropped = list(old, "tolerations").iter().any(|toleration| !list(new, "tolerations").contains(toleration));
     if allowed != *old || dropped {
         let why = "pod updates may not change fields other than \
                    `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,\
@@ -64,11 +56,7 @@ pub(super) fn spec(path: &str, spec: &Value, claims: &[&str], causes: &mut Vec<C
     for (at, volume) in list(spec, "volumes").iter().enumerate() {
         let field = format!("{path}.volumes[{at}].name");
         let name = volume["name"].as_str().unwrap_or_default();
-        causes.extend(if name.is_empty() {
-            Some(Cause::required(field, ""))
-        } else {
-            names::label(&field, name)
-        });
+        causes.extend(if name.is_empty() { Some(Cause::required(field, "")) } else { names::label(&field, name) });
         volumes.insert(name);
     }
     if list(spec, "containers").is_empty() {
@@ -97,11 +85,7 @@ fn container(path: &str, container: &Value, volumes: &BTreeSet<&str>, causes: &m
         causes.push(Cause::required(format!("{path}.image"), ""));
     }
     for (at, entry) in list(container, "ports").iter().enumerate() {
-        port(
-            format!("{path}.ports[{at}].containerPort"),
-            &entry["containerPort"],
-            causes,
-        );
+        port(format!("{path}.ports[{at}].containerPort"), &entry["containerPort"], causes);
     }
     for (at, variable) in list(container, "env").iter().enumerate() {
         if variable["name"].as_str().unwrap_or_default().is_empty() {
@@ -112,11 +96,7 @@ fn container(path: &str, container: &Value, volumes: &BTreeSet<&str>, causes: &m
         let name = mount["name"].as_str().unwrap_or_default();
         if !volumes.contains(name) {
             let field = format!("{path}.volumeMounts[{at}].name");
-            causes.push(Cause {
-                reason: "FieldValueNotFound",
-                field,
-                message: format!("Not found: \"{name}\""),
-            });
+            causes.push(Cause { reason: "FieldValueNotFound", field, message: format!("Not found: \"{name}\"") });
         }
         if mount["mountPath"].as_str().unwrap_or_default().is_empty() {
             causes.push(Cause::required(format!("{path}.volumeMounts[{at}].mountPath"), ""));

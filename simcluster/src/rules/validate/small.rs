@@ -15,11 +15,7 @@ pub(super) fn service(old: Option<&Value>, new: &Value, causes: &mut Vec<Cause>)
         && old["spec"]["type"] == spec["type"]
         && old["spec"]["clusterIP"] != spec["clusterIP"]
     {
-        causes.push(Cause::invalid(
-            "spec.clusterIPs[0]",
-            &json!([spec["clusterIP"]]),
-            "may not change once set",
-        ));
+        causes.push(Cause::invalid("spec.clusterIPs[0]", &json!([spec["clusterIP"]]), "may not change once set"));
     }
     if list(spec, "ports").is_empty() && spec["clusterIP"] != "None" && spec["type"] != "ExternalName" {
         causes.push(Cause::required("spec.ports", ""));
@@ -30,15 +26,8 @@ pub(super) fn service(old: Option<&Value>, new: &Value, causes: &mut Vec<Cause>)
             causes.push(Cause::required(format!("{here}.name"), ""));
         }
         port(format!("{here}.port"), &entry["port"], causes);
-        if !["SCTP", "TCP", "UDP"]
-            .iter()
-            .any(|protocol| entry["protocol"] == *protocol)
-        {
-            causes.push(Cause::unsupported(
-                format!("{here}.protocol"),
-                &entry["protocol"],
-                &["SCTP", "TCP", "UDP"],
-            ));
+        if !["SCTP", "TCP", "UDP"].iter().any(|protocol| entry["protocol"] == *protocol) {
+            causes.push(Cause::unsupported(format!("{here}.protocol"), &entry["protocol"], &["SCTP", "TCP", "UDP"]));
         }
         if entry["targetPort"].is_number() {
             port(format!("{here}.targetPort"), &entry["targetPort"], causes);
@@ -48,42 +37,24 @@ pub(super) fn service(old: Option<&Value>, new: &Value, causes: &mut Vec<Cause>)
 
 pub(super) fn ingress(spec: &Value, causes: &mut Vec<Cause>) {
     if list(spec, "rules").is_empty() && !spec["defaultBackend"].is_object() {
-        causes.push(Cause::invalid(
-            "spec",
-            &json!([]),
-            "either `defaultBackend` or `rules` must be specified",
-        ));
+        causes.push(Cause::invalid("spec", &json!([]), "either `defaultBackend` or `rules` must be specified"));
     }
     for (at, rule) in list(spec, "rules").iter().enumerate() {
         let here = format!("spec.rules[{at}]");
         if let Some(host) = rule["host"].as_str() {
-            causes.extend(names::subdomain(
-                &format!("{here}.host"),
-                host.strip_prefix("*.").unwrap_or(host),
-            ));
+            causes.extend(names::subdomain(&format!("{here}.host"), host.strip_prefix("*.").unwrap_or(host)));
         }
         for (at, path) in list(&rule["http"], "paths").iter().enumerate() {
             let here = format!("{here}.http.paths[{at}]");
             let known = ["Exact", "ImplementationSpecific", "Prefix"];
             let absolute = path["path"].as_str().is_some_and(|path| path.starts_with('/'));
             match path["pathType"].as_str() {
-                None => causes.push(Cause::required(
-                    format!("{here}.pathType"),
-                    "pathType must be specified",
-                )),
+                None => causes.push(Cause::required(format!("{here}.pathType"), "pathType must be specified")),
                 Some(kind) if !known.contains(&kind) => {
-                    causes.push(Cause::unsupported(
-                        format!("{here}.pathType"),
-                        &path["pathType"],
-                        &known,
-                    ));
+                    causes.push(Cause::unsupported(format!("{here}.pathType"), &path["pathType"], &known));
                 }
                 Some("Exact" | "Prefix") if !absolute => {
-                    causes.push(Cause::invalid(
-                        format!("{here}.path"),
-                        &path["path"],
-                        "must be an absolute path",
-                    ));
+                    causes.push(Cause::invalid(format!("{here}.path"), &path["path"], "must be an absolute path"));
                 }
                 Some(_) => backend(&here, &path["backend"], causes),
             }
@@ -101,21 +72,14 @@ fn backend(path: &str, backend: &Value, causes: &mut Vec<Cause>) {
         Some(name) => causes.extend(names::dns_1035(&format!("{path}.backend.service.name"), name)),
     }
     if service["port"]["number"].is_null() && service["port"]["name"].is_null() {
-        causes.push(Cause::required(
-            format!("{path}.backend.service.port"),
-            "port name or number is required",
-        ));
+        causes.push(Cause::required(format!("{path}.backend.service.port"), "port name or number is required"));
     }
 }
 
 pub(super) fn network_policy(spec: &Value, causes: &mut Vec<Cause>) {
     for (at, kind) in list(spec, "policyTypes").iter().enumerate() {
         if kind != "Ingress" && kind != "Egress" {
-            causes.push(Cause::unsupported(
-                format!("spec.policyTypes[{at}]"),
-                kind,
-                &["Egress", "Ingress"],
-            ));
+            causes.push(Cause::unsupported(format!("spec.policyTypes[{at}]"), kind, &["Egress", "Ingress"]));
         }
     }
     for (direction, peers) in [("ingress", "from"), ("egress", "to")] {
@@ -143,12 +107,8 @@ fn immutable(old: Option<&Value>, new: &Value, fields: &[&str], causes: &mut Vec
     if new["immutable"] != true {
         causes.push(Cause::forbidden("immutable", why));
     }
-    causes.extend(
-        fields
-            .iter()
-            .filter(|field| old[**field] != new[**field])
-            .map(|field| Cause::forbidden(*field, why)),
-    );
+    causes
+        .extend(fields.iter().filter(|field| old[**field] != new[**field]).map(|field| Cause::forbidden(*field, why)));
 }
 
 pub(super) fn config_map(old: Option<&Value>, new: &Value, causes: &mut Vec<Cause>) {

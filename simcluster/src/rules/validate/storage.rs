@@ -6,28 +6,19 @@ use super::list;
 use crate::{quantity::Quantity, status::Cause};
 
 fn storage(claim: &Value) -> Option<Quantity> {
-    claim["spec"]["resources"]["requests"]["storage"]
-        .as_str()
-        .and_then(|text| text.parse().ok())
+    claim["spec"]["resources"]["requests"]["storage"].as_str().and_then(|text| text.parse().ok())
 }
 
 pub(super) fn claim(old: Option<&Value>, new: &Value, causes: &mut Vec<Cause>) {
     let Some(old) = old else {
         if list(&new["spec"], "accessModes").is_empty() {
-            causes.push(Cause::required(
-                "spec.accessModes",
-                "at least 1 access mode is required",
-            ));
+            causes.push(Cause::required("spec.accessModes", "at least 1 access mode is required"));
         }
         match storage(new) {
             None => causes.push(Cause::required("spec.resources[storage]", "")),
             Some(size) if size.is_negative() || size.is_zero() => {
                 let size = &new["spec"]["resources"]["requests"]["storage"];
-                causes.push(Cause::invalid(
-                    "spec.resources[storage]",
-                    size,
-                    "must be greater than zero",
-                ));
+                causes.push(Cause::invalid("spec.resources[storage]", size, "must be greater than zero"));
             }
             Some(_) => {}
         }
@@ -50,9 +41,7 @@ pub(super) fn claim(old: Option<&Value>, new: &Value, causes: &mut Vec<Cause>) {
         causes.push(Cause::forbidden("spec", why));
         return;
     }
-    let capacity = old["status"]["capacity"]["storage"]
-        .as_str()
-        .and_then(|text| text.parse().ok());
+    let capacity = old["status"]["capacity"]["storage"].as_str().and_then(|text| text.parse().ok());
     if storage(new) < storage(old) && storage(new) < capacity {
         let why = "field can not be less than status.capacity";
         causes.push(Cause::forbidden("spec.resources.requests.storage", why));
@@ -90,11 +79,7 @@ pub(super) fn quota(spec: &Value, causes: &mut Vec<Cause>) {
         }
         if !known {
             let name = json!(name);
-            causes.push(Cause::invalid(
-                &field,
-                &name,
-                "must be a standard resource type or fully qualified",
-            ));
+            causes.push(Cause::invalid(&field, &name, "must be a standard resource type or fully qualified"));
             causes.push(Cause::invalid(&field, &name, "must be a standard resource for quota"));
         }
     }
