@@ -41,7 +41,7 @@ pub use crate::{
     bootstrap::StorageClass,
     clock::Clock,
     delays::Delays,
-    faults::{ApiFault, Faults},
+    faults::{Fault, Faults},
     node::NodeSpec,
     resource::Kind,
     status::Status,
