@@ -8,7 +8,6 @@
 mod attach;
 mod claims;
 mod defaults;
-mod endpoints;
 mod event_ttl;
 mod events;
 mod fit;
@@ -19,7 +18,6 @@ mod pod_gc;
 mod queue;
 mod quota;
 mod requests;
-mod revisions;
 mod scheduler;
 mod statefulset;
 mod taints;
@@ -131,7 +129,6 @@ impl Running {
             Box::new(node_lifecycle::NodeLifecycle),
             Box::<taints::TaintEviction>::default(),
             Box::<pod_gc::PodGc>::default(),
-            Box::new(endpoints::Endpoints),
             Box::<event_ttl::EventTtl>::default(),
             Box::new(quota::Quotas),
             Box::<gc::GarbageCollector>::default(),

@@ -3,7 +3,8 @@
 //! Pods `<set>-<ordinal>` are made in order and removed in reverse order (`OrderedReady`) or all at once (`Parallel`).
 //! A pod that has ended is replaced; an unhealthy one never is: with `OrderedReady` it holds everything up, and with
 //! `OnDelete` it keeps its revision until somebody deletes it. Claims from `volumeClaimTemplates` are made with the pod
-//! and stay when it goes (the retention policy `Retain`; `Delete` is not simulated).
+//! and stay when it goes (the retention policy `Retain`; `Delete` is not simulated). A revision is a name made from the
+//! template: old templates are not kept, so a partition of a roll-out is not simulated.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -16,7 +17,7 @@ use serde_json::{Value, json};
 
 use super::{
     Controller, Ctx, Queue, Seen, View,
-    revisions::{self, Revisions},
+    events::fnv1a,
     view::{condition_is_true, is_deleting, is_terminal, list, uid},
 };
 use crate::{
@@ -105,8 +106,7 @@ impl<'a> Sync<'a> {
 
     /// The status is written even when a creation is refused, as the real controller does.
     fn run(&self) -> Result<Option<Timestamp>, Status> {
-        let live: Vec<String> = self.pods.values().map(|pod| revision(pod).to_owned()).collect();
-        let revisions = revisions::of_set(self.ctx, self.set, &live)?;
+        let revisions = Revisions::of(self.set);
         let outcome = self.manage(&revisions);
         let wait = self.write_status(&revisions)?;
         outcome.map(|()| wait)
@@ -160,12 +160,11 @@ impl<'a> Sync<'a> {
 
     /// RollingUpdate: one pod at a time from the highest ordinal, waiting for each to be healthy.
     fn roll(&self, revisions: &Revisions) -> Result<(), Status> {
-        let partition = self.set["spec"]["updateStrategy"]["rollingUpdate"]["partition"].as_u64().unwrap_or(0);
-        for ordinal in (self.first + partition..self.first + self.replicas).rev() {
+        for ordinal in (self.first..self.first + self.replicas).rev() {
             let Some(pod) = self.pods.get(&ordinal) else {
                 return Ok(());
             };
-            if revision(pod) != revisions.update.0 && !is_deleting(pod) {
+            if revision(pod) != revisions.update && !is_deleting(pod) {
                 return self.delete(pod);
             }
             if is_deleting(pod) || !is_healthy(pod) {
@@ -185,12 +184,9 @@ impl<'a> Sync<'a> {
     }
 
     fn create(&self, ordinal: u64, revisions: &Revisions) -> Result<(), Status> {
-        let partition = self.set["spec"]["updateStrategy"]["rollingUpdate"]["partition"].as_u64().unwrap_or(0);
-        let old = self.set["spec"]["updateStrategy"]["type"] != "OnDelete" && ordinal < self.first + partition;
-        let (revision, template) = if old { &revisions.current } else { &revisions.update };
         let name = format!("{}-{ordinal}", self.name);
         self.create_claims(&name)?;
-        let pod = self.pod(&name, ordinal, revision, template);
+        let pod = self.pod(&name, ordinal, &revisions.update, &self.set["spec"]["template"]);
         match self.ctx.cluster.create(&resource::POD, self.ns, pod, WHO) {
             Ok(_) => {
                 let message = format!("Create Pod {name} in StatefulSet {} successful", self.name);
@@ -236,7 +232,7 @@ impl<'a> Sync<'a> {
     fn pod(&self, name: &str, ordinal: u64, revision: &str, template: &Value) -> Value {
         let mut metadata = json!({
             "name": name, "generateName": format!("{}-", self.name), "labels": {},
-            "ownerReferences": [revisions::owner_reference(self.set)],
+            "ownerReferences": [owner_reference(self.set)],
         });
         for field in ["labels", "annotations", "finalizers"] {
             if !template["metadata"][field].is_null() {
@@ -277,13 +273,13 @@ impl<'a> Sync<'a> {
         let of_revision = |name: &str| count(&|pod| !is_deleting(pod) && revision(pod) == name);
         let (replicas, ready) = (pods.len(), count(&|pod| is_healthy(pod)));
         let (available, wait) = self.available(&pods);
-        let updated = of_revision(&revisions.update.0);
+        let updated = of_revision(&revisions.update);
         let rolled =
             self.set["spec"]["updateStrategy"]["type"] != "OnDelete" && updated == replicas && ready == replicas;
-        let current = if rolled { &revisions.update.0 } else { &revisions.current.0 };
+        let current = if rolled { &revisions.update } else { &revisions.current };
         let mut status = json!({
             "observedGeneration": self.set["metadata"]["generation"], "replicas": replicas,
-            "currentRevision": current, "updateRevision": revisions.update.0, "collisionCount": 0,
+            "currentRevision": current, "updateRevision": revisions.update, "collisionCount": 0,
             "availableReplicas": available,
         });
         for (field, value) in
@@ -314,6 +310,28 @@ impl<'a> Sync<'a> {
         }
         (due.iter().filter(|at| **at <= self.ctx.now).count(), due.into_iter().filter(|at| *at > self.ctx.now).min())
     }
+}
+
+/// The names of the revision that the pods should have, and of the one from before the current roll-out.
+struct Revisions {
+    current: String,
+    update: String,
+}
+
+impl Revisions {
+    fn of(set: &Value) -> Self {
+        let digest = format!("{:016x}", fnv1a(&[uid(set), &set["spec"]["template"].to_string()]));
+        let update = format!("{}-{}", name_of(set), &digest[..10]);
+        let current = set["status"]["currentRevision"].as_str().unwrap_or(&update).to_owned();
+        Self { current, update }
+    }
+}
+
+fn owner_reference(set: &Value) -> Value {
+    json!({
+        "apiVersion": "apps/v1", "kind": "StatefulSet", "name": set["metadata"]["name"], "uid": uid(set),
+        "controller": true, "blockOwnerDeletion": true,
+    })
 }
 
 fn name_of(object: &Value) -> &str {

@@ -49,7 +49,6 @@ pub(crate) struct View {
     tables: Vec<Table>,
     pods_by_node: HashMap<String, BTreeSet<Key>>,
     pods_by_owner: HashMap<String, BTreeSet<Key>>,
-    revisions_by_owner: HashMap<String, BTreeSet<Key>>,
     pods_by_claim: HashMap<Key, BTreeSet<Key>>,
     /// Requests of the pods that count against their node.
     counted: HashMap<Key, (String, Requests)>,
@@ -119,14 +118,6 @@ impl View {
                 self.index(&key, new);
             }
         }
-        if kind.is(&resource::CONTROLLER_REVISION) {
-            for owner in old.as_deref().into_iter().flat_map(owner_uids) {
-                remove(&mut self.revisions_by_owner, &owner.to_owned(), &key);
-            }
-            for owner in new.as_deref().into_iter().flat_map(owner_uids) {
-                self.revisions_by_owner.entry(owner.to_owned()).or_default().insert(key.clone());
-            }
-        }
         tell(&Seen { kind, key: &key, new: new.as_ref(), old: old.as_ref() }, self);
     }
 
@@ -188,12 +179,6 @@ impl View {
     ) -> impl Iterator<Item = (&'a Key, &'a Arc<Value>)> {
         let table = self.table(kind);
         keys.into_iter().flatten().filter_map(move |key| Some((key, table?.get(key)?)))
-    }
-
-    /// The recorded revisions of a StatefulSet.
-    pub fn revisions_owned_by(&self, uid: &str) -> impl Iterator<Item = &Arc<Value>> {
-        let keys = self.revisions_by_owner.get(uid);
-        self.listed(&resource::CONTROLLER_REVISION, keys).map(|(_, revision)| revision)
     }
 
     pub fn pods_on(&self, node: &str) -> impl Iterator<Item = (&Key, &Arc<Value>)> {
