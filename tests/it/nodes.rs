@@ -8,6 +8,7 @@ use lumbung::db::signal::Channel;
 use lumbung::nodes::sync::{LOOKS, PATIENCE};
 use lumbung_tests::{Client, TestApp, eventually};
 use serde_json::{Value, json};
+use simcluster::Fault;
 
 const RYZEN: &str = "ryzen-3900x";
 const INTEL: &str = "intel-i7-gen7";
@@ -23,7 +24,7 @@ async fn worker(staff: &Client, name: &str) -> Value {
 
 /// The node's power is gone, and the cluster has noticed.
 async fn lose(app: &TestApp, name: &str) {
-    app.sim.faults().kill_node(name);
+    app.sim.faults().add(Fault::kill_node(name));
     let ready =
         json!({"status": {"conditions": [{"type": "Ready", "status": "Unknown", "reason": "NodeStatusUnknown"}]}});
     let nodes: Api<Node> = Api::all(app.kube.clone());
@@ -58,7 +59,7 @@ async fn a_lost_node_is_suspect_and_takes_nobody_until_it_is_back() {
     app.settle().await;
     assert_eq!(worker(&staff, RYZEN).await["availability"], "suspect");
     assert_eq!(room().await["count"], 88, "59 and 29");
-    app.sim.faults().heal_node(RYZEN);
+    app.sim.faults().clear();
     eventually("the node is ready again", || async {
         app.settle().await;
         (worker(&staff, RYZEN).await["availability"] == "ready").then_some(())

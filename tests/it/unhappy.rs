@@ -11,8 +11,7 @@ use kube::{Resource, ResourceExt as _};
 use lumbung::kube::{LABEL_INSTANCE, LABEL_TASK};
 use lumbung_tests::{Client, TestApp, eventually};
 use serde_json::{Value, json};
-use simcluster::faults::ContainerSelector;
-use simcluster::resource;
+use simcluster::{Fault, resource};
 
 const CUSTOMER: &str = "ani@example.org";
 
@@ -91,8 +90,9 @@ impl Bench {
             .expect("placed")
     }
 
-    fn its_pods(&self) -> ContainerSelector {
-        ContainerSelector::label(LABEL_INSTANCE, &self.id)
+    /// Something happens to its containers.
+    fn befall(&self, fault: Fault) {
+        self.app.sim.faults().add(fault.label(LABEL_INSTANCE, &self.id));
     }
 }
 
@@ -103,7 +103,7 @@ fn message(seen: &Value) -> &str {
 #[tokio::test]
 async fn a_crash_loop_tells_the_exit_code_and_when_it_is_tried_again() {
     let bench = Bench::running().await;
-    bench.app.sim.faults().crash(bench.its_pods(), 3, None);
+    bench.befall(Fault::crash(3));
     let seen = bench
         .until("a pause in the crash loop", |seen| {
             seen["reason"] == "crash_loop" && seen["next_retry_at"].is_string()
@@ -115,7 +115,7 @@ async fn a_crash_loop_tells_the_exit_code_and_when_it_is_tried_again() {
         "{seen:#}"
     );
     assert!(message(&seen).ends_with("is tried again after a pause."), "{seen:#}");
-    bench.app.sim.faults().stop_crashes();
+    bench.app.sim.faults().clear();
     let seen = bench.until("running again", |seen| seen["phase"] == "running").await;
     assert_eq!(
         (seen["reason"].as_str(), &seen["next_retry_at"]),
@@ -126,7 +126,7 @@ async fn a_crash_loop_tells_the_exit_code_and_when_it_is_tried_again() {
 #[tokio::test]
 async fn a_service_that_never_came_up_has_failed() {
     let bench = Bench::ordered().await;
-    bench.app.sim.faults().crash(bench.its_pods(), 127, None);
+    bench.befall(Fault::crash(127));
     let seen = bench.until("a crash loop", |seen| seen["reason"] == "crash_loop").await;
     assert_eq!(seen["phase"], "failed", "{seen:#}");
     assert!(
@@ -143,7 +143,7 @@ async fn a_service_that_never_came_up_has_failed() {
 #[tokio::test]
 async fn running_out_of_memory_names_the_limit_and_what_helps() {
     let bench = Bench::running().await;
-    bench.app.sim.faults().out_of_memory(bench.its_pods(), None);
+    bench.befall(Fault::out_of_memory());
     let seen = bench
         .until("out of memory", |seen| {
             seen["reason"] == "out_of_memory" && seen["next_retry_at"].is_string()
@@ -229,10 +229,10 @@ async fn a_machine_that_somebody_else_has_filled_is_said_and_waited_for() {
 async fn a_restart_replaces_a_broken_pod_at_once() {
     let bench = Bench::running().await;
     let claim = bench.objects::<PersistentVolumeClaim>().await.remove(0).uid();
-    bench.app.sim.faults().crash(bench.its_pods(), 1, None);
+    bench.befall(Fault::crash(1));
     bench.until("a crash loop", |seen| seen["reason"] == "crash_loop").await;
     let broken = bench.objects::<Pod>().await.remove(0).uid();
-    bench.app.sim.faults().stop_crashes();
+    bench.app.sim.faults().clear();
     let path = format!("/api/v1/instances/{}/restart", bench.id);
     let restart = bench.customer.post(&path, json!({})).await.expect(202);
     bench
@@ -258,7 +258,7 @@ async fn a_restart_replaces_a_broken_pod_at_once() {
 #[tokio::test]
 async fn an_image_that_does_not_come_is_explained_and_the_same_pod_goes_on() {
     let bench = Bench::ordered().await;
-    bench.app.sim.faults().fail_pulls("linkding");
+    bench.app.sim.faults().add(Fault::pulls_fail("linkding"));
     let seen = bench
         .until("a failed pull", |seen| seen["reason"] == "image_pull_failed")
         .await;
@@ -274,7 +274,7 @@ async fn an_image_that_does_not_come_is_explained_and_the_same_pod_goes_on() {
     );
     assert!(seen["next_retry_at"].is_string(), "{seen:#}");
     let waiting = bench.objects::<Pod>().await.remove(0).uid();
-    bench.app.sim.faults().mend_pulls("linkding");
+    bench.app.sim.faults().clear();
     bench.until("running", |seen| seen["phase"] == "running").await;
     assert_eq!(bench.objects::<Pod>().await.remove(0).uid(), waiting);
 }
@@ -303,7 +303,7 @@ async fn a_corrected_version_of_a_service_is_what_the_next_order_gets() {
             .expect(200);
     };
     publish(2, "9.9.8").await;
-    app.sim.faults().fail_pulls(":9.9.8");
+    app.sim.faults().add(Fault::pulls_fail(":9.9.8"));
     let bad = Bench::order(app).await;
     bad.until("a failed pull", |seen| seen["reason"] == "image_pull_failed")
         .await;

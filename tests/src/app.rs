@@ -14,12 +14,13 @@ use lumbung::identity::password::{Cost, Hasher, Password};
 use lumbung::keys::Keys;
 use lumbung::tasks::{self, Task};
 use serde_json::json;
-use simcluster::{NodeSpec, Options, SimCluster};
+use simcluster::{Delays, NodeSpec, Options, SimCluster};
 use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::client::Client;
 use crate::database::Database;
+use crate::real;
 
 /// Everybody's password in the tests.
 pub const PASSWORD: &str = "rice-barn-on-stilts";
@@ -39,6 +40,7 @@ struct Command {
 #[derive(Debug)]
 pub struct Builder {
     nodes: Option<Vec<NodeSpec>>,
+    delays: Delays,
     args: Vec<String>,
     seed: u64,
     at: Option<Time>,
@@ -55,8 +57,12 @@ pub struct TestApp {
     pub signals: lumbung::db::signal::Signals,
     pub openapi: Arc<serde_json::Value>,
     pub url: String,
+    /// The cluster as its administrator sees it.
     pub kube: kube::Client,
     pub config: Serve,
+    /// The cluster as the platform sees it: with the rights that deploy/ gives.
+    pub granted: kube::Client,
+    real: bool,
     keys: Keys,
     parts: Vec<AbortHandle>,
     cancel: CancellationToken,
@@ -78,6 +84,7 @@ impl Default for Builder {
         ];
         Self {
             nodes: None,
+            delays: Delays::zero(),
             args: args.map(String::from).to_vec(),
             seed: 1,
             at: None,
@@ -90,6 +97,13 @@ impl Builder {
     #[must_use]
     pub fn nodes(mut self, nodes: Vec<NodeSpec>) -> Self {
         self.nodes = Some(nodes);
+        self
+    }
+
+    /// How long the simulated machines take.
+    #[must_use]
+    pub fn delays(mut self, delays: Delays) -> Self {
+        self.delays = delays;
         self
     }
 
@@ -124,13 +138,21 @@ impl Builder {
         let db = Database::create().await;
         let mut options = Options {
             seed: self.seed,
-            delays: simcluster::Delays::zero(),
+            delays: self.delays,
             ..Options::default()
         };
         if let Some(nodes) = self.nodes {
             options.nodes = nodes;
         }
-        let (sim, kube) = lumbung::simulated::start(options).await.expect("a simulated cluster");
+        let (sim, mut granted) = lumbung::simulated::start(options).await.expect("a simulated cluster");
+        let real = real::kubeconfig();
+        let administrator = real.clone().unwrap_or_else(|| sim.kubeconfig());
+        let kube = lumbung::kube::connect(Some(&administrator)).await.expect("a client");
+        if real.is_some() {
+            lumbung::simulated::prepare(&kube).await.expect("what deploy/ applies");
+            granted = kube.clone();
+            real::clear(&kube).await;
+        }
         let start = self.at.unwrap_or_else(|| Time::new(START.parse().expect("a time")));
         let clock = Arc::new(ManualClock::at(start));
         let ambient = Ambient {
@@ -154,6 +176,8 @@ impl Builder {
             url: String::new(),
             kube,
             config,
+            granted,
+            real: real.is_some(),
             keys,
             parts: Vec::new(),
             cancel: CancellationToken::new(),
@@ -190,7 +214,7 @@ impl TestApp {
             database_url: self.db.url.clone(),
             ambient: self.ambient.clone(),
             keys: self.keys.clone(),
-            kube: self.kube.clone(),
+            kube: self.granted.clone(),
             config: self.config.clone(),
             password_cost: Cost::TRIFLING,
         };
@@ -300,6 +324,9 @@ impl TestApp {
     }
 
     pub async fn try_settle(&self) -> anyhow::Result<()> {
+        if self.real {
+            return real::settle(self).await;
+        }
         for _ in 0..200 {
             self.sim.settle().await;
             if tasks::settle(&self.tasks, 50).await? == 0 {

@@ -8,6 +8,7 @@ mod client;
 pub mod database;
 pub mod invariants;
 pub mod process;
+mod real;
 
 pub use app::{Builder, PASSWORD, TestApp};
 pub use client::{Answer, Client};

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use lumbung::clock::Ambient;
 use lumbung::keys::Keys;
+use rustix::process::{Pid, Signal, kill_process};
 use simcluster::SimCluster;
 
 /// Where `make test` has built it, beside the test binaries.
@@ -37,6 +38,11 @@ impl Process {
             .stdin(Stdio::null());
         configure(&mut command);
         Self(command.spawn().expect("the binary starts"))
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        let pid = Pid::from_child(&self.0);
+        kill_process(pid, signal).expect("it runs");
     }
 
     /// kill -9.

@@ -7,7 +7,7 @@ use kube::api::{Api, DeleteParams, PostParams};
 use lumbung::instances::store::claim;
 use lumbung_tests::TestApp;
 use serde_json::{Value, json};
-use simcluster::{ApiFault, Delays, Options};
+use simcluster::{Delays, Fault, Options};
 
 use super::{act, instance, operation, order, running};
 
@@ -16,7 +16,7 @@ async fn an_image_that_cannot_be_pulled_is_explained_and_mends_itself() {
     let app = TestApp::start().await;
     app.settle().await;
     let customer = app.customer("ani@example.org").await;
-    app.sim.faults().fail_pulls("linkding");
+    app.sim.faults().add(Fault::pulls_fail("linkding"));
     let ordered = order(&customer, "linkding", json!({})).await;
     app.settle().await;
     let seen = instance(&customer, &ordered.id).await;
@@ -27,7 +27,7 @@ async fn an_image_that_cannot_be_pulled_is_explained_and_mends_itself() {
     );
     assert!(seen["next_retry_at"].is_string());
     assert_eq!(operation(&customer, &ordered.operation).await["status"], "running");
-    app.sim.faults().mend_pulls("linkding");
+    app.sim.faults().clear();
     until_running(&app, &customer, &ordered.id).await;
     assert_eq!(operation(&customer, &ordered.operation).await["status"], "succeeded");
 }
@@ -38,7 +38,7 @@ async fn a_broken_pod_takes_a_corrected_specification() {
     app.settle().await;
     let customer = app.customer("ani@example.org").await;
     set_tag(&app, "no-such-tag").await;
-    app.sim.faults().fail_pulls("no-such-tag");
+    app.sim.faults().add(Fault::pulls_fail("no-such-tag"));
     let ordered = order(&customer, "linkding", json!({})).await;
     app.settle().await;
     assert_eq!(instance(&customer, &ordered.id).await["reason"], "image_pull_failed");
@@ -82,7 +82,7 @@ async fn api_faults_are_waited_out_and_what_was_seen_stays_visible() {
     let (app, customer, ordered) = running().await;
     app.sim
         .faults()
-        .inject_api("patch", "statefulsets", 3, ApiFault::Status(500));
+        .add(Fault::api().verb("patch").resource("statefulsets").times(3));
     act(&customer, &ordered.id, "restart").await;
     app.settle().await;
     let seen = instance(&customer, &ordered.id).await;
@@ -115,9 +115,8 @@ async fn a_write_whose_answer_was_lost_is_made_once() {
         ("patch", "statefulsets"),
         ("create", "pods"),
     ] {
-        app.sim
-            .faults()
-            .inject_api(verb, resource, 1, ApiFault::StatusAfterEffect(504));
+        let lost = Fault::api().status_after_effect(504).times(1);
+        app.sim.faults().add(lost.verb(verb).resource(resource));
     }
     let ordered = order(&customer, "linkding", json!({})).await;
     until_running(&app, &customer, &ordered.id).await;
@@ -239,7 +238,7 @@ async fn what_vanished_while_nobody_looked_is_seen_at_the_first_look() {
         ..Options::default()
     };
     let (_empty, kube) = lumbung::simulated::start(options).await.unwrap();
-    app.kube = kube;
+    app.granted = kube;
     app.advance(Duration::from_secs(1));
     let next = app.replica().await;
     for name in ["resync", "reconcile"] {

@@ -64,11 +64,7 @@ async fn a_failed_proof_keeps_the_route_shut_and_is_tried_again() {
     let app = TestApp::start().await;
     app.settle().await;
     let customer = app.customer("ani@example.org").await;
-    app.sim.faults().crash(
-        simcluster::faults::ContainerSelector::label(LABEL_TASK, "verify"),
-        1,
-        None,
-    );
+    app.sim.faults().add(simcluster::Fault::crash(1).label(LABEL_TASK, "verify"));
     let ordered = order(&customer, "linkding", json!({})).await;
     app.settle().await;
     let seen = instance(&customer, &ordered.id).await;
@@ -89,7 +85,7 @@ async fn a_failed_proof_keeps_the_route_shut_and_is_tried_again() {
         .await
         .unwrap();
     assert!(attempts >= 4, "{attempts}");
-    app.sim.faults().stop_crashes();
+    app.sim.faults().clear();
     app.advance(std::time::Duration::from_mins(5));
     app.settle().await;
     let customer = app.log_in("ani@example.org").await;

@@ -6,6 +6,7 @@ use lumbung::db;
 use lumbung::scheduling::snapshot::Snapshot;
 use lumbung_tests::{Client, TestApp};
 use serde_json::{Value, json};
+use simcluster::Fault;
 
 use super::order;
 use super::snapshot::agrees;
@@ -72,7 +73,7 @@ async fn a_certificate_of_a_cordoned_node_is_replaced_by_another() {
 async fn a_node_that_goes_down_takes_its_certificates_with_it() {
     let (app, staff) = started().await;
     let carrier = placed(&staff).await[0].1.clone().expect("a certificate");
-    app.sim.faults().kill_node(&carrier);
+    app.sim.faults().add(Fault::kill_node(&carrier));
     let ready =
         json!({"status": {"conditions": [{"type": "Ready", "status": "Unknown", "reason": "NodeStatusUnknown"}]}});
     let nodes: Api<Node> = Api::all(app.kube.clone());

@@ -1,11 +1,9 @@
 //! What goes wrong in a history, and its end.
 
-use std::time::Duration;
+use simcluster::faults::{Latency, What};
+use simcluster::Fault;
 
-use simcluster::faults::{ApiRule, ContainerSelector, When};
-use simcluster::{ApiFault, Faults};
-
-use super::world::{OFFERS, World};
+use super::world::{NODES, OFFERS, World};
 
 /// Chance of a request to meet the fault: high enough to hit every kind of call, low enough to get on.
 const PPM: u32 = 150_000;
@@ -13,76 +11,69 @@ const PPM: u32 = 150_000;
 impl World {
     /// Something begins to go wrong.
     pub fn fault(&mut self) {
-        let faults = self.app.sim.faults().clone();
-        let what = match self.below(10) {
-            0 => api(
-                &faults,
-                "every seventh request is refused with 500",
-                ApiFault::Status(500),
-            ),
-            1 => api(
-                &faults,
-                "every seventh request is refused with 409",
-                ApiFault::Status(409),
-            ),
-            2 => api(
-                &faults,
-                "every seventh answer is lost",
-                ApiFault::StatusAfterEffect(504),
-            ),
-            3 => api(
-                &faults,
-                "every seventh request is slow",
-                ApiFault::Latency(Duration::from_millis(5)),
-            ),
-            4 => api(&faults, "every seventh watch is cut at once", ApiFault::DropWatch),
-            5 => {
-                faults.drop_watches();
-                "all watches are cut".to_owned()
+        let seventh = || Fault::api().chance(PPM);
+        let (what, faults) = match self.below(14) {
+            0 => ("every seventh request is refused with 500", vec![seventh()]),
+            1 => ("every seventh request is refused with 409", vec![seventh().status(409)]),
+            2 => ("every seventh answer is lost", vec![seventh().status_after_effect(504)]),
+            3 => {
+                let busy = Latency::Exponential { mean: 3, max: 30 };
+                ("requests are slow, some of them very", vec![Fault::api().latency(busy)])
             }
+            4 => {
+                let cut = Fault::new(What::WatchDropped).chance(PPM);
+                ("every seventh watch is cut at once", vec![cut])
+            }
+            5 => ("all watches are cut", vec![Fault::drop_watches()]),
             6 => {
-                faults.expire_watch_history();
-                faults.drop_watches();
-                "all watches are cut, and their past is forgotten".to_owned()
+                let faults = vec![Fault::forget_history(), Fault::drop_watches()];
+                ("all watches are cut, and their past is forgotten", faults)
             }
             7 => {
                 let (service, _) = self.pick(&OFFERS);
-                faults.fail_pulls(service);
-                format!("the image of {service} cannot be pulled")
+                self.history.add(format!("the image of {service} cannot be pulled"));
+                ("which is tried again and again", vec![Fault::pulls_fail(service)])
             }
             8 => {
-                faults.crash(ContainerSelector::default(), 1, Some(3));
-                faults.out_of_memory(ContainerSelector::default(), Some(1));
-                "four containers crash".to_owned()
+                let faults = vec![Fault::crash(1).times(3), Fault::out_of_memory().times(1)];
+                ("four containers crash", faults)
+            }
+            9 => ("nothing becomes ready", vec![Fault::never_ready()]),
+            10 => ("every seventh connection ends without an answer", vec![seventh().connection_lost()]),
+            11 => ("every seventh request is told to come again", vec![seventh().throttled(1)]),
+            12 => {
+                let late = Fault::new(What::WatchStale { ms: Some(40) });
+                ("watches are late", vec![late])
             }
             _ => {
-                faults.never_ready(ContainerSelector::default());
-                "nothing becomes ready".to_owned()
+                let gone = Fault::new(What::WatchGone).chance(PPM);
+                ("every seventh watch is told that its past is gone", vec![gone])
             }
         };
+        for fault in faults {
+            self.app.sim.faults().add(fault);
+        }
         self.history.add(what);
+    }
+
+    /// A machine loses its power or its network.
+    pub fn harm_node(&mut self) {
+        let (node, _) = self.pick(&NODES);
+        let (fault, what) = if self.below(2) == 0 {
+            (Fault::kill_node(node), "loses its power")
+        } else {
+            (Fault::partition_node(node), "is cut off")
+        };
+        self.app.sim.faults().add(fault);
+        self.history.add(format!("{node} {what}"));
     }
 
     /// Ends every fault but the permanent one.
     pub fn mend(&mut self) {
         let faults = self.app.sim.faults();
-        faults.clear_api();
-        faults.stop_crashes();
-        faults.cure();
-        for (service, _) in OFFERS.iter().filter(|(service, _)| Some(*service) != self.broken) {
-            faults.mend_pulls(service);
+        faults.clear();
+        if let Some(service) = self.broken {
+            faults.add(Fault::pulls_fail(service));
         }
     }
-}
-
-fn api(faults: &Faults, what: &str, fault: ApiFault) -> String {
-    let when = When::Chance { ppm: PPM };
-    faults.add_api_rule(ApiRule {
-        verb: None,
-        resource: None,
-        namespace: None,
-        when,
-        fault,
-    });
-    what.to_owned()
 }

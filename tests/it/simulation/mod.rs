@@ -10,6 +10,7 @@
 //! `LUMBUNG_SIM_SEEDS=100`; one again: `LUMBUNG_SIM_SEED=17`, both with the test `more_seeds_on_demand`.
 
 mod acts;
+mod chaos;
 mod faults;
 mod history;
 mod killed;

@@ -7,7 +7,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use reqwest::Method;
 use serde_json::{Value, json};
-use simcluster::NodeSpec;
+use simcluster::{Fault, NodeSpec};
 
 use super::history::History;
 
@@ -24,6 +24,8 @@ const CUSTOMERS: [&str; 4] = [
     "citra@example.org",
     "dewi@example.org",
 ];
+/// The machines, with their MiB.
+pub const NODES: [(&str, u64); 3] = [("large", 4 * 1024), ("middle", 3 * 1024), ("small", 2 * 1024)];
 const ROOT: &str = "root@example.org";
 /// Service and plan. The one with a price is paid by bank transfer, which an operator confirms.
 pub const OFFERS: [(&str, &str); 6] = [
@@ -68,12 +70,7 @@ impl World {
     }
 
     pub async fn begin(seed: u64, builder: Builder) -> Self {
-        let node = |name, mem_mib| NodeSpec::new(name, 8_000, mem_mib);
-        let nodes = vec![
-            node("large", 4 * 1024),
-            node("middle", 3 * 1024),
-            node("small", 2 * 1024),
-        ];
+        let nodes = NODES.map(|(name, mem_mib)| NodeSpec::new(name, 8_000, mem_mib)).to_vec();
         // So long that only what can never run is given up.
         let builder = builder.nodes(nodes).seed(seed).args(&["--ready-minutes", "10080"]);
         let app = builder.start().await;
@@ -93,7 +90,7 @@ impl World {
         app.admin(ROOT).await;
         let broken = seed.is_multiple_of(3).then_some("wordpress");
         if let Some(service) = broken {
-            app.sim.faults().fail_pulls(service);
+            app.sim.faults().add(Fault::pulls_fail(service));
         }
         let url = app.url.clone();
         let (history, rng) = (History::of(seed), StdRng::seed_from_u64(seed));
@@ -242,13 +239,16 @@ impl World {
                 self.crash().await;
             }
         }
+        self.insist(who, &key, path, &body).await
+    }
+
+    /// Asks until there is an answer. Beside others that die or sleep with what they had begun, a server may be busy.
+    pub async fn insist(&self, who: &str, key: &str, path: &str, body: &Value) -> Answer {
+        let headers = [("idempotency-key", key)];
         for _ in 0..500 {
-            let answer = self
-                .log_in(who)
-                .await
-                .send(Method::POST, path, &headers, Some(&body))
-                .await;
-            if answer.body["code"] != "idempotency-in-flight" {
+            let answer = self.log_in(who).await.send(Method::POST, path, &headers, Some(body)).await;
+            let busy = answer.body["code"] == "idempotency-in-flight" || !self.alone && answer.status == 503;
+            if !busy {
                 return answer;
             }
         }

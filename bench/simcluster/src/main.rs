@@ -1,0 +1,82 @@
+//! The simulated cluster at scale, in one process: what it needs to start and to hold, how many events it makes in a
+//! second, and whether those who watch slow down those who write.
+//!
+//! Wall times depend on the machine; the last two rows are of one run and stand beside each other.
+
+mod figures;
+mod fleet;
+mod watching;
+
+use std::time::Duration;
+
+use clap::Parser;
+use figures::{Watch, resident_mib};
+use simcluster::resource;
+
+#[derive(Parser)]
+struct Args {
+    #[arg(long, default_value_t = 5_000)]
+    nodes: usize,
+    #[arg(long, default_value_t = 100_000)]
+    pods: usize,
+    /// How many clients watch all pods over HTTP while pods are written.
+    #[arg(long, default_value_t = 100)]
+    watchers: usize,
+    /// How many writes are timed, without watchers and with them.
+    #[arg(long, default_value_t = 5_000)]
+    writes: usize,
+}
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+async fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
+    let bare = resident_mib();
+    let clock = Watch::start();
+    let sim = fleet::start(args.nodes).await?;
+    let (started, nodes_only) = (clock.elapsed(), resident_mib());
+    println!("{} nodes ready in {:.2} s, {} MiB resident", args.nodes, started.as_secs_f64(), nodes_only - bare);
+
+    let (clock, revision) = (Watch::start(), sim.cluster().revision());
+    fleet::fill(&sim, args.pods).await?;
+    let (filled, events) = (clock.elapsed().as_secs_f64(), sim.cluster().revision() - revision);
+    let running = fleet::running(&sim);
+    anyhow::ensure!(running == args.pods, "only {running} of {} pods run", args.pods);
+    let resident = resident_mib();
+    println!(
+        "{running} pods run after {filled:.2} s: {:.0} pods/s, {:.0} events/s; {resident} MiB resident, {:.1} KiB a pod",
+        rate(running, filled),
+        rate(usize::try_from(events)?, filled),
+        kib_each(resident - nodes_only, running),
+    );
+
+    let clock = Watch::start();
+    let listed = watching::list_in_pages(&sim, 500).await?;
+    anyhow::ensure!(listed == running, "{listed} pods listed");
+    println!("all pods listed in pages of 500 in {:.2} s", clock.elapsed().as_secs_f64());
+
+    let clock = Watch::start();
+    let revision = sim.cluster().revision();
+    sim.advance(Duration::from_hours(1)).await;
+    let passed = sim.cluster().revision() - revision;
+    println!("an hour of manual time passes in {:.2} s, {passed} events", clock.elapsed().as_secs_f64());
+
+    let alone = watching::writes(&sim, args.writes)?;
+    let watchers = watching::Watchers::open(&sim, &resource::POD, args.watchers).await?;
+    let watched = watching::writes(&sim, args.writes)?;
+    let told = watchers.finish(args.writes).await?;
+    println!("a write, nobody watching: {alone}");
+    println!("a write, {} watching:     {watched}; medians 1 : {:.2}", args.watchers, watched.over(&alone));
+    println!("{told:.0} events/s delivered to watchers until the last had the last");
+    sim.shutdown().await;
+    Ok(())
+}
+
+#[allow(clippy::cast_precision_loss, reason = "figures for people")]
+fn rate(count: usize, seconds: f64) -> f64 {
+    count as f64 / seconds
+}
+
+#[allow(clippy::cast_precision_loss, reason = "figures for people")]
+fn kib_each(mib: u64, count: usize) -> f64 {
+    mib as f64 * 1024.0 / count as f64
+}
