@@ -7,19 +7,7 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
-use serde_json::{Value, json};
-
-use super::{
-    Controller, Ctx, Queue, Seen, View, condition_is_true, fit::covers, is_deleting, is_terminal, node_of,
-    set_condition,
-};
-use crate::{
-    clock,
-    dig::Dig,
-    resource::{NODE, POD},
-    store::Key,
-};
+use super::{fit::covers, prelude::*};
 
 const WHO: &str = "taint-eviction-controller";
 

@@ -2,14 +2,10 @@
 
 use std::cmp::Ordering;
 
-use serde_json::Value;
-
 use super::{
-    View, claim_names,
+    prelude::*,
     requests::{Requests, TOO_LITTLE},
-    view::NodeInfo,
 };
-use crate::{dig::Dig, resource};
 
 /// Why a pod does not fit a node: the reasons of the first filter that refuses, and whether removing other pods from
 /// the node could help.
@@ -40,8 +36,8 @@ impl<'a> Wanted<'a> {
         let affinity = pod.at("spec.affinity.nodeAffinity");
         let ns = pod.text("metadata.namespace");
         let volumes = claim_names(pod).filter_map(|claim| {
-            let claim = view.get(&resource::PERSISTENT_VOLUME_CLAIM, ns, &claim)?;
-            view.get(&resource::PERSISTENT_VOLUME, "", claim.text("spec.volumeName"))
+            let claim = view.get(&PERSISTENT_VOLUME_CLAIM, ns, &claim)?;
+            view.get(&PERSISTENT_VOLUME, "", claim.text("spec.volumeName"))
         });
         Self {
             requests: Requests::of_pod(pod),

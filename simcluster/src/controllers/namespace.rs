@@ -5,15 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Value, json};
-
-use super::{Controller, Ctx, Queue, Seen, View, is_deleting, set_condition};
-use crate::{
-    clock,
-    dig::Dig,
-    resource::{self, CONFIG_MAP, NAMESPACE, SERVICE_ACCOUNT},
-    store::Key,
-};
+use super::prelude::*;
 
 const WHO: &str = "kube-controller-manager";
 const ABOUT_ROOT_CA: &str = "Contains a CA bundle for the cluster's internal API addresses. This cluster is simulated.";
@@ -71,7 +63,7 @@ impl Controller for Termination {
         }
         // How much there still is of each kind, and how much each finalizer holds.
         let (mut kinds, mut held): (BTreeMap<String, usize>, BTreeMap<String, usize>) = Default::default();
-        for kind in resource::ALL.iter().filter(|kind| kind.namespaced) {
+        for kind in ALL.iter().filter(|kind| kind.namespaced) {
             for object in ctx.cluster.list(kind, Some(&key.1)).iter().filter(|object| !is_deleting(object)) {
                 ctx.delete(object, None);
             }

@@ -6,21 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use jiff::Timestamp;
-use serde_json::{Value, json};
-
-use super::{
-    Controller, Ctx, Queue, Seen, View, condition_is_true,
-    context::{push, retain},
-    is_terminal, set_condition,
-    view::condition,
-};
-use crate::{
-    clock,
-    dig::Dig,
-    resource::{LEASE, NODE},
-    store::Key,
-};
+use super::prelude::*;
 
 const WHO: &str = "node-controller";
 const LEASES: &str = "kube-node-lease";

@@ -5,25 +5,13 @@
 //! A pod that asks for what is not simulated (required affinity to other pods, a required spread) is given no node, and
 //! its condition says why. A pod whose claims wait for their first consumer is bound once they are.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
-
-use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Controller, Ctx, Queue, Seen, View, claim_names,
     fit::{Refusal, Wanted},
-    is_deleting, is_terminal, node_of, set_condition,
-    view::Link,
+    prelude::*,
 };
-use crate::{
-    clock,
-    dig::Dig,
-    resource::{self, PERSISTENT_VOLUME_CLAIM as CLAIM},
-    store::{Key, Writer},
-};
+use crate::store::Writer;
 
 const WHO: &str = "default-scheduler";
 const ZONE: &str = "topology.kubernetes.io/zone";
@@ -41,7 +29,7 @@ pub(super) struct Scheduler {
 
 impl Controller for Scheduler {
     fn observe(&mut self, seen: &Seen<'_>, view: &View, queue: &mut Queue) {
-        if seen.is(&resource::POD) {
+        if seen.is(&POD) {
             if seen.new.is_some_and(|pod| is_pending(pod)) {
                 queue.add(seen.key.clone());
             } else {
@@ -59,7 +47,7 @@ impl Controller for Scheduler {
     }
 
     fn sync(&mut self, key: &Key, ctx: &Ctx<'_>, queue: &mut Queue) {
-        let Some(pod) = ctx.view.get(&resource::POD, &key.0, &key.1).filter(|pod| is_pending(pod)) else {
+        let Some(pod) = ctx.view.get(&POD, &key.0, &key.1).filter(|pod| is_pending(pod)) else {
             return;
         };
         if let Some(until) = ctx.waits(pod, "schedule", ctx.delays.schedule) {
@@ -83,27 +71,27 @@ fn is_pending(pod: &Value) -> bool {
 
 /// Whether a change could let a pending pod fit that did not before. Heartbeats could not.
 fn may_make_room(seen: &Seen<'_>) -> bool {
-    if seen.is(&resource::NODE) {
+    if seen.is(&NODE) {
         let part = |path: &'static str| move |node: &Value| node.at(path).clone();
         return ["spec", "metadata.labels", "status.allocatable"].iter().any(|path| seen.changes(part(path)));
     }
     let counts = |pod: &Arc<Value>| node_of(pod).is_some() && !is_terminal(pod);
-    seen.is(&resource::POD) && seen.old.is_some_and(counts) && !seen.new.is_some_and(counts)
+    seen.is(&POD) && seen.old.is_some_and(counts) && !seen.new.is_some_and(counts)
 }
 
 /// The claim that a change is about, for those who wait for it.
 fn claim_of(seen: &Seen<'_>) -> Option<Link> {
-    if seen.is(&CLAIM) {
+    if seen.is(&PERSISTENT_VOLUME_CLAIM) {
         return Some(Link::Claim(seen.key.0.clone(), seen.key.1.clone()));
     }
     let of = |path: &str| seen.latest().text(path).to_owned();
-    seen.is(&resource::PERSISTENT_VOLUME).then(|| Link::Claim(of("spec.claimRef.namespace"), of("spec.claimRef.name")))
+    seen.is(&PERSISTENT_VOLUME).then(|| Link::Claim(of("spec.claimRef.namespace"), of("spec.claimRef.name")))
 }
 
 impl Scheduler {
     /// The node for a pod; `None` while its volumes are being made for the chosen node.
     fn choose(&mut self, ctx: &Ctx<'_>, pod: &Value) -> Result<Option<String>, String> {
-        let all = ctx.view.count(&resource::NODE);
+        let all = ctx.view.count(&NODE);
         if all == 0 {
             return Err("no nodes available to schedule pods".to_owned());
         }
@@ -178,13 +166,13 @@ fn unsupported(pod: &Value) -> Option<&'static str> {
 fn claims_of<'a>(view: &'a View, pod: &Value) -> Result<Vec<&'a Arc<Value>>, String> {
     let mut claims = Vec::new();
     for name in claim_names(pod) {
-        let Some(claim) = view.get(&CLAIM, pod.text("metadata.namespace"), &name) else {
+        let Some(claim) = view.get(&PERSISTENT_VOLUME_CLAIM, pod.text("metadata.namespace"), &name) else {
             return Err(format!("persistentvolumeclaim \"{name}\" not found"));
         };
         if is_deleting(claim) {
             return Err(format!("persistentvolumeclaim \"{name}\" is being deleted"));
         }
-        let class = view.get(&resource::STORAGE_CLASS, "", claim.text("spec.storageClassName"));
+        let class = view.get(&STORAGE_CLASS, "", claim.text("spec.storageClassName"));
         if class.is_some_and(|class| class["volumeBindingMode"] == "WaitForFirstConsumer") {
             claims.push(claim);
         } else if !claim.has("spec.volumeName") {
@@ -219,7 +207,7 @@ fn bind(ctx: &Ctx<'_>, pod: &Value, node: &str) {
     let condition = json!({
         "type": "PodScheduled", "status": "True", "lastProbeTime": null, "lastTransitionTime": clock::seconds(ctx.now),
     });
-    let zone = ctx.view.get(&resource::NODE, "", node).and_then(|node| node["metadata"]["labels"][ZONE].as_str());
+    let zone = ctx.view.get(&NODE, "", node).and_then(|node| node["metadata"]["labels"][ZONE].as_str());
     let place = |pod: &mut Value| {
         pod.put("spec.nodeName", node);
         if let Some(zone) = zone {
@@ -229,7 +217,7 @@ fn bind(ctx: &Ctx<'_>, pod: &Value, node: &str) {
         Ok(())
     };
     let (key, writer) = ((ns.to_owned(), name.to_owned()), Writer::update(WHO).on("binding"));
-    if ctx.cluster.transact(|state| state.update(&resource::POD, &key, &writer, place)).is_ok() {
+    if ctx.cluster.transact(|state| state.update(&POD, &key, &writer, place)).is_ok() {
         ctx.events(WHO).normal(pod, "Scheduled", &format!("Successfully assigned {ns}/{name} to {node}"));
     }
 }

@@ -8,22 +8,11 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::Arc,
     time::Duration,
 };
 
-use serde_json::{Value, json};
-
-use super::{
-    Controller, Ctx, Queue, Seen, View, condition_is_true, fnv1a, is_deleting, is_terminal, uid,
-    view::{Link, owners},
-};
-use crate::{
-    dig::Dig,
-    resource::{PERSISTENT_VOLUME_CLAIM as CLAIM, POD, STATEFUL_SET},
-    status::Status,
-    store::Key,
-};
+use super::{events::fnv1a, prelude::*};
+use crate::status::Status;
 
 const WHO: &str = "statefulset-controller";
 const REVISION: &str = "controller-revision-hash";
@@ -166,34 +155,24 @@ impl<'a> Sync<'a> {
     }
 
     fn create(&self, ordinal: u64) -> Result<(), Status> {
-        let (name, set) = (format!("{}-{ordinal}", self.name), self.name);
+        let (name, of_set) = (format!("{}-{ordinal}", self.name), format!("in StatefulSet {}", self.name));
         for template in self.templates() {
             let claim = claim_name(template, &name);
-            if self.ctx.view.get(&CLAIM, self.ns, &claim).is_none() {
-                let made = self.ctx.cluster.create(&CLAIM, self.ns, self.claim(template, &claim), WHO);
-                self.tell(made, &format!("Create Claim {claim} Pod {name} in StatefulSet {set} success"), || {
-                    format!("Create Claim {claim} for Pod {name} in StatefulSet {set}")
-                })?;
+            if self.ctx.view.get(&PERSISTENT_VOLUME_CLAIM, self.ns, &claim).is_none() {
+                let success = format!("Create Claim {claim} Pod {name} {of_set} success");
+                let failure = format!("Create Claim {claim} for Pod {name} {of_set} failed");
+                self.make(&PERSISTENT_VOLUME_CLAIM, self.claim(template, &claim), &success, &failure)?;
             }
         }
-        let made = self.ctx.cluster.create(&POD, self.ns, self.pod(&name, ordinal), WHO);
-        let what = format!("Create Pod {name} in StatefulSet {set}");
-        self.tell(made, &format!("{what} successful"), || what.clone())
+        let what = format!("Create Pod {name} {of_set}");
+        self.make(&POD, self.pod(&name, ordinal), &format!("{what} successful"), &format!("{what} failed"))
     }
 
-    fn tell(
-        &self,
-        made: Result<Arc<Value>, Status>,
-        success: &str,
-        attempt: impl Fn() -> String,
-    ) -> Result<(), Status> {
-        let events = self.ctx.events(WHO);
+    fn make(&self, kind: &'static Kind, object: Value, success: &str, failure: &str) -> Result<(), Status> {
+        let (made, events) = (self.ctx.cluster.create(kind, self.ns, object, WHO), self.ctx.events(WHO));
         match &made {
             Ok(_) => events.normal(self.set, "SuccessfulCreate", success),
-            Err(status) => {
-                let message = format!("{} failed error: {}", attempt(), status.message);
-                events.warning(self.set, "FailedCreate", &message);
-            }
+            Err(why) => events.warning(self.set, "FailedCreate", &format!("{failure} error: {}", why.message)),
         }
         made.map(|_| ())
     }
