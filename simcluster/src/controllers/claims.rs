@@ -31,8 +31,8 @@ impl Controller for Claims {
                 claim_names(seen.latest()).for_each(|claim| queue.add((seen.key.0.clone(), claim)));
             }
         } else if seen.is(&STORAGE_CLASS) {
-            let unbound = view.all(&PERSISTENT_VOLUME_CLAIM).filter(|(_, claim)| claim.text("status.phase") != "Bound");
-            unbound.for_each(|(key, _)| queue.add(key.clone()));
+            let unbound = |(_, claim): &(&Key, &Arc<Value>)| claim.text("status.phase") != "Bound";
+            queue.add_all(view.all(&PERSISTENT_VOLUME_CLAIM).filter(unbound));
         }
     }
 
@@ -98,8 +98,7 @@ fn provision(ctx: &Ctx<'_>, claim: &Value, key: &Key, queue: &mut Queue) {
         events.normal(claim, "ExternalProvisioning", &message);
     }
     if let Some(until) = ctx.waits(claim, "provision", ctx.delays.provision) {
-        queue.add_at(key.clone(), until);
-        return;
+        return queue.add_at(key.clone(), until);
     }
     let name = format!("pvc-{}", uid(claim));
     let made = ctx.cluster.create(&PERSISTENT_VOLUME, "", volume(ctx, claim, class, node, &name), WHO);

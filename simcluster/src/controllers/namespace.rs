@@ -58,8 +58,7 @@ impl Controller for Termination {
             return;
         };
         if let Some(until) = ctx.waits(namespace, "linger", ctx.delays.namespace_linger) {
-            queue.add_at(key.clone(), until);
-            return;
+            return queue.add_at(key.clone(), until);
         }
         // How much there still is of each kind, and how much each finalizer holds.
         let (mut kinds, mut held): (BTreeMap<String, usize>, BTreeMap<String, usize>) = Default::default();
@@ -75,14 +74,13 @@ impl Controller for Termination {
             }
         }
         if kinds.is_empty() {
-            ctx.cluster.finalize_namespace(&key.1);
-            return;
+            return ctx.cluster.finalize_namespace(&key.1);
         }
         let conditions = conditions(&kinds, &held);
         ctx.edit_status(namespace, WHO, |namespace| {
             for (kind, holds, reason, message) in conditions {
                 let condition = json!({
-                    "type": kind, "status": if holds { "True" } else { "False" }, "reason": reason, "message": message,
+                    "type": format!("Namespace{kind}"), "status": if holds { "True" } else { "False" }, "reason": reason, "message": message,
                     "lastTransitionTime": clock::seconds(ctx.now),
                 });
                 set_condition(namespace, condition);
@@ -106,17 +104,16 @@ fn conditions(kinds: &BTreeMap<String, usize>, held: &BTreeMap<String, usize>) -
         let held = told(held, "in");
         ("SomeFinalizersRemain", format!("Some content in the namespace has finalizers remaining: {held}"))
     };
-    let none = |kind, reason, message: &str| (kind, false, reason, message.to_owned());
-    let failure = "All content successfully deleted, may be waiting on finalization";
-    [
-        none("NamespaceDeletionDiscoveryFailure", "ResourcesDiscovered", "All resources successfully discovered"),
-        none(
-            "NamespaceDeletionGroupVersionParsingFailure",
-            "ParsedGroupVersions",
-            "All legacy kube types successfully parsed",
+    let [discovered, parsed, deleted] = [
+        ("DeletionDiscoveryFailure", "ResourcesDiscovered", "All resources successfully discovered"),
+        ("DeletionGroupVersionParsingFailure", "ParsedGroupVersions", "All legacy kube types successfully parsed"),
+        (
+            "DeletionContentFailure",
+            "ContentDeleted",
+            "All content successfully deleted, may be waiting on finalization",
         ),
-        none("NamespaceDeletionContentFailure", "ContentDeleted", failure),
-        ("NamespaceContentRemaining", true, "SomeResourcesRemain", remaining),
-        ("NamespaceFinalizersRemaining", !held.is_empty(), reason, waiting),
     ]
+    .map(|(kind, reason, message)| (kind, false, reason, message.to_owned()));
+    let content = ("ContentRemaining", true, "SomeResourcesRemain", remaining);
+    [discovered, parsed, deleted, content, ("FinalizersRemaining", !held.is_empty(), reason, waiting)]
 }

@@ -32,7 +32,7 @@ impl Controller for NodeLifecycle {
             }
             // The last one's fate decides whether the others may be given up.
             if nobody_answered != self.ready.is_empty() {
-                view.all(&NODE).for_each(|(key, _)| queue.add(key.clone()));
+                queue.add_all(view.all(&NODE));
             }
         } else if seen.is(&LEASE) && seen.key.0 == LEASES && !self.ready.contains(&seen.key.1) {
             queue.add((String::new(), seen.key.1.clone()));
@@ -40,7 +40,7 @@ impl Controller for NodeLifecycle {
     }
 
     fn observe_faults(&mut self, view: &View, queue: &mut Queue) {
-        view.all(&NODE).for_each(|(key, _)| queue.add(key.clone()));
+        queue.add_all(view.all(&NODE));
     }
 
     fn sync(&mut self, key: &Key, ctx: &Ctx<'_>, queue: &mut Queue) {
@@ -118,9 +118,7 @@ impl NodeLifecycle {
             ("unreachable", "NoExecute", unknown && somebody_answers),
             ("not-ready", "NoSchedule", not_ready),
             ("not-ready", "NoExecute", not_ready && somebody_answers),
-            ("memory-pressure", "NoSchedule", condition_is_true(node, "MemoryPressure")),
             ("disk-pressure", "NoSchedule", condition_is_true(node, "DiskPressure")),
-            ("pid-pressure", "NoSchedule", condition_is_true(node, "PIDPressure")),
         ] {
             let key = format!("node.kubernetes.io/{name}");
             let is = |taint: &Value| taint["key"] == key.as_str() && taint["effect"] == effect;

@@ -15,13 +15,12 @@ pub(super) struct Quotas;
 impl Controller for Quotas {
     fn observe(&mut self, seen: &Seen<'_>, view: &View, queue: &mut Queue) {
         if seen.is(&RESOURCE_QUOTA) {
-            queue.add(seen.key.clone());
-            return;
+            return queue.add(seen.key.clone());
         }
         let ended = seen.is(&POD) && seen.new.is_some_and(|pod| is_terminal(pod));
         let shrunk = seen.is(&PERSISTENT_VOLUME_CLAIM) && seen.old.is_some();
         if (seen.new.is_none() || ended || shrunk) && counted_kinds().iter().any(|kind| seen.is(kind)) {
-            view.in_namespace(&RESOURCE_QUOTA, &seen.key.0).for_each(|(key, _)| queue.add(key.clone()));
+            queue.add_all(view.in_namespace(&RESOURCE_QUOTA, &seen.key.0));
         }
     }
 

@@ -37,12 +37,9 @@ impl Controller for Scheduler {
             }
         }
         if may_make_room(seen) {
-            for key in std::mem::take(&mut self.refused) {
-                queue.add(key);
-            }
+            std::mem::take(&mut self.refused).into_iter().for_each(|key| queue.add(key));
         } else if let Some(claim) = claim_of(seen) {
-            let waiting = view.pods_linked(claim).filter(|(_, pod)| is_pending(pod));
-            waiting.for_each(|(key, _)| queue.add(key.clone()));
+            queue.add_all(view.pods_linked(claim).filter(|(_, pod)| is_pending(pod)));
         }
     }
 
@@ -51,8 +48,7 @@ impl Controller for Scheduler {
             return;
         };
         if let Some(until) = ctx.waits(pod, "schedule", ctx.delays.schedule) {
-            queue.add_at(key.clone(), until);
-            return;
+            return queue.add_at(key.clone(), until);
         }
         match self.choose(ctx, pod) {
             Ok(Some(node)) => bind(ctx, pod, &node),
@@ -184,18 +180,16 @@ fn claims_of<'a>(view: &'a View, pod: &Value) -> Result<Vec<&'a Arc<Value>>, Str
 
 /// `0/3 nodes are available: 1 Insufficient memory, 2 node(s) …`, with what preemption would come to.
 fn explain(nodes: usize, refusals: &[Refusal]) -> String {
-    let histogram = |reasons: &mut dyn Iterator<Item = &'static str>| {
+    let count = |reasons: Vec<&'static str>| {
         let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-        reasons.for_each(|reason| *counts.entry(reason).or_default() += 1);
+        reasons.into_iter().for_each(|reason| *counts.entry(reason).or_default() += 1);
         let mut lines: Vec<String> = counts.into_iter().map(|(reason, count)| format!("{count} {reason}")).collect();
         lines.sort();
         lines.join(", ")
     };
-    let reasons = histogram(&mut refusals.iter().flat_map(|r| r.reasons.iter().copied()));
-    let preemption = histogram(&mut refusals.iter().map(|refusal| match refusal.others_in_the_way {
-        true => "No preemption victims found for incoming pod",
-        false => "Preemption is not helpful for scheduling",
-    }));
+    let reasons = count(refusals.iter().flat_map(|(reasons, _)| reasons.clone()).collect());
+    let help = ["Preemption is not helpful for scheduling", "No preemption victims found for incoming pod"];
+    let preemption = count(refusals.iter().map(|(_, in_the_way)| help[usize::from(*in_the_way)]).collect());
     format!(
         "0/{nodes} nodes are available: {reasons}. no new claims to deallocate, preemption: 0/{nodes} nodes are \
          available: {preemption}."
