@@ -124,10 +124,14 @@ async fn a_volume_of_a_silent_node_is_detached_by_force_after_six_minutes() {
 #[tokio::test]
 async fn when_no_node_answers_no_pod_is_given_up() {
     let (sim, home) = set_on_a_node(Some(0)).await;
-    ["n1", "n2", "n3"].iter().for_each(|name| sim.faults().kill_node(name));
+    for name in ["n1", "n2", "n3"] {
+        sim.faults().kill_node(name);
+    }
     pass(&sim, 600).await;
     assert_eq!(condition(&get(&sim, &NODE, &home), "Ready").0, "Unknown");
-    ["n1", "n2", "n3"].iter().for_each(|name| sim.faults().heal_node(name));
+    for name in ["n1", "n2", "n3"] {
+        sim.faults().heal_node(name);
+    }
     pass(&sim, 30).await;
     assert!(runs(&sim, "db-0") && is_ready(&get(&sim, &NODE, &home)));
     assert!(events(&sim, "db-0", "TaintManagerEviction").is_empty());
