@@ -51,7 +51,7 @@ impl Controller for NodeLifecycle {
         let unknown = condition(node, "Ready") == "Unknown";
         if silent_at > ctx.now {
             // Nobody needs to stop for a node that will have renewed its lease by then.
-            if ctx.faults.node_is_dead(&key.1) {
+            if ctx.faults.node_is_dead(&key.1) || ctx.faults.is_partitioned(&key.1) {
                 queue.add_at(key.clone(), silent_at);
             } else {
                 queue.add_beat(key.clone(), silent_at);

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use lumbung_simcluster::{Clock, Delays, Options, SimCluster, faults::ContainerSelector, resource, resource::*};
+use lumbung_simcluster::{Clock, Delays, Fault, Options, SimCluster, resource, resource::*};
 use serde_json::{Value, json};
 
 use crate::support::{
@@ -12,14 +12,14 @@ use crate::support::{
 /// Everything in the cluster after a small history with crashes, a lost node and half an hour of back-offs.
 async fn history(seed: u64) -> Vec<Arc<Value>> {
     let sim = cluster_from(Options { seed, ..Options::default() }).await;
-    sim.faults().crash(ContainerSelector::label("app", "b"), 2, Some(5));
+    sim.faults().add(Fault::crash(2).label("app", "b").times(5));
     for name in ["a", "b", "c"] {
         create(&sim, &STATEFUL_SET, set(name, "postgres:18"));
     }
     pass(&sim, 60).await;
-    sim.faults().kill_node("n1");
+    sim.faults().add(Fault::kill_node("n1"));
     pass(&sim, 600).await;
-    sim.faults().heal_node("n1");
+    sim.faults().clear();
     pass(&sim, 1800).await;
     assert!(["a-0", "b-0", "c-0"].iter().all(|name| runs(&sim, name)));
     resource::ALL.iter().flat_map(|kind| sim.cluster().list(kind, None)).collect()
@@ -69,7 +69,7 @@ async fn an_expired_history_is_forgotten_and_the_engine_goes_on_until_it_is_stop
     create(&sim, &STATEFUL_SET, set("db", "postgres:18"));
     sim.settle().await;
     assert!(sim.cluster().since(&POD, revision).is_ok());
-    sim.faults().expire_watch_history();
+    sim.faults().add(Fault::forget_history());
     sim.settle().await;
     assert!(sim.cluster().since(&POD, revision).is_err());
     create(&sim, &STATEFUL_SET, set("other", "postgres:18"));

@@ -1,6 +1,6 @@
 //! Machines that die, come back, or are declared out of service: in the real cluster's seconds.
 
-use lumbung_simcluster::{Delays, SimCluster, resource::*};
+use lumbung_simcluster::{Delays, Fault, SimCluster, resource::*};
 use serde_json::{Value, json};
 
 use crate::support::{
@@ -47,7 +47,7 @@ fn declare_out_of_service(sim: &SimCluster, node: &str) {
 async fn a_dead_node_loses_its_pods_only_when_it_comes_back() {
     let (sim, home) = set_on_a_node(None).await;
     let first = pod(&sim, "db-0");
-    sim.faults().kill_node(&home);
+    sim.faults().add(Fault::kill_node(&home));
     pass(&sim, 39).await;
     assert!(
         taints(&sim, &home).is_empty(),
@@ -69,7 +69,7 @@ async fn a_dead_node_loses_its_pods_only_when_it_comes_back() {
     assert_eq!(pod(&sim, "db-0")["metadata"]["uid"], first["metadata"]["uid"], "nobody else may delete it");
     assert_eq!(attached_to(&sim), [home.as_str()]);
     assert_eq!(["n1", "n2", "n3"].iter().filter(|name| is_ready(&get(&sim, &NODE, name))).count(), 2);
-    sim.faults().heal_node(&home);
+    sim.faults().clear();
     pass(&sim, 60).await;
     assert!(runs(&sim, "db-0") && taints(&sim, &home).is_empty());
     assert_ne!(pod(&sim, "db-0")["metadata"]["uid"], first["metadata"]["uid"]);
@@ -79,10 +79,10 @@ async fn a_dead_node_loses_its_pods_only_when_it_comes_back() {
 async fn a_node_back_in_time_restarts_its_containers() {
     let (sim, home) = set_on_a_node(None).await;
     let first = pod(&sim, "db-0");
-    sim.faults().kill_node(&home);
+    sim.faults().add(Fault::kill_node(&home));
     pass(&sim, 120).await;
     assert!(!runs(&sim, "db-0"));
-    sim.faults().heal_node(&home);
+    sim.faults().clear();
     pass(&sim, 30).await;
     let again = pod(&sim, "db-0");
     assert!(is_ready(&again) && again["metadata"]["uid"] == first["metadata"]["uid"]);
@@ -94,7 +94,7 @@ async fn a_node_back_in_time_restarts_its_containers() {
 #[tokio::test]
 async fn out_of_service_moves_the_pod_and_its_volume_within_a_round() {
     let (sim, home) = set_on_a_node(None).await;
-    sim.faults().kill_node(&home);
+    sim.faults().add(Fault::kill_node(&home));
     pass(&sim, 60).await;
     assert_eq!((taints(&sim, &home), attached_to(&sim)), (UNREACHABLE.map(str::to_owned).to_vec(), vec![json!(home)]));
     declare_out_of_service(&sim, &home);
@@ -102,7 +102,7 @@ async fn out_of_service_moves_the_pod_and_its_volume_within_a_round() {
     let elsewhere = pod(&sim, "db-0")["spec"]["nodeName"].clone();
     assert!(runs(&sim, "db-0") && elsewhere != home.as_str());
     assert_eq!(attached_to(&sim), [elsewhere]);
-    sim.faults().heal_node(&home);
+    sim.faults().clear();
     pass(&sim, 30).await;
     assert_eq!(taints(&sim, &home), ["node.kubernetes.io/out-of-service:NoExecute"], "nobody takes it off");
 }
@@ -110,7 +110,7 @@ async fn out_of_service_moves_the_pod_and_its_volume_within_a_round() {
 #[tokio::test]
 async fn a_volume_of_a_silent_node_is_detached_by_force_after_six_minutes() {
     let (sim, home) = set_on_a_node(None).await;
-    sim.faults().kill_node(&home);
+    sim.faults().add(Fault::kill_node(&home));
     pass(&sim, 60).await;
     let now = lumbung_simcluster::DeleteOptions::now();
     sim.cluster().delete(&POD, "shop", "db-0", &now).expect("deleted");
@@ -125,13 +125,11 @@ async fn a_volume_of_a_silent_node_is_detached_by_force_after_six_minutes() {
 async fn when_no_node_answers_no_pod_is_given_up() {
     let (sim, home) = set_on_a_node(Some(0)).await;
     for name in ["n1", "n2", "n3"] {
-        sim.faults().kill_node(name);
+        sim.faults().add(Fault::kill_node(name));
     }
     pass(&sim, 600).await;
     assert_eq!(condition(&get(&sim, &NODE, &home), "Ready").0, "Unknown");
-    for name in ["n1", "n2", "n3"] {
-        sim.faults().heal_node(name);
-    }
+    sim.faults().clear();
     pass(&sim, 30).await;
     assert!(runs(&sim, "db-0") && is_ready(&get(&sim, &NODE, &home)));
     assert!(events(&sim, "db-0", "TaintManagerEviction").is_empty());
@@ -140,7 +138,7 @@ async fn when_no_node_answers_no_pod_is_given_up() {
 #[tokio::test]
 async fn a_slow_node_takes_longer() {
     let sim = cluster_with(Delays::lifelike()).await;
-    sim.faults().slow_node("n1", 100);
+    sim.faults().add(Fault::slow_node("n1", 100));
     for name in ["n1", "n2"] {
         let mut object = bare_pod(name, container("app", "nginx"));
         object["spec"]["nodeSelector"] = json!({"kubernetes.io/hostname": name});

@@ -1,6 +1,6 @@
 //! StatefulSets, their revisions and their claims.
 
-use lumbung_simcluster::{SimCluster, faults::ContainerSelector, resource::*};
+use lumbung_simcluster::{Fault, SimCluster, resource::*};
 use serde_json::{Value, json};
 
 use crate::support::{cluster, create, delete, edit, events, find, get, is_ready, pod, runs, set};
@@ -65,21 +65,21 @@ async fn in_order_an_unhealthy_pod_is_not_replaced_and_holds_up_the_next_and_the
     let mut three = set("web", "nginx:1");
     three["spec"]["replicas"] = json!(3);
     three["spec"]["updateStrategy"] = json!({"type": "RollingUpdate"});
-    sim.faults().never_ready(ContainerSelector::label("app", "web"));
+    sim.faults().add(Fault::never_ready().label("app", "web"));
     create(&sim, &STATEFUL_SET, three);
     sim.settle().await;
     let first = pod(&sim, "web-0");
     assert!(!is_ready(&first) && find(&sim, &POD, "web-1").is_none());
-    sim.faults().cure();
+    sim.faults().clear();
     sim.settle().await;
     assert_eq!(pod(&sim, "web-0")["metadata"]["uid"], first["metadata"]["uid"]);
     assert_eq!(status(&sim, "web")["readyReplicas"], 3);
 
-    sim.faults().never_ready(ContainerSelector::label("statefulset.kubernetes.io/pod-name", "web-2"));
+    sim.faults().add(Fault::never_ready().label("statefulset.kubernetes.io/pod-name", "web-2"));
     set_image(&sim, "web", "nginx:2");
     sim.settle().await;
     assert_eq!(["web-0", "web-1", "web-2"].map(|name| image(&sim, name)), ["nginx:1", "nginx:1", "nginx:2"]);
-    sim.faults().cure();
+    sim.faults().clear();
     sim.settle().await;
     assert_eq!(["web-0", "web-1", "web-2"].map(|name| image(&sim, name)), ["nginx:2", "nginx:2", "nginx:2"]);
     assert_eq!(status(&sim, "web")["currentRevision"], status(&sim, "web")["updateRevision"]);
@@ -97,7 +97,7 @@ async fn a_pod_that_failed_is_replaced_and_what_is_not_simulated_is_refused_alou
     assert_eq!(events(&sim, "careful", "FailedCreate").len(), 1);
 
     let first = pod(&sim, "db-0");
-    sim.faults().kill_node(first["spec"]["nodeName"].as_str().unwrap_or_default());
+    sim.faults().add(Fault::kill_node(first["spec"]["nodeName"].as_str().unwrap_or_default()));
     let fail = |pod: &mut Value| pod["status"]["phase"] = json!("Failed");
     sim.cluster().update_status(&POD, "shop", "db-0", "test", fail).expect("failed");
     sim.settle().await;
