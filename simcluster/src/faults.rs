@@ -16,6 +16,8 @@ use rand::{SeedableRng, rngs::StdRng};
 use serde_json::Value;
 use tokio::sync::watch;
 
+use crate::kubelet::Trace;
+
 /// Which containers a fault is about. `ContainerSelector::default()` is about all of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ContainerSelector {
@@ -63,6 +65,9 @@ struct State {
     expire_history: bool,
     dead_nodes: BTreeSet<String>,
     slow_nodes: BTreeMap<String, u32>,
+    partitioned: BTreeSet<String>,
+    full_disks: BTreeSet<String>,
+    loads: Vec<(ContainerSelector, Trace)>,
     failing_pulls: BTreeSet<String>,
     crashes: Vec<(ContainerSelector, Crash, Option<usize>)>,
     sick: Vec<(ContainerSelector, Sickness)>,
@@ -132,7 +137,39 @@ impl Faults {
         self.change(|s| {
             s.dead_nodes.remove(node);
             s.slow_nodes.remove(node);
+            s.partitioned.remove(node);
+            s.full_disks.remove(node);
         });
+    }
+
+    pub fn partition_node(&self, node: &str) {
+        self.change(|s| {
+            s.partitioned.insert(node.to_owned());
+        });
+    }
+
+    pub fn fill_disk(&self, node: &str) {
+        self.change(|s| {
+            s.full_disks.insert(node.to_owned());
+        });
+    }
+
+    pub fn is_partitioned(&self, node: &str) -> bool {
+        self.state().partitioned.contains(node)
+    }
+
+    pub fn has_disk_pressure(&self, node: &str) -> bool {
+        self.state().full_disks.contains(node)
+    }
+
+    pub fn set_load(&self, selector: ContainerSelector, trace: Trace) {
+        self.change(|s| s.loads.push((selector, trace)));
+    }
+
+    pub fn load(&self, pod: &Value, container: &str) -> Option<Trace> {
+        let state = self.state();
+        let found = state.loads.iter().rev().find(|(selector, _)| selector.matches(pod, container));
+        found.map(|(_, trace)| Trace::clone(trace))
     }
 
     /// Everything that a kubelet does on this node takes `factor` times as long.

@@ -42,6 +42,7 @@ pub use crate::{
     clock::Clock,
     delays::Delays,
     faults::{ApiFault, Faults},
+    kubelet::{Corruption, Trace, Usage, Writer},
     node::NodeSpec,
     resource::Kind,
     status::Status,
@@ -96,6 +97,7 @@ struct Running {
     address: SocketAddr,
     api: Arc<Api>,
     engine: controllers::Engine,
+    kubelets: kubelet::Kubelets,
     serving: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -117,10 +119,12 @@ impl SimCluster {
         let listener = TcpListener::bind(options.listen).await?;
         let address = listener.local_addr()?;
         let (faults, cancel) = (Faults::seeded(options.seed), CancellationToken::new());
-        let engine = controllers::spawn(cluster.clone(), options.delays, faults.clone(), cancel.clone());
+        let kubelets = kubelet::Kubelets::new(faults.clone());
+        let engine =
+            controllers::spawn(cluster.clone(), options.delays, faults.clone(), kubelets.clone(), cancel.clone());
         let api = Arc::new(Api::new(cluster, faults, token, cancel));
         let serving = tokio::spawn(api::serve(Arc::clone(&api), listener));
-        Ok(Self(Arc::new(Running { address, api, engine, serving: Mutex::new(Some(serving)) })))
+        Ok(Self(Arc::new(Running { address, api, engine, kubelets, serving: Mutex::new(Some(serving)) })))
     }
 
     pub fn url(&self) -> String {
@@ -153,6 +157,22 @@ impl SimCluster {
     /// Everything that clients have asked over HTTP so far, for holding a role against it.
     pub fn calls(&self) -> Vec<Call> {
         self.0.api.calls()
+    }
+
+    /// What a container uses of its machine now; `None` while it does not run.
+    pub fn usage(&self, ns: &str, pod: &str, container: &str) -> Option<Usage> {
+        let pod = self.cluster().get(&resource::POD, ns, pod)?;
+        self.0.kubelets.usage(&pod, container, self.cluster().now())
+    }
+
+    /// CPU time and memory of all containers, as a Prometheus page with cAdvisor's names.
+    pub fn metrics(&self) -> String {
+        self.0.kubelets.metrics(self.cluster().now())
+    }
+
+    /// Volumes that two pods wrote to at one time from two nodes, so far.
+    pub fn corruptions(&self) -> Vec<Corruption> {
+        self.0.kubelets.corruptions()
     }
 
     /// Returns when the engine has nothing to do before time passes or somebody writes.

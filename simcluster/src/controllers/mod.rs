@@ -33,6 +33,7 @@ pub(crate) use self::{
     attach::attachment_name,
     events::{Recorder, fnv1a},
     queue::Queue,
+    requests::Requests,
     scheduler::set_condition,
     view::{Seen, View, claim_names, condition_is_true, is_deleting, is_terminal, list, node_of, uid},
 };
@@ -82,11 +83,17 @@ pub struct Engine {
 }
 
 /// Starts the engine on the current tokio runtime; it ends when `cancel` is cancelled.
-pub fn spawn(cluster: Cluster, delays: Delays, faults: Faults, cancel: CancellationToken) -> Engine {
+pub(crate) fn spawn(
+    cluster: Cluster,
+    delays: Delays,
+    faults: Faults,
+    kubelets: Kubelets,
+    cancel: CancellationToken,
+) -> Engine {
     let (waiters, inbox) = mpsc::unbounded_channel();
     let stopped = CancellationToken::new();
     let guard = stopped.clone().drop_guard();
-    let running = Running::new(cluster, delays, faults);
+    let running = Running::new(cluster, delays, faults, kubelets);
     tokio::spawn(async move {
         let _guard = guard;
         running.run(inbox, cancel).await;
@@ -119,7 +126,7 @@ struct Running {
 }
 
 impl Running {
-    fn new(cluster: Cluster, delays: Delays, faults: Faults) -> Self {
+    fn new(cluster: Cluster, delays: Delays, faults: Faults, kubelets: Kubelets) -> Self {
         // Kubelets come before the node controller, so that after a leap of the clock leases are renewed first.
         let controllers: Vec<Box<dyn Controller>> = vec![
             Box::new(defaults::Defaults),
@@ -127,7 +134,7 @@ impl Running {
             Box::<claims::Claims>::default(),
             Box::<scheduler::Scheduler>::default(),
             Box::<attach::Attachments>::default(),
-            Box::<Kubelets>::default(),
+            Box::new(kubelets),
             Box::new(node_lifecycle::NodeLifecycle),
             Box::<taints::TaintEviction>::default(),
             Box::<pod_gc::PodGc>::default(),

@@ -1,0 +1,59 @@
+//! Who writes to which volume. A running container writes all the time to what its pod mounts.
+//!
+//! Two pods that write to one volume from different nodes at one time ruin it: each such pair is recorded once, whatever
+//! the API says about either pod. A volume that many may write to (`ReadWriteMany`) is not ruined by that.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+/// Who writes to a volume, and where.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Writer {
+    pub namespace: String,
+    pub pod: String,
+    pub uid: String,
+    pub node: String,
+}
+
+/// Two pods wrote to one volume at one time.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Corruption {
+    pub volume: String,
+    pub claim: String,
+    /// The one that wrote first, and the one that came to it.
+    pub pods: [Writer; 2],
+    pub at: Timestamp,
+}
+
+#[derive(Default)]
+pub(super) struct Disks {
+    writers: BTreeMap<String, Vec<Writer>>,
+    pub corruptions: Vec<Corruption>,
+}
+
+impl Disks {
+    pub fn start(&mut self, volume: &str, claim: &str, writer: &Writer, shared: bool, now: Timestamp) {
+        let writers = self.writers.entry(volume.to_owned()).or_default();
+        for other in writers.iter().filter(|other| !shared && other.node != writer.node) {
+            let known = |c: &Corruption| c.volume == volume && [&c.pods[0].uid, &c.pods[1].uid].contains(&&writer.uid);
+            if self.corruptions.iter().any(|c| known(c) && c.pods.iter().any(|pod| pod.uid == other.uid)) {
+                continue;
+            }
+            let pods = [other.clone(), writer.clone()];
+            tracing::error!(volume, claim, ?pods, "two pods write to one volume");
+            let (volume, claim) = (volume.to_owned(), claim.to_owned());
+            self.corruptions.push(Corruption { volume, claim, pods, at: now });
+        }
+        writers.push(writer.clone());
+    }
+
+    pub fn stop(&mut self, volume: &str, uid: &str) {
+        if let Some(writers) = self.writers.get_mut(volume) {
+            writers.retain(|writer| writer.uid != uid);
+            if writers.is_empty() {
+                self.writers.remove(volume);
+            }
+        }
+    }
+}
