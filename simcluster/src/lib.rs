@@ -3,6 +3,8 @@
 //! A test instrument and the embedded default, not a second Kubernetes: it has what Lumbung's client, its tests and its
 //! chaos use, measured against transcripts of a real API server; everything else answers 501. See README.md.
 
+#[allow(dead_code, reason = "what the API asks it")]
+mod access;
 mod admission;
 mod api;
 mod app;
@@ -41,8 +43,8 @@ pub use crate::{
     bootstrap::StorageClass,
     clock::Clock,
     delays::Delays,
-    faults::{ApiFault, Faults},
-    kubelet::{Corruption, Trace, Usage, Writer},
+    faults::{Fault, Faults},
+    kubelet::{Corruption, Step, Usage, Writer},
     node::NodeSpec,
     resource::Kind,
     status::Status,

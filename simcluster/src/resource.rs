@@ -75,10 +75,10 @@ kinds! {
     NODE: "" "v1" "Node" "nodes" "node" ["no"] cluster uncounted ["status"];
     PERSISTENT_VOLUME_CLAIM: "" "v1" "PersistentVolumeClaim" "persistentvolumeclaims" "persistentvolumeclaim" ["pvc"] namespaced uncounted ["status"];
     PERSISTENT_VOLUME: "" "v1" "PersistentVolume" "persistentvolumes" "persistentvolume" ["pv"] cluster uncounted ["status"];
-    POD: "" "v1" "Pod" "pods" "pod" ["po"] namespaced counted ["eviction", "log", "status"];
+    POD: "" "v1" "Pod" "pods" "pod" ["po"] namespaced counted ["eviction", "log", "resize", "status"];
     RESOURCE_QUOTA: "" "v1" "ResourceQuota" "resourcequotas" "resourcequota" ["quota"] namespaced uncounted ["status"];
     SECRET: "" "v1" "Secret" "secrets" "secret" [] namespaced uncounted [];
-    SERVICE_ACCOUNT: "" "v1" "ServiceAccount" "serviceaccounts" "serviceaccount" ["sa"] namespaced uncounted [];
+    SERVICE_ACCOUNT: "" "v1" "ServiceAccount" "serviceaccounts" "serviceaccount" ["sa"] namespaced uncounted ["token"];
     SERVICE: "" "v1" "Service" "services" "service" ["svc"] namespaced uncounted ["status"];
     CONTROLLER_REVISION: "apps" "v1" "ControllerRevision" "controllerrevisions" "controllerrevision" [] namespaced uncounted [];
     STATEFUL_SET: "apps" "v1" "StatefulSet" "statefulsets" "statefulset" ["sts"] namespaced counted ["scale", "status"];
@@ -87,6 +87,10 @@ kinds! {
     ENDPOINT_SLICE: "discovery.k8s.io" "v1" "EndpointSlice" "endpointslices" "endpointslice" [] namespaced counted [];
     INGRESS: "networking.k8s.io" "v1" "Ingress" "ingresses" "ingress" ["ing"] namespaced counted ["status"];
     NETWORK_POLICY: "networking.k8s.io" "v1" "NetworkPolicy" "networkpolicies" "networkpolicy" ["netpol"] namespaced counted [];
+    CLUSTER_ROLE_BINDING: "rbac.authorization.k8s.io" "v1" "ClusterRoleBinding" "clusterrolebindings" "clusterrolebinding" [] cluster uncounted [];
+    CLUSTER_ROLE: "rbac.authorization.k8s.io" "v1" "ClusterRole" "clusterroles" "clusterrole" [] cluster uncounted [];
+    ROLE_BINDING: "rbac.authorization.k8s.io" "v1" "RoleBinding" "rolebindings" "rolebinding" [] namespaced uncounted [];
+    ROLE: "rbac.authorization.k8s.io" "v1" "Role" "roles" "role" [] namespaced uncounted [];
     PRIORITY_CLASS: "scheduling.k8s.io" "v1" "PriorityClass" "priorityclasses" "priorityclass" ["pc"] cluster counted [];
     STORAGE_CLASS: "storage.k8s.io" "v1" "StorageClass" "storageclasses" "storageclass" ["sc"] cluster uncounted [];
     VOLUME_ATTACHMENT: "storage.k8s.io" "v1" "VolumeAttachment" "volumeattachments" "volumeattachment" [] cluster uncounted ["status"];

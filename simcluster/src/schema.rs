@@ -20,7 +20,8 @@ pub enum Shape {
 }
 
 /// Objects that are one value.
-const ATOMIC: [&str; 22] = [
+const ATOMIC: [&str; 23] = [
+    "roleRef",
     "selector",
     "nodeSelector",
     "labelSelector",

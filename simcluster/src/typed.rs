@@ -5,7 +5,8 @@
 
 use k8s_openapi::api::{
     apps::v1 as apps, authorization::v1 as authorization, coordination::v1 as coordination, core::v1 as core,
-    discovery::v1 as discovery, networking::v1 as networking, scheduling::v1 as scheduling, storage::v1 as storage,
+    discovery::v1 as discovery, networking::v1 as networking, rbac::v1 as rbac, scheduling::v1 as scheduling,
+    storage::v1 as storage,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -35,6 +36,10 @@ pub fn unknown_fields(kind: &Kind, object: &Value) -> Result<Vec<String>, String
         "Ingress" => again::<networking::Ingress>(object),
         "NetworkPolicy" => again::<networking::NetworkPolicy>(object),
         "PriorityClass" => again::<scheduling::PriorityClass>(object),
+        "ClusterRole" => again::<rbac::ClusterRole>(object),
+        "ClusterRoleBinding" => again::<rbac::ClusterRoleBinding>(object),
+        "Role" => again::<rbac::Role>(object),
+        "RoleBinding" => again::<rbac::RoleBinding>(object),
         "StorageClass" => again::<storage::StorageClass>(object),
         "VolumeAttachment" => again::<storage::VolumeAttachment>(object),
         other => Err(format!("no schema for kind {other}")),

@@ -203,12 +203,13 @@ impl Container {
         if self.failed_pulls == 0 {
             scene.normal("Pulling", &format!("Pulling image \"{image}\""));
         }
-        self.state = State::Pulling(scene.after(scene.ctx.delays.pull));
+        let takes = scene.ctx.faults.pull_takes(image, scene.node).unwrap_or(scene.ctx.delays.pull);
+        self.state = State::Pulling(scene.after(takes));
     }
 
     fn pulled(&mut self, scene: &mut Scene<'_>) {
         let image = self.image.as_str();
-        if scene.ctx.faults.pull_fails(image) {
+        if scene.ctx.faults.pull_fails(image, scene.node) {
             self.failed_pulls += 1;
             let wait = back_off(scene, self.failed_pulls);
             scene.warning("Failed", &format!("Failed to pull image \"{image}\": {image}: not found"));

@@ -11,8 +11,9 @@ use serde_json::Value;
 
 use crate::{controllers::Requests, dig::Dig};
 
-/// Steps of (seconds that it lasts, CPU in milli, memory in MiB).
-pub type Trace = Arc<[(u64, u64, u64)]>;
+/// For so many seconds: CPU in milli, memory in MiB.
+pub type Step = (u64, u64, u64);
+pub(crate) type Trace = Arc<[Step]>;
 
 /// What a container uses at a moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

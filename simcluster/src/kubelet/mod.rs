@@ -25,10 +25,11 @@ use std::{
 use jiff::Timestamp;
 use serde_json::Value;
 
+pub(crate) use self::load::Trace;
 use self::{disks::Disks, pod::Pod};
 pub use self::{
     disks::{Corruption, Writer},
-    load::{Trace, Usage},
+    load::{Step, Usage},
 };
 use crate::{
     controllers::{

@@ -20,6 +20,12 @@ pub(crate) fn defaults(kind: &Kind, whole: &mut Value) {
                 default(condition, "lastProbeTime", Value::Null);
             }
         }
+        "RoleBinding" | "ClusterRoleBinding" => {
+            default(object(fields, "roleRef"), "apiGroup", "rbac.authorization.k8s.io");
+            for subject in items(fields, "subjects").filter(|s| s.get("kind") != Some(&"ServiceAccount".into())) {
+                default(subject, "apiGroup", "rbac.authorization.k8s.io");
+            }
+        }
         "Event" => event(fields),
         "StatefulSet" => workload::stateful_set(fields),
         "PersistentVolumeClaim" => workload::claim(fields),

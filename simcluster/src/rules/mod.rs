@@ -30,6 +30,7 @@ pub(crate) fn bare(kind: &Kind) -> Value {
         "Secret" | "ConfigMap" | "ServiceAccount" | "StorageClass" | "PriorityClass" | "ControllerRevision" => {
             json!({"metadata": {}})
         }
+        _ if kind.group == "rbac.authorization.k8s.io" => json!({"metadata": {}}),
         "Event" => json!({"metadata": {}, "involvedObject": {}, "source": {}}),
         _ => json!({"metadata": {}, "spec": {}, "status": {}}),
     }

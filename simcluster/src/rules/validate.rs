@@ -89,6 +89,10 @@ fn name(kind: &Kind, name: &str) -> Option<Cause> {
     match kind.kind {
         "Namespace" if name.contains('.') => Some(Cause::invalid(field, &name.into(), "must not contain dots")),
         "Namespace" | "Service" => names::label(field, name),
+        _ if kind.group == "rbac.authorization.k8s.io" => {
+            let bad = name.contains(['/', '%']) || name == "." || name == "..";
+            bad.then(|| Cause::invalid(field, &name.into(), "may not contain '/' or '%'"))
+        }
         _ => names::subdomain(field, name),
     }
 }
