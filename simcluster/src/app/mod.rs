@@ -18,12 +18,13 @@ const TARGET: &str = "LUMBUNG_TARGET";
 const EXIT_CODE: &str = "lumbung.dev/sim-exit-code";
 
 /// What part a container has in its pod.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Role {
     /// Runs to completion before the next one starts.
     Init,
     /// An init container with `restartPolicy: Always`.
     Sidecar,
+    #[default]
     Main,
 }
 
@@ -39,6 +40,12 @@ pub(crate) enum Database {
     Exits,
 }
 use Database::{Apart, Exits, Itself, Waits};
+
+impl Database {
+    pub fn is_needed(self) -> bool {
+        matches!(self, Waits | Exits)
+    }
+}
 
 #[derive(Debug)]
 pub(crate) struct App {

@@ -21,7 +21,7 @@ pub struct Writer {
 pub struct Corruption {
     pub volume: String,
     pub claim: String,
-    /// The one that wrote first, and the one that came to it.
+    /// The one that was writing, and the one that came to it.
     pub pods: [Writer; 2],
     pub at: Timestamp,
 }
@@ -36,14 +36,14 @@ impl Disks {
     pub fn start(&mut self, volume: &str, claim: &str, writer: &Writer, shared: bool, now: Timestamp) {
         let writers = self.writers.entry(volume.to_owned()).or_default();
         for other in writers.iter().filter(|other| !shared && other.node != writer.node) {
-            let known = |c: &Corruption| c.volume == volume && [&c.pods[0].uid, &c.pods[1].uid].contains(&&writer.uid);
-            if self.corruptions.iter().any(|c| known(c) && c.pods.iter().any(|pod| pod.uid == other.uid)) {
-                continue;
+            let is_one = |uid: &str, c: &Corruption| c.pods.iter().any(|pod| pod.uid == uid);
+            let known = |c: &Corruption| c.volume == volume && is_one(&other.uid, c) && is_one(&writer.uid, c);
+            if !self.corruptions.iter().any(known) {
+                let pods = [other.clone(), writer.clone()];
+                tracing::error!(volume, claim, ?pods, "two pods write to one volume");
+                let (volume, claim) = (volume.to_owned(), claim.to_owned());
+                self.corruptions.push(Corruption { volume, claim, pods, at: now });
             }
-            let pods = [other.clone(), writer.clone()];
-            tracing::error!(volume, claim, ?pods, "two pods write to one volume");
-            let (volume, claim) = (volume.to_owned(), claim.to_owned());
-            self.corruptions.push(Corruption { volume, claim, pods, at: now });
         }
         writers.push(writer.clone());
     }

@@ -1,8 +1,7 @@
 //! What a running process uses of its machine: a function of time since it started, within its limits.
 //!
-//! A trace is a list of steps, repeated for ever. Without one a process uses a small share of what it requests. Nothing is
-//! sampled: use and the CPU time spent so far are computed when somebody asks. CPU is throttled at its limit; what
-//! exceeds a memory limit is for the kubelet to end.
+//! A trace is a list of steps, repeated for ever. Without one a process uses a small share of what it requests. Nothing
+//! is sampled: use, and the CPU time spent so far, are computed when somebody asks. CPU is throttled at its limit.
 
 use std::{sync::Arc, time::Duration};
 
@@ -25,48 +24,43 @@ pub struct Usage {
 }
 
 pub(super) struct Load {
+    /// Never empty, no step without length.
     trace: Trace,
-    /// How many microseconds a second of the trace lasts.
-    second: u64,
+    second: Duration,
     since: Timestamp,
-    /// CPU time that was spent until a moment; later than that only the present trace and limits count.
+    /// CPU time that was spent until a moment; after that only the present trace and limits count.
     settled: (Timestamp, u64),
     cpu_limit: u64,
     pub memory_limit: u64,
     pub memory_request: u64,
 }
 
-const MIB: u64 = 1 << 20;
-
 impl Load {
     pub fn new(resources: &Value, trace: Option<Trace>, now: Timestamp, second: Duration) -> Self {
-        let second = u64::try_from(second.as_micros()).unwrap_or(u64::MAX).max(1);
-        let (trace_of_none, unlimited) = (Trace::from([]), u64::MAX);
-        let (settled, since) = ((now, 0), now);
-        let mut load = Self {
-            trace: trace_of_none,
-            second,
-            since,
-            settled,
-            cpu_limit: unlimited,
-            memory_limit: unlimited,
-            memory_request: 0,
-        };
-        load.change(resources, trace, now);
-        load
-    }
-
-    /// From now on the process follows this trace within these resources; what it has spent, it has spent.
-    pub fn change(&mut self, resources: &Value, trace: Option<Trace>, now: Timestamp) {
-        self.settled = (now, self.spent(now));
         let amount = |side: &str| Requests::of_list(resources.at(side));
         let positive = |amount: i128| u64::try_from(amount).ok().filter(|amount| *amount > 0);
         let (requests, limits) = (amount("requests"), amount("limits"));
-        self.cpu_limit = positive(limits.cpu).unwrap_or(u64::MAX);
-        self.memory_limit = positive(limits.memory).unwrap_or(u64::MAX);
-        self.memory_request = positive(requests.memory).unwrap_or(0);
-        let idle = (1, positive(requests.cpu).unwrap_or(20) / 20, self.memory_request / 4 / MIB);
-        self.trace = trace.filter(|trace| !trace.is_empty()).unwrap_or_else(|| Trace::from([idle]));
+        let memory_request = positive(requests.memory).unwrap_or(0);
+        let idle = || Trace::from([(1, requests.cpu.try_into().unwrap_or(0) / 20, memory_request / 4 >> 20)]);
+        let sound = |trace: &Trace| !trace.is_empty() && trace.iter().all(|step| step.0 > 0);
+        Self {
+            trace: trace.filter(sound).unwrap_or_else(idle),
+            second: second.max(Duration::from_micros(1)),
+            since: now,
+            settled: (now, 0),
+            cpu_limit: positive(limits.cpu).unwrap_or(u64::MAX),
+            memory_limit: positive(limits.memory).unwrap_or(u64::MAX),
+            memory_request,
+        }
+    }
+
+    /// From now on the process follows this trace within these resources; what it has spent, it has spent.
+    pub fn follow(&mut self, resources: &Value, trace: Option<Trace>, now: Timestamp) {
+        let next = Self::new(resources, trace, now, self.second);
+        let limits = |load: &Self| (load.cpu_limit, load.memory_limit, load.memory_request);
+        if next.trace != self.trace || limits(&next) != limits(self) {
+            *self = Self { since: self.since, settled: (now, self.usage(now).cpu_micros), ..next };
+        }
     }
 
     /// Whether use changes with time.
@@ -75,9 +69,10 @@ impl Load {
     }
 
     pub fn usage(&self, now: Timestamp) -> Usage {
-        let (step, _) = self.step(now);
-        let (cpu_milli, memory) = (self.trace[step].1.min(self.cpu_limit), self.trace[step].2.saturating_mul(MIB));
-        Usage { cpu_milli, memory_bytes: memory, cpu_micros: self.spent(now) }
+        let ((_, cpu, memory), _) = self.step(now);
+        let (from, before) = self.settled;
+        let cpu_micros = before + self.burnt(now).saturating_sub(self.burnt(from));
+        Usage { cpu_milli: cpu.min(self.cpu_limit), memory_bytes: memory << 20, cpu_micros }
     }
 
     /// When the next step of the trace begins.
@@ -85,48 +80,37 @@ impl Load {
         self.varies().then(|| now + Duration::from_micros(self.step(now).1))
     }
 
-    fn lasts(&self, step: usize) -> u64 {
-        self.trace[step].0.max(1).saturating_mul(self.second)
+    /// How long each step lasts (in microseconds), how often the trace has been gone through, and what is left of `at`.
+    fn place(&self, at: Timestamp) -> (impl Iterator<Item = (u64, Step)>, u64, u64) {
+        let micros = |span: Duration| u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
+        let second = micros(self.second);
+        let steps = self.trace.iter().map(move |step| (step.0.saturating_mul(second), *step));
+        let (period, elapsed) = (steps.clone().map(|step| step.0).sum::<u64>(), at.duration_since(self.since));
+        let elapsed = micros(elapsed.try_into().unwrap_or_default());
+        (steps, elapsed / period, elapsed % period)
     }
 
-    fn period(&self) -> u64 {
-        (0..self.trace.len()).map(|step| self.lasts(step)).fold(0, u64::saturating_add)
-    }
-
-    fn elapsed(&self, now: Timestamp) -> u64 {
-        now.duration_since(self.since).as_micros().try_into().unwrap_or(0)
-    }
-
-    /// The step at a moment, and the microseconds that it still lasts.
-    fn step(&self, now: Timestamp) -> (usize, u64) {
-        let mut rest = self.elapsed(now) % self.period();
-        for step in 0..self.trace.len() {
-            match self.lasts(step).checked_sub(rest) {
-                Some(left) if left > 0 => return (step, left),
-                _ => rest -= self.lasts(step),
+    /// The step at a moment, and for how many microseconds it goes on.
+    fn step(&self, at: Timestamp) -> (Step, u64) {
+        let (steps, _, mut rest) = self.place(at);
+        for (lasts, step) in steps {
+            if rest < lasts {
+                return (step, lasts - rest);
             }
+            rest -= lasts;
         }
-        (0, self.second)
+        (self.trace[0], 1)
     }
 
-    fn spent(&self, now: Timestamp) -> u64 {
-        let (from, before) = self.settled;
-        before + self.burnt(self.elapsed(now)).saturating_sub(self.burnt(self.elapsed(from)))
-    }
-
-    /// The CPU time of a process that has followed the present trace for so many microseconds.
-    fn burnt(&self, elapsed: u64) -> u64 {
-        if self.trace.is_empty() {
-            return 0;
-        }
-        let steps = || (0..self.trace.len()).map(|step| (self.lasts(step), self.trace[step].1.min(self.cpu_limit)));
-        let (rounds, mut rest) = (elapsed / self.period(), elapsed % self.period());
-        let mut burnt: u64 = steps().map(|(lasts, cpu)| (lasts * cpu).saturating_mul(rounds)).sum();
-        for (lasts, cpu) in steps() {
-            burnt += lasts.min(rest) * cpu;
+    /// The CPU time of a process that has followed the present trace from its start.
+    fn burnt(&self, at: Timestamp) -> u64 {
+        let (steps, rounds, mut rest) = self.place(at);
+        let mut burnt = 0;
+        for (lasts, (_, cpu, _)) in steps {
+            burnt += (lasts * rounds + lasts.min(rest)).saturating_mul(cpu.min(self.cpu_limit)) / 1000;
             rest = rest.saturating_sub(lasts);
         }
-        burnt / 1000
+        burnt
     }
 }
 
@@ -145,12 +129,11 @@ mod tests {
         for (second, cpu_milli, mib, cpu_micros, next) in
             [(100, 100, 10, 0, 110), (110, 500, 30, 1_000_000, 120), (125, 100, 10, 6_500_000, 130)]
         {
-            let memory_bytes = mib * MIB;
-            assert_eq!(load.usage(at(second)), Usage { cpu_milli, memory_bytes, cpu_micros });
-            assert_eq!(load.next_step(at(second)), Some(at(next)));
+            let expected = Usage { cpu_milli, memory_bytes: mib << 20, cpu_micros };
+            assert_eq!((load.usage(at(second)), load.next_step(at(second))), (expected, Some(at(next))));
         }
-        load.change(&json!({}), None, at(125));
-        assert_eq!(load.usage(at(1125)), Usage { cpu_milli: 1, memory_bytes: 0, cpu_micros: 7_500_000 });
-        assert_eq!(load.next_step(at(1125)), None);
+        load.follow(&resources, None, at(125));
+        let idle = Usage { cpu_milli: 10, memory_bytes: 16 << 20, cpu_micros: 7_500_000 };
+        assert_eq!((load.usage(at(225)), load.next_step(at(225))), (idle, None));
     }
 }

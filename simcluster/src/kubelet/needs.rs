@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::Value;
 
-use super::Scene;
+use super::scene::Scene;
 use crate::{
     controllers::attachment_name,
     dig::Dig,
-    resource::{self, Kind},
+    resource::{self, Kind, PERSISTENT_VOLUME, PERSISTENT_VOLUME_CLAIM, VOLUME_ATTACHMENT},
 };
 
 type Environment = BTreeMap<String, String>;
@@ -45,33 +45,25 @@ pub(super) fn environment(container: &Value, scene: &mut Scene<'_>) -> Result<En
 
 /// The data of a Secret or ConfigMap; `None` if it is missing and may be.
 fn data_of(reference: &Value, kind: &'static Kind, scene: &mut Scene<'_>) -> Result<Option<Environment>, String> {
-    let (ns, name) = (scene.namespace(), reference.text("name"));
-    let Some(object) = scene.ctx.view.get(kind, ns, name) else {
-        if reference.yes("optional") {
-            return Ok(None);
-        }
-        scene.wait_for(kind.plural, ns, name);
-        return Err(format!("{} \"{name}\" not found", kind.singular));
+    let name = reference.text("name");
+    let Some(object) = scene.need(kind, scene.namespace(), name, |_| true) else {
+        let missing = format!("{} \"{name}\" not found", kind.singular);
+        return if reference.yes("optional") { Ok(None) } else { Err(missing) };
     };
-    let decoded = object.fields("data").map(|(key, value)| {
-        let text = value.as_str().unwrap_or_default();
-        let bytes = match kind.is(&resource::SECRET) {
-            true => STANDARD.decode(text).unwrap_or_default(),
-            false => text.as_bytes().to_vec(),
-        };
-        (key.clone(), String::from_utf8_lossy(&bytes).into_owned())
-    });
-    Ok(Some(decoded.collect()))
+    let decode =
+        |text: &str| if kind.is(&resource::SECRET) { STANDARD.decode(text).unwrap_or_default() } else { text.into() };
+    let text = |value: &Value| String::from_utf8_lossy(&decode(value.text(""))).into_owned();
+    Ok(Some(object.fields("data").map(|(key, value)| (key.clone(), text(value))).collect()))
 }
 
 fn key_of(reference: &Value, kind: &'static Kind, scene: &mut Scene<'_>) -> Result<Option<String>, String> {
-    let found = data_of(reference, kind, scene)?.map(|mut data| data.remove(reference.text("key")));
-    if matches!(found, Some(None)) && !reference.yes("optional") {
-        let (ns, name) = (scene.namespace(), reference.text("name"));
-        scene.wait_for(kind.plural, ns, name);
-        return Err(format!("couldn't find key {} in {} {ns}/{name}", reference.text("key"), kind.kind));
+    let found = data_of(reference, kind, scene)?.and_then(|mut data| data.remove(reference.text("key")));
+    if found.is_some() || reference.yes("optional") {
+        return Ok(found);
     }
-    Ok(found.flatten())
+    let (ns, name, key) = (scene.namespace(), reference.text("name"), reference.text("key"));
+    scene.wait_for(kind.plural, ns, name);
+    Err(format!("couldn't find key {key} in {} {ns}/{name}", kind.kind))
 }
 
 /// A field of the pod: `status.podIP`, `metadata.labels['app']`.
@@ -98,21 +90,18 @@ fn expand(text: &str, env: &Environment) -> String {
 /// The volumes behind the pod's claims, in their order, once all that it mounts is there; until then `None`.
 pub(super) fn mounts(scene: &mut Scene<'_>) -> Option<Vec<String>> {
     let (pod, ns) = (scene.pod, scene.namespace());
+    let sources = [("secret", "secretName", &resource::SECRET), ("configMap", "name", &resource::CONFIG_MAP)];
     let mut volumes = Vec::new();
     for volume in pod.items("spec.volumes") {
         if volume.has("persistentVolumeClaim") {
             volumes.push(attached_volume(volume.text("persistentVolumeClaim.claimName"), scene)?);
         }
-        for (source, field, kind) in
-            [("secret", "secretName", &resource::SECRET), ("configMap", "name", &resource::CONFIG_MAP)]
-        {
+        for (source, field, kind) in sources.iter().filter(|source| !volume.at(source.0).yes("optional")) {
             let name = volume.at(source).text(field);
-            let optional = name.is_empty() || volume.at(source).yes("optional");
-            if !optional && scene.ctx.view.get(kind, ns, name).is_none() {
+            if !name.is_empty() && scene.need(kind, ns, name, |_| true).is_none() {
                 let (volume, word) = (volume.text("name"), kind.singular);
                 let why = format!("MountVolume.SetUp failed for volume \"{volume}\" : {word} \"{name}\" not found");
-                scene.warning("FailedMount", &why);
-                scene.wait_for(kind.plural, ns, name);
+                scene.tell("Warning", "FailedMount", &why);
                 return None;
             }
         }
@@ -122,22 +111,11 @@ pub(super) fn mounts(scene: &mut Scene<'_>) -> Option<Vec<String>> {
 
 /// The volume of a claim once it is bound and, if it can move, attached to this node: others are at work on that.
 fn attached_volume(claim: &str, scene: &mut Scene<'_>) -> Option<String> {
-    let (view, ns) = (scene.ctx.view, scene.namespace());
-    let kind = &resource::PERSISTENT_VOLUME_CLAIM;
-    let bound = view.get(kind, ns, claim).filter(|claim| claim.text("status.phase") == "Bound");
-    let Some(name) = bound.map(|claim| claim.text("spec.volumeName")) else {
-        scene.wait_for(kind.plural, ns, claim);
-        return None;
-    };
-    let Some(volume) = view.get(&resource::PERSISTENT_VOLUME, "", name) else {
-        scene.wait_for(resource::PERSISTENT_VOLUME.plural, "", name);
-        return None;
-    };
-    let attachment = attachment_name(name, scene.node);
-    let attached = view.get(&resource::VOLUME_ATTACHMENT, "", &attachment);
-    if volume.has("spec.csi") && !attached.is_some_and(|attached| attached.yes("status.attached")) {
-        scene.wait_for(resource::VOLUME_ATTACHMENT.plural, "", &attachment);
-        return None;
+    let bound = |claim: &Value| claim.text("status.phase") == "Bound";
+    let name = scene.need(&PERSISTENT_VOLUME_CLAIM, scene.namespace(), claim, bound)?.text("spec.volumeName");
+    if scene.need(&PERSISTENT_VOLUME, "", name, |_| true)?.has("spec.csi") {
+        let attachment = attachment_name(name, scene.node);
+        scene.need(&VOLUME_ATTACHMENT, "", &attachment, |attachment| attachment.yes("status.attached"))?;
     }
     Some(name.to_owned())
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Machine, host_ip};
+use super::{Machine, scene::host_ip};
 use crate::{
     clock,
     controllers::{Ctx, is_terminal, set_condition, uid},

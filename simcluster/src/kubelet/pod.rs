@@ -4,24 +4,24 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
-    Scene,
     container::{Container, Exit, State, exit},
     needs,
+    scene::Scene,
 };
 use crate::{
     app::{self, Role},
-    controllers::{Requests, is_deleting, is_terminal},
+    controllers::{Requests, is_deleting},
     dig::Dig,
+    resource,
 };
 
+#[derive(Default)]
 pub(super) struct Pod {
     /// The object as its kubelet saw it last.
     pub object: Arc<Value>,
-    /// The kubelet has learned that the object is no more.
-    pub gone: bool,
     pub started_at: Option<Timestamp>,
     /// Set once the pod's network is there.
     pub ip: Option<String>,
@@ -29,26 +29,23 @@ pub(super) struct Pod {
     pub initialized: bool,
     /// Init containers, then main containers, each in the order of the specification.
     pub containers: Vec<Container>,
-    /// The volumes of its claims, once they are mounted.
+    /// The volumes of its claims, once they are mounted, and whether it is counted among those who write to them.
     pub volumes: Vec<String>,
-    /// Whether it is counted among those who write to them.
     pub writes: bool,
+    /// What it holds of its node's room.
+    pub allocated: Option<Requests>,
     pub resize: Resize,
-    /// The node gives it up for this reason, with this message.
+    /// Its node gives it up for this reason, with this message; no longer than its containers.
     pub evicted: Option<(&'static str, String)>,
-    /// The pod has ended for good.
-    pub outcome: Option<Outcome>,
+    /// The pod has ended for good: whether well.
+    pub succeeded: Option<bool>,
     stopping_since: Option<Timestamp>,
 }
 
-/// How a pod ended; a reason of its own if it was not for its containers.
-pub(super) struct Outcome {
-    pub succeeded: bool,
-    pub why: Option<(&'static str, String)>,
-}
-
 /// How far a change of the resources of a running pod has come.
+#[derive(Default)]
 pub(super) enum Resize {
+    #[default]
     Done,
     /// The node has no room, now (`Deferred`) or ever (`Infeasible`).
     Pending(&'static str, String),
@@ -57,24 +54,19 @@ pub(super) enum Resize {
 }
 
 impl Pod {
-    pub fn new(object: Arc<Value>) -> Self {
-        let role = |spec: &Value| if spec.text("restartPolicy") == "Always" { Role::Sidecar } else { Role::Init };
-        let init = object.items("spec.initContainers").iter().map(|spec| Container::new(spec, role(spec)));
-        let main = object.items("spec.containers").iter().map(|spec| Container::new(spec, Role::Main));
-        Self {
-            containers: init.chain(main).collect(),
-            object,
-            gone: false,
-            started_at: None,
-            ip: None,
-            initialized: false,
-            volumes: Vec::new(),
-            writes: false,
-            resize: Resize::Done,
-            evicted: None,
-            outcome: None,
-            stopping_since: None,
-        }
+    pub fn new(object: &Arc<Value>) -> Self {
+        let container = |(spec, main): (&Value, bool)| Container {
+            role: match spec.text("restartPolicy") {
+                _ if main => Role::Main,
+                "Always" => Role::Sidecar,
+                _ => Role::Init,
+            },
+            image: spec.text("image").to_owned(),
+            ..Container::default()
+        };
+        let init = object.items("spec.initContainers").iter().map(|spec| (spec, false));
+        let containers = init.chain(object.items("spec.containers").iter().map(|spec| (spec, true))).map(container);
+        Self { containers: containers.collect(), object: Arc::clone(object), ..Self::default() }
     }
 
     pub fn runs(&self) -> bool {
@@ -83,23 +75,23 @@ impl Pod {
 
     /// Moves the pod on as far as possible now; the answer is when to look again, if only time can move it.
     pub fn advance(&mut self, scene: &mut Scene<'_>) -> Option<Timestamp> {
-        let now = scene.ctx.now;
+        let (pod, now) = (scene.pod, scene.ctx.now);
         let started_at = *self.started_at.get_or_insert(now);
-        if self.outcome.is_some() {
-            return None;
-        }
-        let deadline = scene.pod.int("spec.activeDeadlineSeconds").map(i64::unsigned_abs);
+        self.allocated.get_or_insert_with(|| Requests::of_pod(pod));
+        let deadline = pod.int("spec.activeDeadlineSeconds").map(i64::unsigned_abs);
         let deadline = deadline.map(|seconds| started_at + scene.ctx.delays.seconds(seconds));
         if deadline.is_some_and(|at| at <= now) {
             let message = "Pod was active on the node longer than the specified deadline";
             self.evicted = Some(("DeadlineExceeded", message.to_owned()));
         }
-        if let Some(why) = self.evicted.take() {
+        if self.evicted.is_some() {
             self.end_some(scene, &exit(137, ""), |_| true);
-            self.outcome = Some(Outcome { succeeded: false, why: Some(why) });
+            self.succeeded = Some(false);
+        }
+        if self.succeeded.is_some() {
             return None;
         }
-        if is_deleting(scene.pod) {
+        if is_deleting(pod) {
             return self.stop(scene);
         }
         if self.ip.is_none() {
@@ -119,10 +111,9 @@ impl Pod {
     }
 
     fn pass(&mut self, scene: &mut Scene<'_>) -> Option<Timestamp> {
-        let pod = scene.pod;
         let mut next: Option<Timestamp> = None;
         let mut in_turn = true;
-        for (at, spec) in specs(pod).enumerate().take(self.containers.len()) {
+        for (at, spec) in specs(scene.pod).enumerate().take(self.containers.len()) {
             let role = self.containers[at].role;
             if !in_turn && !self.initialized || role == Role::Init && self.initialized {
                 continue;
@@ -131,8 +122,7 @@ impl Pod {
             let is_up = |c: &Container| app::is_database(&c.image) && c.process().is_some_and(|process| process.up);
             let database_up = self.containers.iter().enumerate().any(|(other, c)| other != at && is_up(c));
             let container = &mut self.containers[at];
-            let again = container.advance(spec, scene, database_up);
-            next = next.into_iter().chain(again).min();
+            next = container.advance(spec, scene, database_up).into_iter().chain(next).min();
             in_turn &= match role {
                 Role::Init => container.exit_code() == Some(0),
                 Role::Sidecar => container.is_started(),
@@ -147,26 +137,24 @@ impl Pod {
     }
 
     /// Ends the pod when its main containers, or an init container, have ended for good.
-    fn conclude(&mut self, scene: &mut Scene<'_>) {
+    fn conclude(&mut self, scene: &Scene<'_>) {
         let policy = scene.restart_policy();
         let of = |role: Role| self.containers.iter().filter(move |container| container.role == role);
         let failed_start = of(Role::Init).any(|c| c.is_final(policy) && c.exit_code() != Some(0));
         if failed_start || of(Role::Main).all(|c| c.is_final(policy)) {
-            let succeeded = !failed_start && of(Role::Main).all(|c| c.exit_code() == Some(0));
-            self.outcome = Some(Outcome { succeeded, why: None });
+            self.succeeded = Some(!failed_start && of(Role::Main).all(|c| c.exit_code() == Some(0)));
             self.end_some(scene, &exit(0, ""), |_| true);
         }
     }
 
     /// Graceful termination: main containers first, sidecars after them, all within the grace period.
-    fn stop(&mut self, scene: &mut Scene<'_>) -> Option<Timestamp> {
+    fn stop(&mut self, scene: &Scene<'_>) -> Option<Timestamp> {
         let now = scene.ctx.now;
         let since = *self.stopping_since.get_or_insert(now);
         let grace = scene.pod.int("metadata.deletionGracePeriodSeconds").unwrap_or(0).unsigned_abs();
         let killed_at = since + scene.ctx.delays.seconds(grace);
-        let takes = scene.ctx.delays.stop.saturating_mul(scene.slow);
-        for (sidecars, rounds) in [(false, 1), (true, 2)] {
-            let exits_at = since + takes.saturating_mul(rounds);
+        for (sidecars, rounds) in [(false, scene.slow), (true, 2 * scene.slow)] {
+            let exits_at = since + scene.ctx.delays.stop.saturating_mul(rounds);
             let concerned = |container: &Container| (container.role == Role::Sidecar) == sidecars;
             if self.containers.iter().any(|c| concerned(c) && c.process().is_some()) {
                 if exits_at.min(killed_at) > now {
@@ -175,8 +163,8 @@ impl Pod {
                 self.end_some(scene, &exit(if exits_at <= killed_at { 0 } else { 137 }, ""), concerned);
             }
         }
-        let last = |c: &Container| c.exit_code().or(c.last.as_ref().map(|last| last.exit_code)).unwrap_or(0);
-        self.outcome = Some(Outcome { succeeded: self.containers.iter().all(|c| last(c) == 0), why: None });
+        let last = |c: &Container| c.exit_code().or(c.last.as_ref().map(|last| last.exit.0)).unwrap_or(0);
+        self.succeeded = Some(self.containers.iter().all(|c| last(c) == 0));
         None
     }
 
@@ -184,8 +172,8 @@ impl Pod {
         for (container, spec) in self.containers.iter_mut().zip(specs(scene.pod)) {
             if wanted(container) && container.process().is_some() {
                 scene.log(spec.text("name"), "received SIGTERM, shutting down");
-                scene.normal("Killing", &format!("Stopping container {}", spec.text("name")));
-                container.end(exit.clone(), spec, scene);
+                scene.tell("Normal", "Killing", &format!("Stopping container {}", spec.text("name")));
+                container.end(exit.clone(), scene.ctx.now);
             }
         }
     }
@@ -194,43 +182,40 @@ impl Pod {
     pub fn lose_power(&mut self, now: Timestamp) {
         let policy = self.object.text("spec.restartPolicy");
         self.containers.iter_mut().for_each(|container| container.lose_power(policy, now));
-        self.initialized = false;
-        self.ip = None;
+        (self.initialized, self.ip) = (false, None);
     }
 
     /// Brings what running containers are granted to what their specification asks for now, if the node has the room.
     fn resize(&mut self, scene: &mut Scene<'_>) -> Option<Timestamp> {
-        let pod = scene.pod;
-        let differs = |spec: &&Value| resources(granted(pod, spec)) != resources(spec.at("resources"));
-        if !specs(pod).any(|spec| differs(&spec)) {
+        let (pod, generation) = (scene.pod, scene.pod.int("metadata.generation"));
+        if !specs(pod).any(|spec| differs(pod, spec, "")) {
             self.resize = Resize::Done;
             return None;
         }
-        let generation = pod.int("metadata.generation");
         match self.resize {
             Resize::InProgress(at, of) if of == generation && at > scene.ctx.now => return Some(at),
             Resize::InProgress(_, of) if of == generation => {
                 self.resize = Resize::Done;
-                for (container, spec) in self.containers.iter_mut().zip(specs(pod)).filter(|(_, spec)| differs(spec)) {
-                    if restarts(granted(pod, spec), spec) {
+                for (container, spec) in self.containers.iter_mut().zip(specs(pod)) {
+                    let on_change = |policy: &Value| policy.text("restartPolicy") == "RestartContainer";
+                    let mut policies = spec.items("resizePolicy").iter().filter(|policy| on_change(policy));
+                    if policies.any(|policy| differs(pod, spec, policy.text("resourceName"))) {
                         container.restart(spec, "resize requires restart", scene);
-                    } else if let Some(process) = container.process_mut() {
-                        let trace = scene.ctx.faults.load(pod, spec.text("name"));
-                        process.load.change(spec.at("resources"), trace, scene.ctx.now);
                     }
                 }
                 return None;
             }
             _ => {}
         }
-        self.resize = match no_room(scene) {
-            Some((reason, message)) => {
-                scene.wait_for("room", scene.node, "");
-                Resize::Pending(reason, message)
-            }
-            None => Resize::InProgress(scene.after(scene.ctx.delays.start), generation),
-        };
-        if let Resize::InProgress(at, _) = self.resize { Some(at) } else { None }
+        if let Some((reason, message)) = no_room(scene) {
+            self.resize = Resize::Pending(reason, message);
+            scene.wait_for("room", scene.node, "");
+            return None;
+        }
+        let at = scene.ctx.now + scene.ctx.delays.start.saturating_mul(scene.slow);
+        self.allocated = Some(Requests::of_pod(pod));
+        self.resize = Resize::InProgress(at, generation);
+        Some(at)
     }
 }
 
@@ -239,57 +224,39 @@ pub(super) fn specs(pod: &Value) -> impl Iterator<Item = &Value> {
     pod.items("spec.initContainers").iter().chain(pod.items("spec.containers"))
 }
 
-/// The resources that a container has in fact: those of its status, once it has run, whatever is asked for since.
-pub(super) fn granted<'a>(pod: &'a Value, spec: &'a Value) -> &'a Value {
-    let status = shown(pod, spec).at("resources");
-    if status.is_object() { status } else { spec.at("resources") }
-}
-
 /// The status of a container as it is stored.
 pub(super) fn shown<'a>(pod: &'a Value, spec: &Value) -> &'a Value {
     let all = || pod.items("status.initContainerStatuses").iter().chain(pod.items("status.containerStatuses"));
     all().find(|status| status.at("name") == spec.at("name")).unwrap_or(&Value::Null)
 }
 
-fn resources(of: &Value) -> Option<&serde_json::Map<String, Value>> {
-    of.as_object().filter(|resources| !resources.is_empty())
+/// The resources that a container has in fact: those of its status, once it has run, whatever is asked for since.
+pub(super) fn granted<'a>(pod: &'a Value, spec: &'a Value) -> &'a Value {
+    let status = shown(pod, spec).at("resources");
+    if status.is_object() { status } else { spec.at("resources") }
 }
 
-/// Whether one of the resources that have changed wants the container to be restarted.
-fn restarts(granted: &Value, spec: &Value) -> bool {
-    let changed = |name: &str| {
-        let sides = [format!("requests.{name}"), format!("limits.{name}")];
-        sides.iter().any(|path| granted.at(path) != spec.at("resources").at(path))
+/// Whether a container asks for another amount of a resource (or, without a name, of any) than it has.
+fn differs(pod: &Value, spec: &Value, resource: &str) -> bool {
+    let amounts = |resources: &Value| {
+        ["requests", "limits"].map(|side| {
+            let all = resources.fields(side).filter(|(name, _)| resource.is_empty() || resource == name.as_str());
+            all.map(|(name, amount)| (name.clone(), amount.clone())).collect::<Vec<_>>()
+        })
     };
-    let policies = spec.items("resizePolicy").iter();
-    policies
-        .filter(|policy| policy.text("restartPolicy") == "RestartContainer")
-        .any(|policy| changed(policy.text("resourceName")))
+    amounts(granted(pod, spec)) != amounts(spec.at("resources"))
 }
 
-/// Why the node cannot give a pod what it asks for.
+/// Why the node cannot give a pod what it asks for now.
 fn no_room(scene: &Scene<'_>) -> Option<(&'static str, String)> {
-    let node = scene.ctx.view.get(&crate::resource::NODE, "", scene.node)?;
+    let node = scene.ctx.view.get(&resource::NODE, "", scene.node)?;
     let (has, asks) = (Requests::of_list(node.at("status.allocatable")), Requests::of_pod(scene.pod));
     let mut used = asks;
-    for other in scene.machine.pods.values().filter(|other| !is_terminal(&other.object)) {
-        let mut spec = json!({"spec": other.object.at("spec").clone()});
-        for path in ["spec.initContainers", "spec.containers"] {
-            for container in spec.items_mut(path) {
-                let granted = granted(&other.object, container).clone();
-                container.put("resources", granted);
-            }
-        }
-        used.add(&Requests::of_pod(&spec));
-    }
-    [("cpu", asks.cpu, used.cpu, has.cpu), ("memory", asks.memory, used.memory, has.memory)].into_iter().find_map(
-        |(name, asks, used, has)| match (asks > has, used > has) {
-            (true, _) => {
-                let message = format!("Node didn't have enough capacity: {name}, requested: {asks}, capacity: {has}");
-                Some(("Infeasible", message))
-            }
-            (false, true) => Some(("Deferred", format!("Node didn't have enough resource: {name}"))),
-            (false, false) => None,
-        },
-    )
+    scene.machine.pods.values().filter_map(|other| other.allocated.as_ref()).for_each(|other| used.add(other));
+    let resources = [("cpu", asks.cpu, used.cpu, has.cpu), ("memory", asks.memory, used.memory, has.memory)];
+    let too_much = resources.iter().find(|(_, asks, _, has)| asks > has).map(|(name, asks, _, has)| {
+        ("Infeasible", format!("Node didn't have enough capacity: {name}, requested: {asks}, capacity: {has}"))
+    });
+    let full = resources.iter().find(|(_, _, used, has)| used > has);
+    too_much.or(full.map(|(name, ..)| ("Deferred", format!("Node didn't have enough resource: {name}"))))
 }

@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 
 use super::{
-    Scene,
-    container::{Container, Ended, State},
+    container::{Container, Ended, Stage, State},
     pod::{Pod, Resize, shown, specs},
+    scene::{Scene, host_ip},
 };
 use crate::{
     app::Role,
@@ -14,7 +14,7 @@ use crate::{
     dig::Dig,
 };
 
-/// The conditions that a kubelet keeps, in the order in which it shows them; those of others come after them.
+/// The conditions that a kubelet shows first, in this order. Those from `RESIZE` on are there only while they hold.
 const ORDER: [&str; 7] = [
     "PodReadyToStartContainers",
     "Initialized",
@@ -24,21 +24,41 @@ const ORDER: [&str; 7] = [
     "PodResizePending",
     "PodResizeInProgress",
 ];
+const RESIZE: usize = 5;
 
 /// The pod's status as it should be now, made from the one that is stored.
 pub(super) fn render(pod: &Pod, scene: &Scene<'_>) -> Value {
     let mut object = json!({"status": scene.pod.at("status")});
-    let host = scene.host_ip();
+    let host = host_ip(scene.machine.index);
+    let runs = pod.initialized && pod.containers.iter().any(|c| c.role == Role::Main && c.has_run);
     object.put("status.observedGeneration", scene.pod.at("metadata.generation").clone());
-    object.put("status.phase", phase(pod));
-    object.put("status.hostIP", host.as_str());
+    object.put(
+        "status.phase",
+        match pod.succeeded {
+            Some(succeeded) => {
+                if succeeded {
+                    "Succeeded"
+                } else {
+                    "Failed"
+                }
+            }
+            None => {
+                if runs {
+                    "Running"
+                } else {
+                    "Pending"
+                }
+            }
+        },
+    );
     object.put("status.hostIPs", json!([{"ip": host}]));
+    object.put("status.hostIP", host);
     object.put("status.startTime", clock::seconds(pod.started_at.unwrap_or(scene.ctx.now)));
     if let Some(ip) = &pod.ip {
         object.put("status.podIP", ip.as_str());
         object.put("status.podIPs", json!([{"ip": ip}]));
     }
-    if let Some((reason, message)) = pod.outcome.as_ref().and_then(|outcome| outcome.why.as_ref()) {
+    if let Some((reason, message)) = &pod.evicted {
         object.put("status.reason", *reason);
         object.put("status.message", message.as_str());
     }
@@ -49,157 +69,140 @@ pub(super) fn render(pod: &Pod, scene: &Scene<'_>) -> Value {
             object.put(path, statuses);
         }
     }
-    conditions(pod, scene, &mut object);
+    object.default("status.conditions", json!([]));
+    let wanted = conditions(pod, scene);
+    let met_scheduler = object.items("status.conditions").iter().any(|shown| shown.text("type") == "PodScheduled");
+    for (kind, holds, reason, message) in wanted.iter().filter(|c| c.0 != "PodScheduled" || !met_scheduler) {
+        let mut condition = json!({
+            "type": kind, "status": if *holds { "True" } else { "False" }, "lastProbeTime": null,
+            "lastTransitionTime": clock::seconds(scene.ctx.now),
+            "observedGeneration": scene.pod.at("metadata.generation"), "reason": reason, "message": message,
+        });
+        for field in
+            ["reason", "message"].into_iter().filter(|field| condition.text(field).is_empty()).collect::<Vec<_>>()
+        {
+            condition.remove(field);
+        }
+        set_condition(&mut object, condition);
+    }
+    if let Some(shown) = object.at_mut("status.conditions").and_then(Value::as_array_mut) {
+        let rank = |c: &Value| ORDER.iter().position(|kind| *kind == c.text("type")).unwrap_or(ORDER.len());
+        shown.retain(|c| !(RESIZE..ORDER.len()).contains(&rank(c)) || wanted.iter().any(|w| w.0 == c.text("type")));
+        shown.sort_by_key(rank);
+    }
     object["status"].take()
 }
 
-fn phase(pod: &Pod) -> &'static str {
-    match &pod.outcome {
-        Some(outcome) if outcome.succeeded => "Succeeded",
-        Some(_) => "Failed",
-        None if pod.initialized && pod.containers.iter().any(|c| c.role == Role::Main && c.has_run) => "Running",
-        None => "Pending",
-    }
-}
+/// Type, whether it holds, reason and message.
+type Condition = (&'static str, bool, &'static str, String);
 
-fn conditions(pod: &Pod, scene: &Scene<'_>, object: &mut Value) {
-    let names = |wanted: fn(&Container) -> bool| {
+fn conditions(pod: &Pod, scene: &Scene<'_>) -> Vec<Condition> {
+    let list = |wanted: fn(&Container) -> bool| {
         let wanted = pod.containers.iter().zip(specs(scene.pod)).filter(|(container, _)| wanted(container));
         wanted.map(|(_, spec)| spec.text("name")).collect::<Vec<_>>().join(" ")
     };
-    let incomplete = names(|c| match c.role {
+    let incomplete = list(|c| match c.role {
         Role::Init => c.exit_code() != Some(0),
         Role::Sidecar => !c.is_started(),
         Role::Main => false,
     });
-    let unready = names(|c| c.role != Role::Init && !c.process().is_some_and(|process| process.ready));
-    let initialized = pod.initialized || incomplete.is_empty();
-    let not_ready = || ("ContainersNotReady", format!("containers with unready status: [{unready}]"));
-    let not_initialized = || ("ContainersNotInitialized", format!("containers with incomplete status: [{incomplete}]"));
-    let ended = pod.outcome.as_ref().map(|o| (if o.succeeded { "PodCompleted" } else { "PodFailed" }, String::new()));
-    let (ready, ready_why) = match &ended {
-        Some(why) => (false, Some(why.clone())),
-        None => (unready.is_empty(), (!unready.is_empty()).then(not_ready)),
+    let unready = list(|c| c.role != Role::Init && !c.process().is_some_and(|process| process.ready));
+    let (initialized, all_ready) = (pod.initialized || incomplete.is_empty(), unready.is_empty());
+    let nothing = String::new;
+    let (init, ready) = match pod.succeeded {
+        Some(true) => (("PodCompleted", nothing()), (false, "PodCompleted", nothing())),
+        Some(false) => (("", nothing()), (false, "PodFailed", nothing())),
+        None => {
+            let incomplete = ("ContainersNotInitialized", format!("containers with incomplete status: [{incomplete}]"));
+            let unready = (false, "ContainersNotReady", format!("containers with unready status: [{unready}]"));
+            (
+                if initialized { ("", nothing()) } else { incomplete },
+                if all_ready { (true, "", nothing()) } else { unready },
+            )
+        }
     };
-    let init_why = match &ended {
-        Some(why) => Some(why.clone()).filter(|_| pod.outcome.as_ref().is_some_and(|outcome| outcome.succeeded)),
-        None => (!initialized).then(not_initialized),
-    };
-    let mut wanted = vec![
-        (ORDER[0], ended.is_none() && pod.ip.is_some(), None),
-        (ORDER[1], initialized, init_why),
-        (ORDER[2], ready, ready_why.clone()),
-        (ORDER[3], ready, ready_why),
+    let mut conditions = vec![
+        (ORDER[0], pod.succeeded.is_none() && pod.ip.is_some(), "", nothing()),
+        (ORDER[1], initialized, init.0, init.1),
+        (ORDER[2], ready.0, ready.1, ready.2.clone()),
+        (ORDER[3], ready.0, ready.1, ready.2),
+        // A pod that was made with its node never met the scheduler.
+        (ORDER[4], true, "", nothing()),
     ];
-    let has = |object: &Value, kind: &str| object.items("status.conditions").iter().any(|c| c.text("type") == kind);
-    // A pod that was made with its node never met the scheduler.
-    wanted.extend((!has(object, ORDER[4])).then_some((ORDER[4], true, None)));
     match &pod.resize {
-        Resize::Pending(reason, message) => wanted.push((ORDER[5], true, Some((*reason, message.clone())))),
-        Resize::InProgress(..) => wanted.push((ORDER[6], true, None)),
+        Resize::Pending(reason, message) => conditions.push((ORDER[5], true, reason, message.clone())),
+        Resize::InProgress(..) => conditions.push((ORDER[6], true, "", nothing())),
         Resize::Done => {}
     }
-    if let Some((_, message)) = pod.outcome.as_ref().and_then(|o| o.why.clone()).filter(|why| why.0 == "Evicted") {
-        wanted.push(("DisruptionTarget", true, Some(("TerminationByKubelet", message))));
+    if let Some(("Evicted", message)) = &pod.evicted {
+        conditions.push(("DisruptionTarget", true, "TerminationByKubelet", message.clone()));
     }
-    if let Some(conditions) = object.at_mut("status.conditions").and_then(Value::as_array_mut) {
-        conditions.retain(|c| !ORDER[5..].contains(&c.text("type")) || wanted.iter().any(|w| w.0 == c.text("type")));
-    }
-    for (kind, holds, why) in wanted {
-        let mut condition = json!({
-            "type": kind, "observedGeneration": scene.pod.at("metadata.generation"),
-            "status": if holds { "True" } else { "False" },
-            "lastProbeTime": null, "lastTransitionTime": clock::seconds(scene.ctx.now),
-        });
-        if kind == "PodScheduled" {
-            condition.remove("observedGeneration");
-        }
-        for (field, text) in why.iter().flat_map(|(reason, message)| [("reason", *reason), ("message", message)]) {
-            if !text.is_empty() {
-                condition.put(field, text);
-            }
-        }
-        set_condition(object, condition);
-    }
-    if let Some(conditions) = object.at_mut("status.conditions").and_then(Value::as_array_mut) {
-        conditions.sort_by_key(|c| ORDER.iter().position(|kind| *kind == c.text("type")).unwrap_or(ORDER.len()));
-    }
+    conditions
 }
 
 fn container_status(container: &Container, spec: &Value, pod: &Pod, scene: &Scene<'_>) -> Value {
-    let (process, name) = (container.process(), spec.text("name"));
+    let (process, name, last) = (container.process(), spec.text("name"), container.last.as_deref());
     let id = |run: u32| container_id(scene.uid(), name, run);
+    let terminated = |ended: &Ended| {
+        let mut state = json!({
+            "exitCode": ended.exit.0, "reason": ended.exit.1, "startedAt": clock::seconds(ended.started_at),
+            "finishedAt": clock::seconds(ended.finished_at), "containerID": id(ended.run),
+        });
+        if !ended.exit.2.is_empty() {
+            state.put("message", ended.exit.2.as_str());
+        }
+        json!({"terminated": state})
+    };
     let mut status = json!({
-        "name": name, "state": state(container, name, scene), "lastState": {},
+        "name": name, "lastState": last.map_or(json!({}), terminated),
+        "state": match &container.state {
+            State::Running(process) => json!({"running": {"startedAt": clock::seconds(process.since)}}),
+            State::Ended(ended) => terminated(ended),
+            _ => waiting(container, name, scene),
+        },
         "ready": match container.role {
             Role::Init => container.exit_code() == Some(0),
             Role::Sidecar | Role::Main => process.is_some_and(|process| process.ready),
         },
-        "restartCount": container.restarts, "image": container.image,
-        "imageID": "", "started": container.is_started(),
+        "restartCount": container.restarts, "image": container.image, "imageID": "", "started": container.is_started(),
     });
-    if let Some(last) = &container.last {
-        status.put("lastState.terminated", terminated(last, id(last.run)));
+    if !container.has_run {
+        return status;
     }
-    if container.has_run {
-        status.put("imageID", format!("{}@sha256:{:064x}", container.image, 0));
-        let run = match (&container.state, &container.last) {
-            (State::Running(process), _) => process.run,
-            (State::Ended(ended), _) | (_, Some(ended)) => ended.run,
-            _ => container.restarts,
-        };
-        status.put("containerID", id(run));
-        let asked = |path: &str| Some(spec.at(path)).filter(|list| list.is_object()).cloned();
-        let had = |field: &str| Some(shown(scene.pod, spec).at(field)).filter(|list| list.is_object()).cloned();
-        let (allocated, actual) = match pod.resize {
-            Resize::Done => (asked("resources.requests"), asked("resources")),
-            Resize::InProgress(..) => (asked("resources.requests"), had("resources").or(asked("resources"))),
-            Resize::Pending(..) => (had("allocatedResources"), had("resources").or(asked("resources"))),
-        };
-        status.put("resources", actual.unwrap_or(json!({})));
-        if let Some(allocated) = allocated {
-            status.put("allocatedResources", allocated);
-        }
+    status.put("imageID", format!("{}@sha256:{:064x}", container.image, 0));
+    status.put("containerID", id(container.restarts));
+    let shown = shown(scene.pod, spec);
+    let had = |granted: bool, field: &str, asked: &str| match shown.at(field) {
+        amounts if !granted && amounts.is_object() => amounts.clone(),
+        _ => spec.at(asked).clone(),
+    };
+    let resources = had(matches!(pod.resize, Resize::Done), "resources", "resources");
+    let allocated = had(!matches!(pod.resize, Resize::Pending(..)), "allocatedResources", "resources.requests");
+    status.put("resources", if resources.is_null() { json!({}) } else { resources });
+    if !allocated.is_null() {
+        status.put("allocatedResources", allocated);
     }
     status
 }
 
-fn state(container: &Container, name: &str, scene: &Scene<'_>) -> Value {
+fn waiting(container: &Container, name: &str, scene: &Scene<'_>) -> Value {
     let image = &container.image;
     let (reason, message) = match &container.state {
-        State::Running(process) => return json!({"running": {"startedAt": clock::seconds(process.since)}}),
-        State::Ended(ended) => {
-            return json!({"terminated": terminated(ended, container_id(scene.uid(), name, ended.run))});
-        }
-        State::Idle | State::Pulling(_) | State::Starting(_) if !scene.pod.items("spec.initContainers").is_empty() => {
-            ("PodInitializing", String::new())
-        }
-        State::Idle | State::Pulling(_) | State::Starting(_) => ("ContainerCreating", String::new()),
         State::Misconfigured(why) => ("CreateContainerConfigError", why.clone()),
-        State::PullFailed { shown_as_error_until, .. } if *shown_as_error_until > scene.ctx.now => {
-            ("ErrImagePull", format!("{image}: not found"))
-        }
-        State::PullFailed { .. } => {
+        State::Until(_, Stage::PullError) => ("ErrImagePull", format!("{image}: not found")),
+        State::Until(_, Stage::PullBackOff) => {
             ("ImagePullBackOff", format!("Back-off pulling image \"{image}\": ErrImagePull: {image}: not found"))
         }
-        State::BackOff(_) => {
-            let pod = scene.full_name();
-            ("CrashLoopBackOff", format!("back-off restarting failed container={name} pod={pod}"))
+        State::Until(_, Stage::BackOff) => {
+            let message = format!("back-off restarting failed container={name} pod={}", scene.full_name());
+            ("CrashLoopBackOff", message)
         }
+        _ if scene.pod.items("spec.initContainers").is_empty() => ("ContainerCreating", String::new()),
+        _ => ("PodInitializing", String::new()),
     };
-    match message.is_empty() {
-        true => json!({"waiting": {"reason": reason}}),
-        false => json!({"waiting": {"reason": reason, "message": message}}),
-    }
-}
-
-fn terminated(ended: &Ended, id: String) -> Value {
-    let mut state = json!({
-        "exitCode": ended.exit_code, "reason": ended.reason, "startedAt": clock::seconds(ended.started_at),
-        "finishedAt": clock::seconds(ended.finished_at), "containerID": id,
-    });
-    if !ended.message.is_empty() {
-        state.put("message", ended.message.as_str());
+    let mut state = json!({"waiting": {"reason": reason}});
+    if !message.is_empty() {
+        state.put("waiting.message", message);
     }
     state
 }
