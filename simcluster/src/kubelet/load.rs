@@ -37,19 +37,18 @@ pub(super) struct Load {
 
 impl Load {
     pub fn new(resources: &Value, trace: Option<Trace>, now: Timestamp, second: Duration) -> Self {
-        let amount = |side: &str| Requests::of_list(resources.at(side));
-        let positive = |amount: i128| u64::try_from(amount).ok().filter(|amount| *amount > 0);
-        let (requests, limits) = (amount("requests"), amount("limits"));
-        let memory_request = positive(requests.memory).unwrap_or(0);
-        let idle = || Trace::from([(1, requests.cpu.try_into().unwrap_or(0) / 20, memory_request / 4 >> 20)]);
+        let amount = |side: &str| Requests::of_list(resources.at(side)).0.map(|amount| amount.unsigned_abs());
+        let ([_, cpu_request, memory_request, _], [_, cpu, memory, _]) = (amount("requests"), amount("limits"));
+        let limit = |amount: u64| if amount == 0 { u64::MAX } else { amount };
+        let idle = || Trace::from([(1, cpu_request / 20, memory_request / 4 >> 20)]);
         let sound = |trace: &Trace| !trace.is_empty() && trace.iter().all(|step| step.0 > 0);
         Self {
             trace: trace.filter(sound).unwrap_or_else(idle),
             second: second.max(Duration::from_micros(1)),
             since: now,
             settled: (now, 0),
-            cpu_limit: positive(limits.cpu).unwrap_or(u64::MAX),
-            memory_limit: positive(limits.memory).unwrap_or(u64::MAX),
+            cpu_limit: limit(cpu),
+            memory_limit: limit(memory),
             memory_request,
         }
     }

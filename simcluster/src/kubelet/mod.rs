@@ -228,10 +228,10 @@ impl Machines {
                 node::evict_one(ctx, node, machine).into_iter().for_each(|id| queue.add((name.to_owned(), id)));
                 machine.evicts_at = ctx.now + ctx.delays.seconds(HOUSEKEEPING);
             }
-            queue.add_at(
-                key.clone(),
-                if disk_full { machine.renews_at.min(machine.evicts_at) } else { machine.renews_at },
-            );
+            queue.add_beat(key.clone(), machine.renews_at);
+            if disk_full {
+                queue.add_at(key.clone(), machine.evicts_at);
+            }
         } else if !powered {
             self.stop_writing(name);
         }
@@ -325,7 +325,7 @@ impl Machines {
         else {
             return;
         };
-        let memory = Requests::of_list(object.at("status.capacity")).memory;
+        let [_, _, memory, _] = Requests::of_list(object.at("status.capacity")).0.map(i128::from);
         let mut running: Vec<(i64, i128, i128, String, usize)> = Vec::new();
         for (id, pod) in &machine.pods {
             for (at, process) in pod.containers.iter().enumerate().filter_map(|(at, c)| Some((at, c.process()?))) {

@@ -11,7 +11,6 @@ use crate::{
 };
 
 const LEASES: &str = "kube-node-lease";
-const DISK_PRESSURE: &str = "node.kubernetes.io/disk-pressure";
 /// Pods from this priority on are never given up.
 const CRITICAL: i64 = 2_000_000_000;
 
@@ -38,7 +37,7 @@ pub(super) fn renew(ctx: &Ctx<'_>, node: &Value) {
     }
 }
 
-/// Writes the node's status and the taint of a full disk, where they are not what a living kubelet says.
+/// Writes the node's status where it is not what a living kubelet says; the taint of a full disk is the node controller's.
 pub(super) fn report(ctx: &Ctx<'_>, node: &Value, index: usize, disk_full: bool) {
     let (name, now) = (node.text("metadata.name"), clock::seconds(ctx.now));
     let conditions = HEALTHY.map(|healthy| if disk_full && healthy[0] == DISK_FULL[0] { DISK_FULL } else { healthy });
@@ -70,18 +69,6 @@ pub(super) fn report(ctx: &Ctx<'_>, node: &Value, index: usize, disk_full: bool)
             );
         });
     }
-    let tainted = node.items("spec.taints").iter().any(|taint| taint.text("key") == DISK_PRESSURE);
-    if tainted != disk_full {
-        let _ = ctx.cluster.update(&resource::NODE, "", name, "node-controller", |node| {
-            let others = node.items("spec.taints").iter().filter(|taint| taint.text("key") != DISK_PRESSURE).cloned();
-            let full = json!({"key": DISK_PRESSURE, "effect": "NoSchedule", "timeAdded": now});
-            let taints: Vec<Value> = others.chain(disk_full.then_some(full)).collect();
-            match taints.is_empty() {
-                true => node.remove("spec.taints"),
-                false => node.put("spec.taints", taints),
-            }
-        });
-    }
 }
 
 /// Gives up one pod for the disk: best-effort before others, then the lowest priority. The answer is its uid.
@@ -90,7 +77,7 @@ pub(super) fn evict_one(ctx: &Ctx<'_>, node: &Value, machine: &mut Machine) -> O
     let candidates = machine.pods.iter_mut().filter(|(_, pod)| pod.runs() && !is_terminal(&pod.object));
     let candidates = candidates.filter(|(_, pod)| rank(&pod.object).1 < CRITICAL);
     let (id, pod) = candidates.min_by_key(|(_, pod)| rank(&pod.object))?;
-    let threshold = crate::controllers::Requests::of_list(node.at("status.capacity")).storage / 10 / 1024;
+    let threshold = crate::controllers::Requests::of_list(node.at("status.capacity")).0[3] / 10 / 1024;
     let message = format!(
         "The node was low on resource: ephemeral-storage. Threshold quantity: {threshold}Ki, available: {}Ki. ",
         threshold / 2

@@ -252,11 +252,12 @@ fn no_room(scene: &Scene<'_>) -> Option<(&'static str, String)> {
     let node = scene.ctx.view.get(&resource::NODE, "", scene.node)?;
     let (has, asks) = (Requests::of_list(node.at("status.allocatable")), Requests::of_pod(scene.pod));
     let mut used = asks;
-    scene.machine.pods.values().filter_map(|other| other.allocated.as_ref()).for_each(|other| used.add(other));
-    let resources = [("cpu", asks.cpu, used.cpu, has.cpu), ("memory", asks.memory, used.memory, has.memory)];
-    let too_much = resources.iter().find(|(_, asks, _, has)| asks > has).map(|(name, asks, _, has)| {
+    scene.machine.pods.values().filter_map(|other| other.allocated).for_each(|other| used.add(&other, 1));
+    let resources = [(1, "cpu"), (2, "memory")];
+    let too_much = resources.iter().find(|(at, _)| asks.0[*at] > has.0[*at]).map(|(at, name)| {
+        let (asks, has) = (asks.0[*at], has.0[*at]);
         ("Infeasible", format!("Node didn't have enough capacity: {name}, requested: {asks}, capacity: {has}"))
     });
-    let full = resources.iter().find(|(_, _, used, has)| used > has);
-    too_much.or(full.map(|(name, ..)| ("Deferred", format!("Node didn't have enough resource: {name}"))))
+    let full = resources.iter().find(|(at, _)| used.0[*at] > has.0[*at]);
+    too_much.or(full.map(|(_, name)| ("Deferred", format!("Node didn't have enough resource: {name}"))))
 }
