@@ -36,68 +36,28 @@ pub(crate) enum Database {
     Itself,
     /// It is ready only while the database is up.
     Waits,
-    /// It ends with exit code 1 when the database is not up.
+    /// As `Waits`; and it ends with exit code 1 when the database is not up at its start.
     Exits,
 }
 use Database::{Apart, Exits, Itself, Waits};
 
-impl Database {
-    pub fn is_needed(self) -> bool {
-        matches!(self, Waits | Exits)
-    }
-}
-
-#[derive(Debug)]
-pub(crate) struct App {
-    /// A part of the image's repository.
-    image: &'static str,
-    database: Database,
-    /// Beginnings of the variables that together make the first administrator; a value must match, if one is given.
-    admin: &'static [(&'static str, &'static str)],
-    /// What it logs when its process starts, and when it has come up.
-    pub says: [&'static str; 2],
-}
-
-const N8N_OWNER: &[(&str, &str)] = &[
-    ("N8N_INSTANCE_OWNER_MANAGED_BY_ENV", "true"),
-    ("N8N_INSTANCE_OWNER_EMAIL", ""),
-    ("N8N_INSTANCE_OWNER_PASSWORD", ""),
+/// A part of the image's repository; the database; the beginnings of the variables (of some the value, too) that together
+/// make the first administrator.
+const APPS: [(&str, Database, &str); 9] = [
+    ("n8n", Apart, "N8N_INSTANCE_OWNER_MANAGED_BY_ENV=true N8N_INSTANCE_OWNER_EMAIL N8N_INSTANCE_OWNER_PASSWORD"),
+    ("ghost", Exits, ""),
+    ("wordpress", Waits, ""),
+    ("linkding", Apart, "LD_SUPERUSER_NAME"),
+    ("vaultwarden", Apart, "ADMIN_TOKEN"),
+    ("directus", Apart, "ADMIN_EMAIL"),
+    ("mysql", Itself, ""),
+    ("mariadb", Itself, ""),
+    ("percona", Itself, ""),
 ];
-const LINKDING: &[(&str, &str)] = &[("LD_SUPERUSER_NAME", "")];
-const DIRECTUS: &[(&str, &str)] = &[("ADMIN_EMAIL", "")];
-const VAULTWARDEN: &[(&str, &str)] = &[("ADMIN_TOKEN", "")];
-const MYSQL: [&str; 2] = ["[Note] Server started, initialising storage engine", "[Note] ready for connections"];
-
-/// The first row whose image matches is the application; the last one stands for every other image.
-static APPS: [App; 10] = [
-    App {
-        image: "n8n",
-        database: Apart,
-        admin: N8N_OWNER,
-        says: ["Initializing n8n process", "Editor is now accessible"],
-    },
-    App {
-        image: "ghost",
-        database: Exits,
-        admin: &[],
-        says: ["INFO Ghost is running in production", "INFO Ghost booted"],
-    },
-    App { image: "wordpress", database: Waits, admin: &[], says: ["apache2 -D FOREGROUND", "ready to serve"] },
-    App { image: "linkding", database: Apart, admin: LINKDING, says: ["linkding started", "ready to serve"] },
-    App { image: "vaultwarden", database: Apart, admin: VAULTWARDEN, says: ["Rocket started", "ready to serve"] },
-    App { image: "directus", database: Apart, admin: DIRECTUS, says: ["directus started", "ready to serve"] },
-    App { image: "mysql", database: Itself, admin: &[], says: MYSQL },
-    App { image: "mariadb", database: Itself, admin: &[], says: MYSQL },
-    App { image: "percona", database: Itself, admin: &[], says: MYSQL },
-    App { image: "", database: Apart, admin: &[], says: ["process started", "ready to serve"] },
-];
-/// `wordpress:cli…`: installs the site and makes its administrator.
-static INSTALLER: App = App { image: "wordpress", database: Exits, admin: &[], says: ["installing", "installed"] };
 
 /// What a container does once it runs.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Script {
-    pub app: &'static App,
     pub database: Database,
     /// Whether it makes the first administrator when it has come up, or has succeeded.
     pub makes_admin: bool,
@@ -116,39 +76,35 @@ pub(crate) enum Does {
 
 /// The script of one container. `env` is the environment after references were resolved.
 pub(crate) fn script(pod: &Value, image: &str, role: Role, env: &BTreeMap<String, String>) -> Script {
-    let app = app(image);
-    let script = |does| Script { app, database: Apart, makes_admin: false, does };
-    let marks = ["metadata.labels", "metadata.annotations"].map(|place| pod.at(place)[TASK].as_str());
-    let target = || env.get(TARGET).cloned().unwrap_or_default();
-    match marks[0].or(marks[1]) {
-        Some("setup") => return script(Does::Setup(target())),
-        Some("verify") => return script(Does::Verify(target())),
-        _ => {}
-    }
+    let mark = |place: &str| pod.at(place)[TASK].as_str();
+    let target = env.get(TARGET).cloned().unwrap_or_default();
     let code = pod.at("metadata.annotations")[EXIT_CODE].as_str().map(|code| code.parse().unwrap_or(0));
-    let ends = code.is_some() || matches!(pod.text("spec.restartPolicy"), "Never" | "OnFailure");
-    if app.image == "wordpress" && image.contains(":cli") && role != Role::Sidecar {
-        return Script { app: &INSTALLER, database: Exits, makes_admin: true, does: Does::End(0) };
-    }
-    if role == Role::Init || role == Role::Main && ends {
-        return script(Does::End(code.unwrap_or(0)));
-    }
-    let sqlite = env.get("database__client").is_some_and(|client| client.starts_with("sqlite"));
-    let given = |(start, value): &(&str, &str)| {
-        let mut found = env.iter().filter(|(name, given)| name.starts_with(start) && !given.is_empty());
-        found.any(|(_, given)| value.is_empty() || given.eq_ignore_ascii_case(value))
+    let ends =
+        role == Role::Main && (code.is_some() || matches!(pod.text("spec.restartPolicy"), "Never" | "OnFailure"));
+    let (name, database, admin) = app(image);
+    let (database, makes_admin, does) = match mark("metadata.labels").or(mark("metadata.annotations")) {
+        Some("setup") => (Apart, false, Does::Setup(target)),
+        Some("verify") => (Apart, false, Does::Verify(target)),
+        // The command line's image installs the site and makes its administrator.
+        _ if name == "wordpress" && image.contains(":cli") && role != Role::Sidecar => (Exits, true, Does::End(0)),
+        _ if ends || role == Role::Init => (Apart, false, Does::End(code.unwrap_or(0))),
+        _ => {
+            let sqlite = env.get("database__client").is_some_and(|client| client.starts_with("sqlite"));
+            let given = |variable: &str| {
+                let (start, wanted) = variable.split_once('=').unwrap_or((variable, ""));
+                let mut found = env.iter().filter(|(name, value)| name.starts_with(start) && !value.is_empty());
+                found.any(|(_, value)| wanted.is_empty() || value.eq_ignore_ascii_case(wanted))
+            };
+            let makes_admin = !admin.is_empty() && admin.split(' ').all(given);
+            (if sqlite { Apart } else { database }, makes_admin, Does::Serve)
+        }
     };
-    Script {
-        app,
-        database: if sqlite { Apart } else { app.database },
-        makes_admin: !app.admin.is_empty() && app.admin.iter().all(given),
-        does: Does::Serve,
-    }
+    Script { database, makes_admin, does }
 }
 
 /// Whether the image is one of the databases that applications wait for.
 pub(crate) fn is_database(image: &str) -> bool {
-    app(image).database == Itself
+    app(image).1 == Itself
 }
 
 /// Namespace and service of a target; a scheme, port and path are ignored.
@@ -159,15 +115,12 @@ pub(crate) fn service_of(target: &str, own_namespace: &str) -> Option<(String, S
     Some((labels.next().unwrap_or(own_namespace).to_owned(), service))
 }
 
-fn app(image: &str) -> &'static App {
+fn app(image: &str) -> (&'static str, Database, &'static str) {
     // `docker.n8n.io/n8nio/n8n:1.2@sha256:…` → `docker.n8n.io/n8nio/n8n`; the colon of a registry's port stays.
     let named = image.split('@').next().unwrap_or(image);
-    let repository = match named.rsplit_once(':') {
-        Some((before, tag)) if !tag.contains('/') => before,
-        _ => named,
-    };
-    let repository = repository.to_lowercase();
-    APPS.iter().find(|app| repository.contains(app.image)).unwrap_or(&INSTALLER)
+    let tagged = named.rsplit_once(':').filter(|(_, tag)| !tag.contains('/'));
+    let repository = tagged.map_or(named, |(repository, _)| repository).to_lowercase();
+    APPS.into_iter().find(|app| repository.contains(app.0)).unwrap_or(("", Apart, ""))
 }
 
 #[cfg(test)]
@@ -179,7 +132,7 @@ mod tests {
     #[test]
     fn images_and_variables_tell_the_application() {
         let owner =
-            "N8N_INSTANCE_OWNER_MANAGED_BY_ENV=true N8N_INSTANCE_OWNER_EMAIL=a@b N8N_INSTANCE_OWNER_PASSWORD_HASH=x";
+            "N8N_INSTANCE_OWNER_MANAGED_BY_ENV=true N8N_INSTANCE_OWNER_EMAIL=a N8N_INSTANCE_OWNER_PASSWORD_HASH=x";
         for (image, role, variables, database, makes_admin, does) in [
             ("docker.n8n.io/n8nio/n8n:1.2@sha256:ab", Role::Main, owner, Apart, true, Does::Serve),
             ("n8nio/n8n", Role::Main, &owner.replace("true", "false"), Apart, false, Does::Serve),
@@ -192,20 +145,16 @@ mod tests {
             ("nginx:mysql", Role::Main, "LD_SUPERUSER_NAME=x", Apart, false, Does::Serve),
             ("busybox", Role::Init, "", Apart, false, Does::End(0)),
         ] {
-            let variables = variables.split_whitespace().filter_map(|pair| pair.split_once('='));
+            let variables = variables.split(' ').filter_map(|pair| pair.split_once('='));
             let env = variables.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-            let script = script(&json!({"spec": {}}), image, role, &env);
-            assert_eq!((script.database, script.makes_admin, script.does), (database, makes_admin, does), "{image}");
+            let expected = Script { database, makes_admin, does };
+            assert_eq!(script(&json!({"spec": {}}), image, role, &env), expected, "{image}");
         }
-        let pod = json!({"metadata": {"annotations": {EXIT_CODE: "7"}}, "spec": {"restartPolicy": "Never"}});
-        assert_eq!(script(&pod, "nginx", Role::Main, &BTreeMap::new()).does, Does::End(7));
-    }
-
-    #[test]
-    fn targets_are_read_as_namespace_and_service() {
-        let read = |target| service_of(target, "own").map(|(ns, service)| format!("{ns}/{service}"));
-        assert_eq!(read("blog").as_deref(), Some("own/blog"));
-        assert_eq!(read("http://blog.c1.svc.cluster.local:2368/ghost").as_deref(), Some("c1/blog"));
-        assert_eq!(read(""), None);
+        for (target, expected) in
+            [("blog", Some("own/blog")), ("http://blog.c1.svc.cluster.local:2368/ghost", Some("c1/blog")), ("", None)]
+        {
+            let read = service_of(target, "own").map(|(ns, service)| format!("{ns}/{service}"));
+            assert_eq!(read.as_deref(), expected);
+        }
     }
 }

@@ -2,17 +2,8 @@
 //!
 //! `advance` moves a container as far as it can get at this moment. What is shown of it is in `status`.
 
-use std::time::Duration;
-
-use jiff::Timestamp;
-use serde_json::Value;
-
-use super::{load::Load, needs, pod::granted, scene::Scene};
-use crate::{
-    app::{self, Database, Does, Role, Script},
-    dig::Dig,
-    faults::Sickness,
-};
+use super::{needs, prelude::*};
+use crate::faults::Sickness;
 
 /// The first wait before a pull or a restart is tried again, doubled each time up to the longest; a container that ran
 /// longer than `RESET` begins anew. In seconds, as is how long a task pod waits for its target.
@@ -210,7 +201,7 @@ impl Container {
         if self.has_run {
             scene.ctx.cluster.logs().rotate(scene.uid(), name);
         }
-        scene.log(name, script.app.says[0]);
+        scene.log(name, &format!("starting {}", self.image));
         scene.tell("Normal", "Created", &format!("Created container: {name}"));
         scene.tell("Normal", "Started", &format!("Started container {name}"));
         self.restarts += u32::from(self.has_run);
@@ -290,7 +281,7 @@ impl Process {
         }
         let sickness = scene.ctx.faults.sickness(scene.pod, name);
         let answers = self.up && sickness != Some(Sickness::Hangs);
-        let served = answers && (database_up || !self.script.database.is_needed());
+        let served = answers && (database_up || !matches!(self.script.database, Database::Waits | Database::Exits));
         self.started |= !spec.has("startupProbe") || served;
         let unprobed = !spec.has("readinessProbe") && sickness.is_none();
         self.ready = self.started && (unprobed || served && sickness.is_none());
@@ -330,7 +321,7 @@ impl Process {
         if self.script.makes_admin {
             scene.admins.insert(scene.installation(scene.pod));
         }
-        scene.log(name, self.script.app.says[1]);
+        scene.log(name, "ready to serve");
         if let Does::End(code) = self.script.does {
             return Err(exit(code, ""));
         }

@@ -3,9 +3,7 @@
 //! Two pods that write to one volume from different nodes at one time ruin it: each such pair is recorded once, whatever
 //! the API says about either pod. A volume that many may write to (`ReadWriteMany`) is not ruined by that.
 
-use std::collections::BTreeMap;
-
-use jiff::Timestamp;
+use super::prelude::*;
 
 /// Who writes to a volume, and where.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]

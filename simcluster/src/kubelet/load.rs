@@ -3,12 +3,7 @@
 //! A trace is a list of steps, repeated for ever. Without one a process uses a small share of what it requests. Nothing
 //! is sampled: use, and the CPU time spent so far, are computed when somebody asks. CPU is throttled at its limit.
 
-use std::{sync::Arc, time::Duration};
-
-use jiff::Timestamp;
-use serde_json::Value;
-
-use crate::{controllers::Requests, dig::Dig};
+use super::prelude::*;
 
 /// For so many seconds: CPU in milli, memory in MiB.
 pub type Step = (u64, u64, u64);
@@ -62,11 +57,6 @@ impl Load {
         }
     }
 
-    /// Whether use changes with time.
-    pub fn varies(&self) -> bool {
-        self.trace.len() > 1
-    }
-
     pub fn usage(&self, now: Timestamp) -> Usage {
         let ((_, cpu, memory), _) = self.step(now);
         let (from, before) = self.settled;
@@ -76,7 +66,7 @@ impl Load {
 
     /// When the next step of the trace begins.
     pub fn next_step(&self, now: Timestamp) -> Option<Timestamp> {
-        self.varies().then(|| now + Duration::from_micros(self.step(now).1))
+        (self.trace.len() > 1).then(|| now + Duration::from_micros(self.step(now).1))
     }
 
     /// How long each step lasts (in microseconds), how often the trace has been gone through, and what is left of `at`.

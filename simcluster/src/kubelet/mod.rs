@@ -15,30 +15,36 @@ mod pod;
 mod scene;
 mod status;
 
+/// What every file here needs.
+mod prelude {
+    pub(super) use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+    pub(super) use jiff::Timestamp;
+    pub(super) use serde_json::{Value, json};
+
+    pub(super) use super::{Machine, container::*, disks::*, load::*, pod::*, scene::*};
+    pub(super) use crate::{
+        app::{self, Database, Does, Role, Script},
+        clock,
+        controllers::*,
+        dig::Dig,
+        resource::{self, *},
+        store::{DeleteOptions, Key},
+    };
+}
+
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    collections::{BTreeSet, HashMap},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use jiff::Timestamp;
-use serde_json::Value;
-
 pub(crate) use self::load::Trace;
-use self::{disks::Disks, pod::Pod, scene::Scene};
+use self::prelude::*;
 pub use self::{
     disks::{Corruption, Writer},
     load::{Step, Usage},
 };
-use crate::{
-    controllers::{
-        Controller, Ctx, Queue, Requests, Seen, View, claim_names, condition_is_true, is_deleting, is_terminal,
-        node_of, uid,
-    },
-    dig::Dig,
-    faults::{Fault, Faults},
-    resource,
-    store::{DeleteOptions, Key},
-};
+use crate::faults::{Fault, Faults};
 
 /// How often a kubelet looks after its machine's disk: seconds.
 const HOUSEKEEPING: u64 = 10;
@@ -133,7 +139,7 @@ impl Kubelets {
     pub fn usage(&self, pod: &Value, container: &str, now: Timestamp) -> Option<Usage> {
         let all = self.lock();
         let pod = all.machines.get(node_of(pod)?)?.pods.get(uid(pod))?;
-        let mut containers = pod.containers.iter().zip(pod::specs(&pod.object));
+        let mut containers = pod.containers.iter().zip(specs(&pod.object));
         let (container, _) = containers.find(|(_, spec)| spec.text("name") == container)?;
         Some(container.process()?.load.usage(now))
     }
@@ -147,7 +153,7 @@ impl Kubelets {
         let reachable = all.machines.iter().filter(|(_, machine)| machine.connected);
         for (node, pod) in reachable.flat_map(|(node, machine)| machine.pods.values().map(move |pod| (node, pod))) {
             let (ns, name) = (pod.object.text("metadata.namespace"), pod.object.text("metadata.name"));
-            for (container, spec) in pod.containers.iter().zip(pod::specs(&pod.object)) {
+            for (container, spec) in pod.containers.iter().zip(specs(&pod.object)) {
                 let Some(process) = container.process() else {
                     continue;
                 };
@@ -280,11 +286,13 @@ impl Machines {
                 forget(ctx, &object);
             }
         }
-        let varies = pod.containers.iter().any(|c| c.process().is_some_and(|process| process.load.varies()));
+        // Only who uses more than it has requested can be too much for a machine.
+        let mut running = pod.containers.iter().filter_map(Container::process);
+        let strains = running.any(|p| p.load.usage(ctx.now).memory_bytes > p.load.memory_request);
         if let Some(machine) = self.machines.get_mut(node) {
             machine.pods.insert(id.to_owned(), pod);
         }
-        if varies {
+        if strains {
             self.relieve(node, ctx, queue);
         }
         next.into_iter().for_each(|at| queue.add_at(key.clone(), at));
@@ -342,7 +350,7 @@ impl Machines {
             }
             too_much -= used;
             if let Some(container) = machine.pods.get_mut(&id).and_then(|pod| pod.containers.get_mut(at)) {
-                container.end(container::out_of_memory(), ctx.now);
+                container.end(out_of_memory(), ctx.now);
             }
             queue.add((node.to_owned(), id));
         }

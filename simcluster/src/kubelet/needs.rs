@@ -2,17 +2,9 @@
 //!
 //! A missing thing is told as the kubelet tells it, and the pod is woken when that very thing changes.
 
-use std::collections::BTreeMap;
-
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use serde_json::Value;
 
-use super::scene::Scene;
-use crate::{
-    controllers::attachment_name,
-    dig::Dig,
-    resource::{self, Kind, PERSISTENT_VOLUME, PERSISTENT_VOLUME_CLAIM, VOLUME_ATTACHMENT},
-};
+use super::prelude::*;
 
 type Environment = BTreeMap<String, String>;
 

@@ -1,14 +1,6 @@
 //! The kubelet's word on its machine: the Lease, the node's status, and whom it gives up when the disk is full.
 
-use serde_json::{Value, json};
-
-use super::{Machine, scene::host_ip};
-use crate::{
-    clock,
-    controllers::{Ctx, is_terminal, set_condition, uid},
-    dig::Dig,
-    resource,
-};
+use super::prelude::*;
 
 const LEASES: &str = "kube-node-lease";
 /// Pods from this priority on are never given up.

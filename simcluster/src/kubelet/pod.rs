@@ -1,22 +1,7 @@
 //! One pod's life on a node: init containers in order, sidecars before what follows them, main containers, a change of
 //! resources in place, the end.
 
-use std::sync::Arc;
-
-use jiff::Timestamp;
-use serde_json::Value;
-
-use super::{
-    container::{Container, Exit, State, exit},
-    needs,
-    scene::Scene,
-};
-use crate::{
-    app::{self, Role},
-    controllers::{Requests, is_deleting},
-    dig::Dig,
-    resource,
-};
+use super::{needs, prelude::*};
 
 #[derive(Default)]
 pub(super) struct Pod {

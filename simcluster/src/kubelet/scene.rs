@@ -2,15 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
-
-use super::Machine;
-use crate::{
-    controllers::{Ctx, View, claim_names, condition_is_true, uid},
-    dig::Dig,
-    resource::{self, Kind},
-    store::Key,
-};
+use super::prelude::*;
 
 pub(super) struct Scene<'a> {
     pub ctx: &'a Ctx<'a>,

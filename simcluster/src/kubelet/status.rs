@@ -1,20 +1,8 @@
 //! What is shown of a pod: phase, conditions and container statuses, as a kubelet writes them.
 
-use serde_json::{Value, json};
+use super::prelude::*;
 
-use super::{
-    container::{Container, Ended, Stage, State},
-    pod::{Pod, Resize, shown, specs},
-    scene::{Scene, host_ip},
-};
-use crate::{
-    app::Role,
-    clock,
-    controllers::{fnv1a, set_condition},
-    dig::Dig,
-};
-
-/// The conditions that a kubelet shows first, in this order. Those from `RESIZE` on are there only while they hold.
+/// The conditions that a kubelet shows first, in this order; the last two only while they hold.
 const ORDER: [&str; 7] = [
     "PodReadyToStartContainers",
     "Initialized",
@@ -24,33 +12,16 @@ const ORDER: [&str; 7] = [
     "PodResizePending",
     "PodResizeInProgress",
 ];
-const RESIZE: usize = 5;
 
 /// The pod's status as it should be now, made from the one that is stored.
 pub(super) fn render(pod: &Pod, scene: &Scene<'_>) -> Value {
     let mut object = json!({"status": scene.pod.at("status")});
-    let host = host_ip(scene.machine.index);
+    let (now, generation) = (clock::seconds(scene.ctx.now), scene.pod.at("metadata.generation"));
     let runs = pod.initialized && pod.containers.iter().any(|c| c.role == Role::Main && c.has_run);
-    object.put("status.observedGeneration", scene.pod.at("metadata.generation").clone());
-    object.put(
-        "status.phase",
-        match pod.succeeded {
-            Some(succeeded) => {
-                if succeeded {
-                    "Succeeded"
-                } else {
-                    "Failed"
-                }
-            }
-            None => {
-                if runs {
-                    "Running"
-                } else {
-                    "Pending"
-                }
-            }
-        },
-    );
+    let (host, pending) = (host_ip(scene.machine.index), if runs { "Running" } else { "Pending" });
+    let phase = pod.succeeded.map_or(pending, |succeeded| if succeeded { "Succeeded" } else { "Failed" });
+    object.put("status.observedGeneration", generation.clone());
+    object.put("status.phase", phase);
     object.put("status.hostIPs", json!([{"ip": host}]));
     object.put("status.hostIP", host);
     object.put("status.startTime", clock::seconds(pod.started_at.unwrap_or(scene.ctx.now)));
@@ -71,24 +42,24 @@ pub(super) fn render(pod: &Pod, scene: &Scene<'_>) -> Value {
     }
     object.default("status.conditions", json!([]));
     let wanted = conditions(pod, scene);
-    let met_scheduler = object.items("status.conditions").iter().any(|shown| shown.text("type") == "PodScheduled");
-    for (kind, holds, reason, message) in wanted.iter().filter(|c| c.0 != "PodScheduled" || !met_scheduler) {
+    let is_wanted = |shown: &Value| wanted.iter().any(|condition| condition.0 == shown.text("type"));
+    // A pod that was made with its node never met the scheduler; of the others the condition is the scheduler's.
+    let scheduled = object.items("status.conditions").iter().any(|shown| shown.text("type") == ORDER[4]);
+    for (kind, holds, reason, message) in wanted.iter().filter(|condition| !scheduled || condition.0 != ORDER[4]) {
         let mut condition = json!({
-            "type": kind, "status": if *holds { "True" } else { "False" }, "lastProbeTime": null,
-            "lastTransitionTime": clock::seconds(scene.ctx.now),
-            "observedGeneration": scene.pod.at("metadata.generation"), "reason": reason, "message": message,
+            "type": kind, "status": if *holds { "True" } else { "False" }, "observedGeneration": generation,
+            "lastProbeTime": null, "lastTransitionTime": now,
         });
-        for field in
-            ["reason", "message"].into_iter().filter(|field| condition.text(field).is_empty()).collect::<Vec<_>>()
-        {
-            condition.remove(field);
+        for (field, text) in [("reason", *reason), ("message", message.as_str())] {
+            if !text.is_empty() {
+                condition.put(field, text);
+            }
         }
         set_condition(&mut object, condition);
     }
     if let Some(shown) = object.at_mut("status.conditions").and_then(Value::as_array_mut) {
-        let rank = |c: &Value| ORDER.iter().position(|kind| *kind == c.text("type")).unwrap_or(ORDER.len());
-        shown.retain(|c| !(RESIZE..ORDER.len()).contains(&rank(c)) || wanted.iter().any(|w| w.0 == c.text("type")));
-        shown.sort_by_key(rank);
+        shown.retain(|shown| !ORDER[5..].contains(&shown.text("type")) || is_wanted(shown));
+        shown.sort_by_key(|c| ORDER.iter().position(|kind| *kind == c.text("type")).unwrap_or(ORDER.len()));
     }
     object["status"].take()
 }
@@ -97,41 +68,37 @@ pub(super) fn render(pod: &Pod, scene: &Scene<'_>) -> Value {
 type Condition = (&'static str, bool, &'static str, String);
 
 fn conditions(pod: &Pod, scene: &Scene<'_>) -> Vec<Condition> {
-    let list = |wanted: fn(&Container) -> bool| {
+    let list = |what: &str, wanted: fn(&Container) -> bool| {
         let wanted = pod.containers.iter().zip(specs(scene.pod)).filter(|(container, _)| wanted(container));
-        wanted.map(|(_, spec)| spec.text("name")).collect::<Vec<_>>().join(" ")
+        let names: Vec<&str> = wanted.map(|(_, spec)| spec.text("name")).collect();
+        if names.is_empty() { String::new() } else { format!("containers with {what} status: [{}]", names.join(" ")) }
     };
-    let incomplete = list(|c| match c.role {
+    let incomplete = list("incomplete", |c| match c.role {
         Role::Init => c.exit_code() != Some(0),
         Role::Sidecar => !c.is_started(),
         Role::Main => false,
     });
-    let unready = list(|c| c.role != Role::Init && !c.process().is_some_and(|process| process.ready));
-    let (initialized, all_ready) = (pod.initialized || incomplete.is_empty(), unready.is_empty());
-    let nothing = String::new;
-    let (init, ready) = match pod.succeeded {
-        Some(true) => (("PodCompleted", nothing()), (false, "PodCompleted", nothing())),
-        Some(false) => (("", nothing()), (false, "PodFailed", nothing())),
-        None => {
-            let incomplete = ("ContainersNotInitialized", format!("containers with incomplete status: [{incomplete}]"));
-            let unready = (false, "ContainersNotReady", format!("containers with unready status: [{unready}]"));
-            (
-                if initialized { ("", nothing()) } else { incomplete },
-                if all_ready { (true, "", nothing()) } else { unready },
-            )
-        }
+    let unready = list("unready", |c| c.role != Role::Init && !c.process().is_some_and(|process| process.ready));
+    let (initialized, ready) = (pod.initialized || incomplete.is_empty(), unready.is_empty());
+    let (init, main) = match pod.succeeded {
+        Some(true) => (("PodCompleted", String::new()), ("PodCompleted", String::new())),
+        Some(false) => (("", String::new()), ("PodFailed", String::new())),
+        None => (
+            if initialized { ("", String::new()) } else { ("ContainersNotInitialized", incomplete) },
+            (if ready { "" } else { "ContainersNotReady" }, unready),
+        ),
     };
+    let ready = ready && pod.succeeded.is_none();
     let mut conditions = vec![
-        (ORDER[0], pod.succeeded.is_none() && pod.ip.is_some(), "", nothing()),
+        (ORDER[0], pod.succeeded.is_none() && pod.ip.is_some(), "", String::new()),
         (ORDER[1], initialized, init.0, init.1),
-        (ORDER[2], ready.0, ready.1, ready.2.clone()),
-        (ORDER[3], ready.0, ready.1, ready.2),
-        // A pod that was made with its node never met the scheduler.
-        (ORDER[4], true, "", nothing()),
+        (ORDER[2], ready, main.0, main.1.clone()),
+        (ORDER[3], ready, main.0, main.1),
+        (ORDER[4], true, "", String::new()),
     ];
     match &pod.resize {
         Resize::Pending(reason, message) => conditions.push((ORDER[5], true, reason, message.clone())),
-        Resize::InProgress(..) => conditions.push((ORDER[6], true, "", nothing())),
+        Resize::InProgress(..) => conditions.push((ORDER[6], true, "", String::new())),
         Resize::Done => {}
     }
     if let Some(("Evicted", message)) = &pod.evicted {
