@@ -50,7 +50,6 @@ pub(super) enum Stage {
 }
 
 pub(super) struct Process {
-    pub run: u32,
     pub since: Timestamp,
     /// Past its startup probe, if it has one.
     pub started: bool,
@@ -208,7 +207,6 @@ impl Container {
         self.has_run = true;
         let takes = if matches!(script.does, Does::Serve | Does::End(_)) { delays.ready } else { Duration::ZERO };
         self.state = State::Running(Box::new(Process {
-            run: self.restarts,
             since: now,
             started: false,
             ready: false,
@@ -223,7 +221,7 @@ impl Container {
     /// The run has ended: by itself, by a probe, by a fault, or told to.
     pub fn end(&mut self, exit: Exit, now: Timestamp) {
         if let State::Running(process) = &self.state {
-            let (started_at, run) = (process.since, process.run);
+            let (started_at, run) = (process.since, self.restarts);
             self.state = State::Ended(Box::new(Ended { exit, started_at, finished_at: now, run }));
         }
     }

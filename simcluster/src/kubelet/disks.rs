@@ -46,6 +46,11 @@ impl Disks {
         writers.push(writer.clone());
     }
 
+    /// A machine without power, or that is no more, writes nothing.
+    pub fn stop_node(&mut self, node: &str) {
+        self.writers.values_mut().for_each(|writers| writers.retain(|writer| writer.node != node));
+    }
+
     pub fn stop(&mut self, volume: &str, uid: &str) {
         if let Some(writers) = self.writers.get_mut(volume) {
             writers.retain(|writer| writer.uid != uid);

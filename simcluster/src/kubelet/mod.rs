@@ -201,7 +201,7 @@ impl Machines {
         let Some(node) = ctx.view.get(&resource::NODE, "", name) else {
             // Its containers go with a machine that is taken out of the cluster, unless it cannot hear of it.
             if connected || !powered {
-                self.stop_writing(name);
+                self.disks.stop_node(name);
                 self.machines.remove(name);
             }
             return;
@@ -239,7 +239,7 @@ impl Machines {
                 queue.add_at(key.clone(), machine.evicts_at);
             }
         } else if !powered {
-            self.stop_writing(name);
+            self.disks.stop_node(name);
         }
     }
 
@@ -270,10 +270,14 @@ impl Machines {
         }
         let (slow, admins) = (ctx.faults.slowness(node), &mut self.admins);
         let mut scene = Scene { ctx, pod: &object, node, connected, slow, machine, admins, waits: Vec::new() };
+        let before = pod.allocated;
         let next = pod.advance(&mut scene);
         let shown = status::render(&pod, &scene);
         for wait in scene.waits {
             self.waiting.entry(wait).or_default().insert(key.clone());
+        }
+        if pod.allocated != before {
+            self.wake("room", (node.to_owned(), String::new()), queue);
         }
         let runs = pod.runs();
         self.set_writes(&mut pod, node, runs, ctx);
@@ -314,15 +318,6 @@ impl Machines {
             } else {
                 self.disks.stop(volume, &writer.uid);
             }
-        }
-    }
-
-    /// A machine without power, or that is no more, writes nothing.
-    fn stop_writing(&mut self, node: &str) {
-        let pods = self.machines.get_mut(node).into_iter().flat_map(|machine| machine.pods.values_mut());
-        for pod in pods.filter(|pod| pod.writes) {
-            pod.writes = false;
-            pod.volumes.iter().for_each(|volume| self.disks.stop(volume, uid(&pod.object)));
         }
     }
 

@@ -167,7 +167,7 @@ impl Pod {
     pub fn lose_power(&mut self, now: Timestamp) {
         let policy = self.object.text("spec.restartPolicy");
         self.containers.iter_mut().for_each(|container| container.lose_power(policy, now));
-        (self.initialized, self.ip) = (false, None);
+        (self.initialized, self.ip, self.writes) = (false, None, false);
     }
 
     /// Brings what running containers are granted to what their specification asks for now, if the node has the room.

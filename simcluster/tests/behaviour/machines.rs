@@ -28,13 +28,13 @@ async fn lost_set(fault: fn(&str) -> Fault, tolerates: u64) -> (SimCluster, Stri
 }
 
 /// A pod on the node `n1`, whose container is restarted for other memory.
-fn on_n1(sim: &SimCluster, name: &str, resources: Value, priority: i64) {
+fn on_n1(sim: &SimCluster, name: &str, resources: Value, class: Value) {
     let mut app = container("app", "nginx");
     app["resources"] = resources;
     app["resizePolicy"] = json!([{"resourceName": "memory", "restartPolicy": "RestartContainer"}]);
     let mut object = bare_pod(name, app);
     object["spec"]["nodeSelector"] = json!({"kubernetes.io/hostname": "n1"});
-    object["spec"]["priority"] = json!(priority);
+    object["spec"]["priorityClassName"] = class;
     create(sim, &resource::POD, object);
 }
 
@@ -103,8 +103,8 @@ async fn taint_eviction_alone_moves_nothing_and_the_pod_goes_when_the_partition_
 #[tokio::test]
 async fn a_full_disk_costs_one_pod_after_the_other() {
     let sim = cluster().await;
-    on_n1(&sim, "rich", json!({"requests": {"cpu": "1"}}), 0);
-    on_n1(&sim, "poor", json!({}), 0);
+    on_n1(&sim, "rich", json!({"requests": {"cpu": "1"}}), Value::Null);
+    on_n1(&sim, "poor", json!({}), Value::Null);
     sim.settle().await;
     let full = sim.faults().add(Fault::disk_pressure("n1"));
     sim.settle().await;
@@ -127,8 +127,8 @@ async fn a_full_disk_costs_one_pod_after_the_other() {
 async fn use_follows_a_trace_and_too_much_memory_kills() {
     let sim = cluster().await;
     let resources = json!({"requests": {"cpu": "200m", "memory": "400Mi"}, "limits": {"cpu": "300m"}});
-    for (name, priority) in [("a", 10), ("b", 0)] {
-        on_n1(&sim, name, resources.clone(), priority);
+    for (name, class) in [("a", json!("system-cluster-critical")), ("b", Value::Null)] {
+        on_n1(&sim, name, resources.clone(), class);
     }
     sim.settle().await;
     let usage = |name: &str| sim.usage(NS, name, "app").map(|usage| (usage.cpu_milli, usage.memory_bytes >> 20));
@@ -157,7 +157,7 @@ async fn use_follows_a_trace_and_too_much_memory_kills() {
 async fn resources_change_in_place_as_far_as_the_node_has_room() {
     let sim = cluster_with(Delays { start: Duration::from_millis(20), ..Delays::zero() }).await;
     for name in ["x", "other"] {
-        on_n1(&sim, name, json!({"requests": {"cpu": "1"}, "limits": {"memory": "64Mi"}}), 0);
+        on_n1(&sim, name, json!({"requests": {"cpu": "1"}, "limits": {"memory": "64Mi"}}), Value::Null);
     }
     until(&sim, "both run", |sim| runs(sim, "x") && runs(sim, "other")).await;
     let resize = async |resources: Value| {
