@@ -33,7 +33,7 @@ pub(crate) use self::{
     events::{Recorder, fnv1a},
     queue::Queue,
     requests::Requests,
-    view::{Seen, View, claim_names, condition_is_true, is_deleting, is_terminal, list, node_of, uid},
+    view::{Seen, View, claim_names, condition_is_true, is_deleting, is_terminal, node_of, uid},
 };
 use crate::{
     clock::Clock,

@@ -35,7 +35,7 @@ impl Load {
         let amount = |side: &str| Requests::of_list(resources.at(side)).0.map(|amount| amount.unsigned_abs());
         let ([_, cpu_request, memory_request, _], [_, cpu, memory, _]) = (amount("requests"), amount("limits"));
         let limit = |amount: u64| if amount == 0 { u64::MAX } else { amount };
-        let idle = || Trace::from([(1, cpu_request / 20, memory_request / 4 >> 20)]);
+        let idle = || Trace::from([(1, cpu_request / 20, (memory_request / 4) >> 20)]);
         let sound = |trace: &Trace| !trace.is_empty() && trace.iter().all(|step| step.0 > 0);
         Self {
             trace: trace.filter(sound).unwrap_or_else(idle),
