@@ -32,7 +32,7 @@ pub(super) struct Load {
 
 impl Load {
     pub fn new(resources: &Value, trace: Option<Trace>, now: Timestamp, second: Duration) -> Self {
-        let amount = |side: &str| Requests::of_list(resources.at(side)).0.map(|amount| amount.unsigned_abs());
+        let amount = |side: &str| Requests::of_list(resources.at(side)).0.map(i64::unsigned_abs);
         let ([_, cpu_request, memory_request, _], [_, cpu, memory, _]) = (amount("requests"), amount("limits"));
         let limit = |amount: u64| if amount == 0 { u64::MAX } else { amount };
         let idle = || Trace::from([(1, cpu_request / 20, (memory_request / 4) >> 20)]);

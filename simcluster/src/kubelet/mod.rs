@@ -231,7 +231,9 @@ impl Machines {
             let disk_full = ctx.faults.has_disk_pressure(name);
             node::report(ctx, node, machine.index, disk_full);
             if disk_full && machine.evicts_at <= ctx.now {
-                node::evict_one(ctx, node, machine).into_iter().for_each(|id| queue.add((name.to_owned(), id)));
+                if let Some(id) = node::evict_one(ctx, node, machine) {
+                    queue.add((name.to_owned(), id));
+                }
                 machine.evicts_at = ctx.now + ctx.delays.seconds(HOUSEKEEPING);
             }
             queue.add_beat(key.clone(), machine.renews_at);
@@ -299,7 +301,9 @@ impl Machines {
         if strains {
             self.relieve(node, ctx, queue);
         }
-        next.into_iter().for_each(|at| queue.add_at(key.clone(), at));
+        if let Some(at) = next {
+            queue.add_at(key.clone(), at);
+        }
     }
 
     /// Counts a pod among those who write to its volumes, or no longer.
