@@ -33,11 +33,6 @@ pub(crate) fn defaults(kind: &Kind, whole: &mut Value) {
             default(fields, "volumeBindingMode", "Immediate");
         }
         "PriorityClass" => default(fields, "preemptionPolicy", "PreemptLowerPriority"),
-        "EndpointSlice" => {
-            // These lists are required and shown even if they are empty.
-            default(fields, "endpoints", Value::Null);
-            default(fields, "ports", Value::Null);
-        }
         _ => {}
     }
 }

@@ -27,9 +27,7 @@ pub(crate) fn bare(kind: &Kind) -> Value {
         "Pod" => json!({"metadata": {}, "spec": {"containers": []}}),
         "PersistentVolumeClaim" => json!({"metadata": {}, "spec": {"resources": {}}}),
         "NetworkPolicy" => json!({"metadata": {}, "spec": {}}),
-        "Secret" | "ConfigMap" | "ServiceAccount" | "StorageClass" | "PriorityClass" | "ControllerRevision" => {
-            json!({"metadata": {}})
-        }
+        "Secret" | "ConfigMap" | "ServiceAccount" | "StorageClass" | "PriorityClass" => json!({"metadata": {}}),
         "Event" => json!({"metadata": {}, "involvedObject": {}, "source": {}}),
         _ => json!({"metadata": {}, "spec": {}, "status": {}}),
     }
