@@ -1,33 +1,92 @@
-//! The cluster's clock. Every time-stamp that the cluster writes and every wait of its engine goes through it.
+//! The cluster's clock: real, scaled, or moved by hand. Every time-stamp that the cluster writes and every wait of its
+//! parts goes through it, and nothing else in this crate asks the operating system for the time or sleeps.
 //!
-//! `Clock::real` is the one place in this crate that asks the operating system for the time.
+//! A manual clock stands still until `SimCluster::advance` moves it from one due moment to the next: a day passes in as
+//! long as it takes to do what is due in it.
 
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
+use tokio::sync::watch;
 
 /// A source of time. Cloning shares the source.
 #[derive(Clone)]
-pub struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
+pub struct Clock(Arc<Mode>);
+
+enum Mode {
+    /// Read elsewhere; waits pass in real time.
+    Read(Box<dyn Fn() -> Timestamp + Send + Sync>),
+    Scaled {
+        began: Timestamp,
+        factor: u32,
+    },
+    Manual(watch::Sender<Timestamp>),
+}
+
+#[allow(clippy::disallowed_methods, reason = "this is the clock that everything else is given")]
+fn real_now() -> Timestamp {
+    Timestamp::now()
+}
 
 impl Clock {
-    #[allow(clippy::disallowed_methods, reason = "this is the clock that everything else is given")]
     pub fn real() -> Self {
-        Self(Arc::new(Timestamp::now))
+        Self::from_fn(real_now)
     }
 
     /// A clock that reads `now` whenever it is asked; waits still pass in real time.
     pub fn from_fn(now: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
-        Self(Arc::new(now))
+        Self(Arc::new(Mode::Read(Box::new(now))))
+    }
+
+    /// From now on time passes `factor` times as fast: a wait of ten seconds takes `10 / factor`.
+    pub fn scaled(factor: u32) -> Self {
+        Self(Arc::new(Mode::Scaled { began: real_now(), factor: factor.max(1) }))
+    }
+
+    /// Stands at `start` until `SimCluster::advance` moves it.
+    pub fn manual(start: Timestamp) -> Self {
+        Self(Arc::new(Mode::Manual(watch::Sender::new(start))))
     }
 
     pub fn now(&self) -> Timestamp {
-        (self.0)()
+        match &*self.0 {
+            Mode::Read(now) => now(),
+            Mode::Scaled { began, factor } => {
+                let passed = real_now().duration_since(*began);
+                let passed = Duration::try_from(passed).unwrap_or_default().saturating_mul(*factor);
+                began.checked_add(passed).unwrap_or(Timestamp::MAX)
+            }
+            Mode::Manual(now) => *now.borrow(),
+        }
     }
 
     /// Waits for a span of the cluster's time.
     pub async fn sleep(&self, span: Duration) {
-        tokio::time::sleep(span).await;
+        match &*self.0 {
+            Mode::Read(_) => tokio::time::sleep(span).await,
+            Mode::Scaled { factor, .. } => tokio::time::sleep(span / *factor).await,
+            Mode::Manual(now) => {
+                let due = self.after(span);
+                // The sender lives in this clock, so that waiting cannot fail.
+                let _ = now.subscribe().wait_for(|now| *now >= due).await;
+            }
+        }
+    }
+
+    /// The time after a span from now; the end of time if that is beyond it.
+    pub fn after(&self, span: Duration) -> Timestamp {
+        self.now().checked_add(span).unwrap_or(Timestamp::MAX)
+    }
+
+    pub fn is_manual(&self) -> bool {
+        matches!(&*self.0, Mode::Manual(_))
+    }
+
+    /// Moves a manual clock, never backwards; the others go by themselves.
+    pub(crate) fn move_to(&self, at: Timestamp) {
+        if let Mode::Manual(now) = &*self.0 {
+            now.send_modify(|now| *now = at.max(*now));
+        }
     }
 }
 

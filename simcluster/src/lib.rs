@@ -162,6 +162,11 @@ impl SimCluster {
         self.0.engine.idle().await;
     }
 
+    /// Lets a span of the cluster's time pass; with a manual clock that is all the time that ever passes.
+    pub async fn advance(&self, span: Duration) {
+        self.0.engine.advance(span).await;
+    }
+
     /// Ends the API and the engine; open watches end, and the address is free again. Idempotent.
     pub async fn shutdown(&self) {
         self.0.api.cancel.cancel();

@@ -80,11 +80,9 @@ kinds! {
     SECRET: "" "v1" "Secret" "secrets" "secret" [] namespaced uncounted [];
     SERVICE_ACCOUNT: "" "v1" "ServiceAccount" "serviceaccounts" "serviceaccount" ["sa"] namespaced uncounted ["token"];
     SERVICE: "" "v1" "Service" "services" "service" ["svc"] namespaced uncounted ["status"];
-    CONTROLLER_REVISION: "apps" "v1" "ControllerRevision" "controllerrevisions" "controllerrevision" [] namespaced uncounted [];
     STATEFUL_SET: "apps" "v1" "StatefulSet" "statefulsets" "statefulset" ["sts"] namespaced counted ["scale", "status"];
     SELF_SUBJECT_ACCESS_REVIEW: "authorization.k8s.io" "v1" "SelfSubjectAccessReview" "selfsubjectaccessreviews" "selfsubjectaccessreview" [] cluster uncounted [];
     LEASE: "coordination.k8s.io" "v1" "Lease" "leases" "lease" [] namespaced uncounted [];
-    ENDPOINT_SLICE: "discovery.k8s.io" "v1" "EndpointSlice" "endpointslices" "endpointslice" [] namespaced counted [];
     INGRESS: "networking.k8s.io" "v1" "Ingress" "ingresses" "ingress" ["ing"] namespaced counted ["status"];
     NETWORK_POLICY: "networking.k8s.io" "v1" "NetworkPolicy" "networkpolicies" "networkpolicy" ["netpol"] namespaced counted [];
     CLUSTER_ROLE_BINDING: "rbac.authorization.k8s.io" "v1" "ClusterRoleBinding" "clusterrolebindings" "clusterrolebinding" [] cluster uncounted [];

@@ -5,7 +5,7 @@
 
 use k8s_openapi::api::{
     apps::v1 as apps, authorization::v1 as authorization, coordination::v1 as coordination, core::v1 as core,
-    discovery::v1 as discovery, networking::v1 as networking, rbac::v1 as rbac, scheduling::v1 as scheduling,
+    networking::v1 as networking, rbac::v1 as rbac, scheduling::v1 as scheduling,
     storage::v1 as storage,
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -28,11 +28,9 @@ pub fn unknown_fields(kind: &Kind, object: &Value) -> Result<Vec<String>, String
         "Secret" => again::<core::Secret>(object),
         "ServiceAccount" => again::<core::ServiceAccount>(object),
         "Service" => again::<core::Service>(object),
-        "ControllerRevision" => again::<apps::ControllerRevision>(object),
         "StatefulSet" => again::<apps::StatefulSet>(object),
         "SelfSubjectAccessReview" => again::<authorization::SelfSubjectAccessReview>(object),
         "Lease" => again::<coordination::Lease>(object),
-        "EndpointSlice" => again::<discovery::EndpointSlice>(object),
         "Ingress" => again::<networking::Ingress>(object),
         "NetworkPolicy" => again::<networking::NetworkPolicy>(object),
         "PriorityClass" => again::<scheduling::PriorityClass>(object),

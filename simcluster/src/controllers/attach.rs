@@ -4,24 +4,20 @@
 //! node uses it any more: at once on a living node or on one that is declared out of service, and otherwise only after
 //! the six minutes that Kubernetes waits before it risks a second writer.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
-use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{
-    Controller, Ctx, Queue, Seen, View,
-    events::fnv1a,
-    taints::is_out_of_service,
-    view::{claim_names, condition_is_true, is_terminal, node_of},
+    Controller, Ctx, Queue, Seen, View, claim_names, condition_is_true, events::fnv1a, evict::is_out_of_service,
+    is_terminal, node_of, view::Link,
 };
 use crate::{
-    resource::{self, VOLUME_ATTACHMENT as ATTACHMENT},
-    store::{DeleteOptions, Key},
+    dig::Dig,
+    resource::{
+        NODE, PERSISTENT_VOLUME as VOLUME, PERSISTENT_VOLUME_CLAIM as CLAIM, POD, VOLUME_ATTACHMENT as ATTACHMENT,
+    },
+    store::Key,
 };
 
 const WHO: &str = "attachdetach-controller";
@@ -35,135 +31,93 @@ pub(crate) fn attachment_name(volume: &str, node: &str) -> String {
 }
 
 /// Keys are volumes.
-#[derive(Default)]
-pub(super) struct Attachments {
-    /// Since when an attachment to a node that does not answer is unused.
-    unused_since: HashMap<String, Timestamp>,
-    /// The nodes to which a volume is attached.
-    nodes: BTreeMap<String, BTreeSet<String>>,
-}
+pub(super) struct Attachments;
 
 impl Controller for Attachments {
     fn observe(&mut self, seen: &Seen<'_>, view: &View, queue: &mut Queue) {
-        if seen.is(&resource::POD) {
-            if seen.new.or(seen.old).is_some_and(|pod| node_of(pod).is_some()) {
+        let mut look_at = |volume: &str| queue.add((String::new(), volume.to_owned()));
+        if seen.is(&POD) {
+            if seen.changes(|pod| (node_of(pod).map(str::to_owned), is_terminal(pod))) {
                 for claim in claim_names(seen.latest()) {
-                    let claim = view.get(&resource::PERSISTENT_VOLUME_CLAIM, &seen.key.0, &claim);
-                    if let Some(volume) = claim.and_then(|claim| claim["spec"]["volumeName"].as_str()) {
-                        queue.add((String::new(), volume.to_owned()));
-                    }
+                    let claim = view.get(&CLAIM, &seen.key.0, &claim);
+                    claim.into_iter().for_each(|claim| look_at(claim.text("spec.volumeName")));
                 }
             }
-        } else if seen.is(&resource::PERSISTENT_VOLUME) {
-            queue.add(seen.key.clone());
-        } else if seen.is(&resource::PERSISTENT_VOLUME_CLAIM) {
-            if let Some(volume) = seen.latest()["spec"]["volumeName"].as_str() {
-                queue.add((String::new(), volume.to_owned()));
-            }
-        } else if seen.is(&ATTACHMENT) {
-            self.observe_attachment(seen, queue);
-        } else if seen.is(&resource::NODE) {
-            let answers = |node: &Arc<Value>| condition_is_true(node, "Ready") || is_out_of_service(node);
-            if seen.old.is_some_and(answers) != seen.new.is_some_and(answers) {
-                let here = self.nodes.iter().filter(|(_, nodes)| nodes.contains(&seen.key.1));
-                here.for_each(|(volume, _)| queue.add((String::new(), volume.clone())));
-            }
+        } else if seen.is(&VOLUME) {
+            look_at(&seen.key.1);
+        } else if seen.is(&CLAIM) {
+            look_at(seen.latest().text("spec.volumeName"));
+        } else if seen.is(&ATTACHMENT) && seen.new.is_none() {
+            look_at(seen.latest().text("spec.source.persistentVolumeName"));
+        } else if seen.is(&NODE) && seen.changes(lets_go) {
+            let here = view.linked(Link::Node(seen.key.1.clone())).filter(|(kind, ..)| kind.is(&ATTACHMENT));
+            here.for_each(|(.., attachment)| look_at(attachment.text("spec.source.persistentVolumeName")));
         }
     }
 
     fn sync(&mut self, key: &Key, ctx: &Ctx<'_>, queue: &mut Queue) {
-        let volume = ctx.view.get(&resource::PERSISTENT_VOLUME, "", &key.1);
-        let movable = volume.filter(|volume| volume["spec"]["csi"].is_object());
-        let users = movable.map(|volume| users(ctx.view, volume)).unwrap_or_default();
+        let volume = ctx.view.get(&VOLUME, "", &key.1).filter(|volume| volume.has("spec.csi"));
+        let users = volume.map(|volume| users(ctx.view, volume)).unwrap_or_default();
         let nodes: BTreeSet<&str> = users.iter().filter_map(|pod| node_of(pod)).collect();
-        let mut attached_elsewhere = false;
-        for node in self.nodes.get(&key.1).cloned().unwrap_or_default() {
-            if nodes.contains(node.as_str()) {
-                attached_elsewhere |= nodes.len() > 1;
-            } else if !self.detach(ctx, &node, key, queue) {
-                attached_elsewhere = true;
+        let mut attached: BTreeSet<&str> = BTreeSet::new();
+        for (.., attachment) in ctx.view.linked(Link::Volume(key.1.clone())) {
+            let node = attachment.text("spec.nodeName");
+            if nodes.contains(node) {
+                ctx.forget(attachment, "detach");
+                attached.insert(node);
+            } else if let Some(until) = stays_until(ctx, attachment, node) {
+                queue.add_at(key.clone(), until);
+                attached.insert(node);
+            } else {
+                ctx.delete(attachment, None);
             }
         }
-        let Some(volume) = movable else { return };
+        let Some(volume) = volume else { return };
         for pod in users {
             let node = node_of(pod).unwrap_or_default();
-            let name = attachment_name(&key.1, node);
-            if ctx.cluster.get(&ATTACHMENT, "", &name).is_some() {
-                continue;
-            }
-            if attached_elsewhere {
+            if attached.is_empty() {
+                attach(ctx, volume, node, pod);
+                attached.insert(node);
+            } else if !attached.contains(node) {
                 let message = format!("Multi-Attach error for volume \"{}\" {MULTI_ATTACH}", key.1);
                 ctx.events(WHO).warning(pod, "FailedAttachVolume", &message);
-            } else {
-                attach(ctx, volume, node, &name, pod);
-                attached_elsewhere = true;
             }
         }
     }
+}
+
+/// Whether what was attached to the node can be taken away safely.
+fn lets_go(node: &Value) -> bool {
+    condition_is_true(node, "Ready") || is_out_of_service(node)
+}
+
+/// Until when an attachment that nobody uses any more stays; `None` if it may go now.
+fn stays_until(ctx: &Ctx<'_>, attachment: &Value, node: &str) -> Option<jiff::Timestamp> {
+    let silent = ctx.view.get(&NODE, "", node).is_some_and(|node| !lets_go(node));
+    let until = ctx.waits(attachment, "detach", ctx.delays.seconds(FORCED_AFTER));
+    until.filter(|_| silent)
 }
 
 /// The pods that keep a volume attached to their node.
-fn users<'a>(view: &'a View, volume: &Value) -> Vec<&'a Value> {
-    let text = |field: &str| volume["spec"]["claimRef"][field].as_str().unwrap_or_default();
-    let (ns, claim) = (text("namespace"), text("name"));
-    let pods = view.pods_using_claim(ns, claim).map(|(_, pod)| &**pod);
+fn users<'a>(view: &'a View, volume: &Value) -> Vec<&'a Arc<Value>> {
+    let of = |part: &str| volume.at("spec.claimRef").text(part).to_owned();
+    let pods = view.pods_linked(Link::Claim(of("namespace"), of("name"))).map(|(_, pod)| pod);
     pods.filter(|pod| node_of(pod).is_some() && !is_terminal(pod)).collect()
 }
 
-fn attach(ctx: &Ctx<'_>, volume: &Value, node: &str, name: &str, pod: &Value) {
-    let volume_name = volume["metadata"]["name"].as_str().unwrap_or_default();
-    let driver = volume["spec"]["csi"]["driver"].as_str().unwrap_or_default();
+fn attach(ctx: &Ctx<'_>, volume: &Value, node: &str, pod: &Value) {
+    let (name, driver) = (volume.text("metadata.name"), volume.text("spec.csi.driver"));
     let attachment = json!({
-        "metadata": {"name": name},
-        "spec": {"attacher": driver, "source": {"persistentVolumeName": volume_name}, "nodeName": node},
+        "metadata": {"name": attachment_name(name, node)},
+        "spec": {"attacher": driver, "source": {"persistentVolumeName": name}, "nodeName": node},
         "status": {"attached": false},
     });
-    if ctx.cluster.create(&ATTACHMENT, "", attachment, WHO).is_err() {
+    let Ok(attachment) = ctx.cluster.create(&ATTACHMENT, "", attachment, WHO) else {
         return;
-    }
-    let kind = driver.split('.').nth(1).unwrap_or(driver);
-    let attached = json!({
-        "attached": true, "attachmentMetadata": {"devicePath": format!("/dev/{kind}/{volume_name}")},
-    });
-    let _ = ctx.cluster.update_status(&ATTACHMENT, "", name, driver, |a| a["status"] = attached);
-    let message = format!("AttachVolume.Attach succeeded for volume \"{volume_name}\" ");
+    };
+    let device = format!("/dev/{}/{name}", driver.split('.').nth(1).unwrap_or(driver));
+    let attached = json!({"attached": true, "attachmentMetadata": {"devicePath": device}});
+    ctx.edit_status(&attachment, driver, |attachment| attachment["status"] = attached);
+    let message = format!("AttachVolume.Attach succeeded for volume \"{name}\" ");
     ctx.events(WHO).normal(pod, "SuccessfulAttachVolume", &message);
-}
-
-impl Attachments {
-    fn observe_attachment(&mut self, seen: &Seen<'_>, queue: &mut Queue) {
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let spec = &seen.latest()["spec"];
-        let (volume, node) = (text(&spec["source"]["persistentVolumeName"]), text(&spec["nodeName"]));
-        if seen.new.is_some() {
-            self.nodes.entry(volume).or_default().insert(node);
-            return;
-        }
-        if let Some(nodes) = self.nodes.get_mut(&volume) {
-            nodes.remove(&node);
-            if nodes.is_empty() {
-                self.nodes.remove(&volume);
-            }
-        }
-        queue.add((String::new(), volume));
-    }
-
-    /// Takes an unused attachment away if that is safe, or overdue; `false` while it has to stay.
-    fn detach(&mut self, ctx: &Ctx<'_>, node: &str, key: &Key, queue: &mut Queue) -> bool {
-        let name = attachment_name(&key.1, node);
-        let object = ctx.view.get(&resource::NODE, "", node);
-        let safe = object.is_none_or(|node| condition_is_true(node, "Ready") || is_out_of_service(node));
-        let since = *self.unused_since.entry(name.clone()).or_insert(ctx.now);
-        let overdue_at = since + wait(ctx);
-        if !safe && overdue_at > ctx.now {
-            queue.add_at(key.clone(), overdue_at);
-            return false;
-        }
-        self.unused_since.remove(&name);
-        ctx.cluster.delete(&ATTACHMENT, "", &name, &DeleteOptions::default()).is_ok()
-    }
-}
-
-fn wait(ctx: &Ctx<'_>) -> Duration {
-    ctx.delays.seconds(FORCED_AFTER)
 }

@@ -1,12 +1,23 @@
-//! Events: what a component did or met, attached to an object.
+//! Events: what a component did or met, attached to an object, and forgotten an hour after it last happened.
 //!
 //! A repeated event is counted on the object that is there already, as `client-go` does. The scheduler's events have the
-//! newer shape (eventTime, reportingComponent, series), everybody else's the older one (count and time-stamps).
+//! newer shape (eventTime, reportingComponent, series), everybody else's the older one (count and time-stamps). There is
+//! room for so many; beyond that the oldest go before their time.
 
+use std::{
+    collections::{BTreeSet, HashSet},
+    time::Duration,
+};
+
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::Ctx;
-use crate::{clock, resource};
+use super::{Controller, Ctx, Queue, Seen, View, uid};
+use crate::{clock, dig::Dig, resource::EVENT, store::Key};
+
+const TIME_TO_LIVE: Duration = Duration::from_hours(1);
+const AT_MOST: usize = 20_000;
+const SCHEDULER: &str = "default-scheduler";
 
 /// Records events of one component.
 pub(crate) struct Recorder<'a> {
@@ -38,61 +49,107 @@ impl<'a> Recorder<'a> {
         let metadata = &about["metadata"];
         // Events about cluster-scoped objects live in `default`.
         let ns = metadata["namespace"].as_str().unwrap_or("default");
-        let digest = fnv1a(&[
-            metadata["uid"].as_str().unwrap_or_default(),
-            about["kind"].as_str().unwrap_or_default(),
-            self.component,
-            reason,
-            message,
-        ]);
-        let name = format!("{}.{digest:016x}", metadata["name"].as_str().unwrap_or_default());
-        let now = clock::seconds(self.ctx.now);
-        let by_scheduler = self.component == "default-scheduler";
-        if self.ctx.cluster.get(&resource::EVENT, ns, &name).is_some() {
-            let micro = clock::micros(self.ctx.now);
-            let _ = self.ctx.cluster.update(&resource::EVENT, ns, &name, self.component, |event| {
+        let digest = fnv1a(&[uid(about), about.text("kind"), self.component, reason, message]);
+        let name = format!("{}.{digest:016x}", metadata.text("name"));
+        let (now, micros) = (clock::seconds(self.ctx.now), clock::micros(self.ctx.now));
+        let by_scheduler = self.component == SCHEDULER;
+        let repeated = self.ctx.cluster.get(&EVENT, ns, &name).is_some_and(|event| {
+            self.ctx.edit(&event, self.component, |event| {
+                let field = if by_scheduler { "series.count" } else { "count" };
+                event.put(field, event.int(field).unwrap_or(1) + 1);
                 if by_scheduler {
-                    let count = event["series"]["count"].as_u64().unwrap_or(1) + 1;
-                    event["series"] = json!({"count": count, "lastObservedTime": micro});
+                    event.put("series.lastObservedTime", micros.as_str());
                 } else {
-                    event["count"] = json!(event["count"].as_u64().unwrap_or(1) + 1);
-                    event["lastTimestamp"] = json!(now);
+                    event.put("lastTimestamp", now.as_str());
                 }
-            });
+            })
+        });
+        if repeated {
             return;
         }
-        let mut involved = json!({
-            "kind": about["kind"], "name": metadata["name"], "uid": metadata["uid"],
-            "apiVersion": about["apiVersion"], "resourceVersion": metadata["resourceVersion"],
+        let mut event = json!({
+            "metadata": {"name": name, "namespace": ns}, "reason": reason, "message": message, "type": kind,
+            "involvedObject": {
+                "kind": about["kind"], "apiVersion": about["apiVersion"], "name": metadata["name"],
+                "uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"],
+            },
+            "reportingComponent": self.component,
         });
         if metadata["namespace"].is_string() {
-            involved["namespace"] = metadata["namespace"].clone();
+            event.put("involvedObject.namespace", ns);
         }
-        let mut event = json!({
-            "metadata": {"name": name, "namespace": ns}, "involvedObject": involved, "reason": reason,
-            "message": message, "type": kind, "reportingComponent": self.component,
-            "reportingInstance": self.host.unwrap_or_default(),
-        });
-        if by_scheduler {
-            event["source"] = json!({});
-            event["firstTimestamp"] = Value::Null;
-            event["lastTimestamp"] = Value::Null;
-            event["eventTime"] = json!(clock::micros(self.ctx.now));
-            event["reportingInstance"] = json!("default-scheduler-simcluster");
-            event["action"] = json!(if reason == "Scheduled" { "Binding" } else { "Scheduling" });
+        let shape = if by_scheduler {
+            let action = if reason == "Scheduled" { "Binding" } else { "Scheduling" };
+            json!({
+                "source": {}, "firstTimestamp": null, "lastTimestamp": null, "eventTime": micros, "action": action,
+                "reportingInstance": "default-scheduler-simcluster",
+            })
         } else {
-            event["source"] = json!({"component": self.component});
-            if let Some(host) = self.host {
-                event["source"]["host"] = json!(host);
-            }
-            event["firstTimestamp"] = json!(now);
-            event["lastTimestamp"] = json!(now);
-            event["count"] = json!(1);
-            event["eventTime"] = Value::Null;
+            json!({
+                "source": {"component": self.component}, "firstTimestamp": now, "lastTimestamp": now, "count": 1,
+                "eventTime": null, "reportingInstance": self.host.unwrap_or_default(),
+            })
+        };
+        for (field, value) in shape.fields("") {
+            event[field] = value.clone();
+        }
+        if let Some(host) = self.host {
+            event.put("source.host", host);
         }
         // A namespace that is being deleted takes no new events; that must not stop the component.
-        let _ = self.ctx.cluster.create(&resource::EVENT, ns, event, self.component);
+        let _ = self.ctx.cluster.create(&EVENT, ns, event, self.component);
     }
+}
+
+/// Forgets events. There is one key: the next look.
+#[derive(Default)]
+pub(super) struct Expiry {
+    /// When each event is to be looked at again.
+    due: BTreeSet<(Timestamp, Key)>,
+    known: HashSet<Key>,
+}
+
+impl Controller for Expiry {
+    fn observe(&mut self, seen: &Seen<'_>, _view: &View, queue: &mut Queue) {
+        if !seen.is(&EVENT) {
+            return;
+        }
+        let Some(event) = seen.new else {
+            self.known.remove(seen.key);
+            return;
+        };
+        if self.known.insert(seen.key.clone()) {
+            self.due.insert((expires(event), seen.key.clone()));
+            if self.due.len() == 1 || self.due.len() > AT_MOST {
+                queue.add(Key::default());
+            }
+        }
+    }
+
+    fn sync(&mut self, key: &Key, ctx: &Ctx<'_>, queue: &mut Queue) {
+        while let Some((at, (ns, name))) = self.due.first().cloned() {
+            let too_many = self.due.len() > AT_MOST;
+            if at > ctx.now && !too_many {
+                queue.add_beat(key.clone(), at);
+                return;
+            }
+            self.due.pop_first();
+            match ctx.cluster.get(&EVENT, &ns, &name) {
+                Some(event) if expires(&event) > ctx.now && !too_many => {
+                    self.due.insert((expires(&event), (ns, name)));
+                }
+                Some(event) => drop(ctx.delete(&event, None)),
+                None => {}
+            }
+        }
+    }
+}
+
+/// An hour after it was last seen.
+fn expires(event: &Value) -> Timestamp {
+    let times = ["series.lastObservedTime", "lastTimestamp", "eventTime", "metadata.creationTimestamp"];
+    let last_seen = times.iter().find_map(|path| event.text(path).parse::<Timestamp>().ok());
+    last_seen.and_then(|at| at.checked_add(TIME_TO_LIVE).ok()).unwrap_or(Timestamp::MAX)
 }
 
 /// A small stable hash (FNV-1a, 64 bit): the names that it makes must not change between runs.

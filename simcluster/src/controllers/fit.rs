@@ -1,155 +1,146 @@
 //! Whether a pod fits a node: the scheduler's filters, in the real scheduler's order, and its words for each refusal.
 
-use std::{cmp::Ordering, sync::Arc};
+use std::cmp::Ordering;
 
 use serde_json::Value;
 
 use super::{
-    View,
-    requests::Requests,
-    view::{claim_names, list},
+    View, claim_names,
+    requests::{Requests, TOO_LITTLE},
+    view::NodeInfo,
 };
-use crate::resource;
+use crate::{dig::Dig, resource};
 
 /// Why a pod does not fit a node: the reasons of the first filter that refuses, and whether removing other pods from
 /// the node could help.
 pub(super) struct Refusal {
-    pub reasons: Vec<String>,
+    pub reasons: Vec<&'static str>,
     pub others_in_the_way: bool,
 }
 
 impl Refusal {
-    fn one(reason: &str) -> Result<(), Self> {
-        Err(Self { reasons: vec![reason.to_owned()], others_in_the_way: false })
+    fn one(reason: &'static str) -> Result<(), Self> {
+        Err(Self { reasons: vec![reason], others_in_the_way: false })
     }
 }
 
-pub(super) fn fits(pod: &Value, requests: &Requests, node: &Value, view: &View) -> Result<(), Refusal> {
-    let tolerations = list(&pod["spec"]["tolerations"]);
-    let cordon = serde_json::json!({"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"});
-    if node["spec"]["unschedulable"] == true && !tolerations.iter().any(|t| tolerates(t, &cordon)) {
-        return Refusal::one("node(s) were unschedulable");
+/// What a pod asks of its node, read once for all nodes.
+pub(super) struct Wanted<'a> {
+    pub requests: Requests,
+    tolerations: &'a [Value],
+    selector: &'a Value,
+    required: &'a Value,
+    preferred: &'a [Value],
+    /// Where its volumes can be reached from.
+    reach: Vec<&'a Value>,
+}
+
+impl<'a> Wanted<'a> {
+    pub fn by(pod: &'a Value, view: &'a View) -> Self {
+        let affinity = pod.at("spec.affinity.nodeAffinity");
+        let ns = pod.text("metadata.namespace");
+        let volumes = claim_names(pod).filter_map(|claim| {
+            let claim = view.get(&resource::PERSISTENT_VOLUME_CLAIM, ns, &claim)?;
+            view.get(&resource::PERSISTENT_VOLUME, "", claim.text("spec.volumeName"))
+        });
+        Self {
+            requests: Requests::of_pod(pod),
+            tolerations: pod.items("spec.tolerations"),
+            selector: pod.at("spec.nodeSelector"),
+            required: affinity.at("requiredDuringSchedulingIgnoredDuringExecution"),
+            preferred: affinity.items("preferredDuringSchedulingIgnoredDuringExecution"),
+            reach: volumes.map(|v| v.at("spec.nodeAffinity.required")).filter(|terms| terms.is_object()).collect(),
+        }
     }
-    let repels = |taint: &&Value| taint["effect"] == "NoSchedule" || taint["effect"] == "NoExecute";
-    let taints = list(&node["spec"]["taints"]);
-    if taints.iter().filter(repels).any(|taint| !tolerations.iter().any(|t| tolerates(t, taint))) {
-        return Refusal::one("node(s) had untolerated taint(s)");
+
+    /// Whether a volume can be reached from some nodes only.
+    pub fn is_tied(&self) -> bool {
+        !self.reach.is_empty()
     }
-    if !matches_affinity(&pod["spec"], node) {
-        return Refusal::one("node(s) didn't match Pod's node affinity/selector");
-    }
-    has_room(requests, node, view)?;
-    let ns = pod["metadata"]["namespace"].as_str().unwrap_or_default();
-    for claim in claim_names(pod) {
-        if volume_of(view, ns, &claim).is_some_and(|volume| !volume_reaches(volume, node)) {
+
+    pub fn fits(&self, node: &NodeInfo) -> Result<(), Refusal> {
+        let object = &node.object;
+        let repels = |key: &str, value: &str, effect: &str| {
+            matches!(effect, "NoSchedule" | "NoExecute")
+                && !self.tolerations.iter().any(|t| covers(t, key, value, effect))
+        };
+        if object.yes("spec.unschedulable") && repels("node.kubernetes.io/unschedulable", "", "NoSchedule") {
+            return Refusal::one("node(s) were unschedulable");
+        }
+        if object.items("spec.taints").iter().any(|t| repels(t.text("key"), t.text("value"), t.text("effect"))) {
+            return Refusal::one("node(s) had untolerated taint(s)");
+        }
+        let labels = object.at("metadata.labels");
+        let selected = self.selector.fields("").all(|(key, value)| labels[key] == *value);
+        if !selected || !(self.required.is_null() || matches_terms(self.required, object)) {
+            return Refusal::one("node(s) didn't match Pod's node affinity/selector");
+        }
+        self.has_room(node)?;
+        if !self.reach.iter().all(|terms| matches_terms(terms, object)) {
             return Refusal::one("node(s) didn't match PersistentVolume's node affinity");
         }
+        Ok(())
     }
-    Ok(())
-}
 
-fn has_room(wanted: &Requests, node: &Value, view: &View) -> Result<(), Refusal> {
-    let allocatable = Requests::of_list(&node["status"]["allocatable"]);
-    let used = view.used_on(node["metadata"]["name"].as_str().unwrap_or_default());
-    let mut reasons = Vec::new();
-    let mut others_in_the_way = true;
-    for (name, wanted, used, all) in [
-        ("Too many pods", wanted.pods, used.pods, allocatable.pods),
-        ("Insufficient cpu", wanted.cpu, used.cpu, allocatable.cpu),
-        ("Insufficient memory", wanted.memory, used.memory, allocatable.memory),
-        ("Insufficient ephemeral-storage", wanted.storage, used.storage, allocatable.storage),
-    ] {
-        if wanted > 0 && wanted + used > all {
-            reasons.push(name.to_owned());
-            others_in_the_way &= wanted <= all;
+    fn has_room(&self, node: &NodeInfo) -> Result<(), Refusal> {
+        let (wanted, used, all) = (self.requests.0, node.used.0, node.allocatable.0);
+        let lacks = |at: &usize| wanted[*at] > 0 && wanted[*at].saturating_add(used[*at]) > all[*at];
+        let lacking: Vec<usize> = (0..wanted.len()).filter(lacks).collect();
+        if lacking.is_empty() {
+            return Ok(());
         }
+        let others_in_the_way = lacking.iter().all(|at| wanted[*at] <= all[*at]);
+        Err(Refusal { reasons: lacking.into_iter().map(|at| TOO_LITTLE[at]).collect(), others_in_the_way })
     }
-    if reasons.is_empty() { Ok(()) } else { Err(Refusal { reasons, others_in_the_way }) }
-}
 
-/// How much a node is liked, more is better: first the pod's preferences, then the emptier node.
-pub(super) fn compare(pod: &Value, requests: &Requests, view: &View, a: &Arc<Value>, b: &Arc<Value>) -> Ordering {
-    let liked = |node: &Value| {
-        let node_affinity = &pod["spec"]["affinity"]["nodeAffinity"];
-        list(&node_affinity["preferredDuringSchedulingIgnoredDuringExecution"])
-            .iter()
-            .filter(|wish| matches_term(&wish["preference"], node))
-            .map(|wish| wish["weight"].as_i64().unwrap_or(0))
-            .sum::<i64>()
-    };
-    let free_ppm = |node: &Value| {
-        let all = Requests::of_list(&node["status"]["allocatable"]);
-        let used = view.used_on(node["metadata"]["name"].as_str().unwrap_or_default());
-        let share = |all: i128, used: i128, wanted: i128| (all - used - wanted) * 1_000_000 / all.max(1);
-        share(all.cpu, used.cpu, requests.cpu) + share(all.memory, used.memory, requests.memory)
-    };
-    liked(a).cmp(&liked(b)).then_with(|| free_ppm(a).cmp(&free_ppm(b)))
-}
-
-/// The bound volume of a claim.
-pub(super) fn volume_of<'a>(view: &'a View, ns: &str, claim: &str) -> Option<&'a Arc<Value>> {
-    let claim = view.get(&resource::PERSISTENT_VOLUME_CLAIM, ns, claim)?;
-    view.get(&resource::PERSISTENT_VOLUME, "", claim["spec"]["volumeName"].as_str()?)
-}
-
-fn volume_reaches(volume: &Value, node: &Value) -> bool {
-    let required = &volume["spec"]["nodeAffinity"]["required"];
-    required.is_null() || matches_terms(required, node)
-}
-
-/// `nodeSelector` and the required node affinity.
-fn matches_affinity(spec: &Value, node: &Value) -> bool {
-    let labels = &node["metadata"]["labels"];
-    let selector = spec["nodeSelector"].as_object();
-    let required = &spec["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"];
-    selector.into_iter().flatten().all(|(key, value)| labels[key] == *value)
-        && (required.is_null() || matches_terms(required, node))
+    /// How much a node is liked, more is better: the pod's preferences, then how much of it would stay free.
+    pub fn score(&self, node: &NodeInfo) -> (i64, i64) {
+        let liked = self.preferred.iter().filter(|wish| matches_term(&wish["preference"], &node.object));
+        let free = |at: usize| {
+            let all = node.allocatable.0[at];
+            (all - node.used.0[at] - self.requests.0[at]).saturating_mul(10_000) / all.max(1)
+        };
+        (liked.filter_map(|wish| wish["weight"].as_i64()).sum(), free(1) + free(2))
+    }
 }
 
 /// Terms are alternatives; what stands inside one must hold together; an empty term matches nothing.
 fn matches_terms(selector: &Value, node: &Value) -> bool {
-    list(&selector["nodeSelectorTerms"]).iter().any(|term| matches_term(term, node))
+    selector.items("nodeSelectorTerms").iter().any(|term| matches_term(term, node))
 }
 
 fn matches_term(term: &Value, node: &Value) -> bool {
-    let (expressions, fields) = (list(&term["matchExpressions"]), list(&term["matchFields"]));
-    let label = |key: &str| node["metadata"]["labels"][key].as_str();
-    let field = |key: &str| {
-        if key == "metadata.name" { node["metadata"]["name"].as_str() } else { None }
-    };
+    let (expressions, fields) = (term.items("matchExpressions"), term.items("matchFields"));
+    let label = |e: &Value| node["metadata"]["labels"][e.text("key")].as_str();
+    let field = |e: &Value| Some(node.text("metadata.name")).filter(|_| e.text("key") == "metadata.name");
     !(expressions.is_empty() && fields.is_empty())
-        && expressions.iter().all(|e| holds(e, label(e["key"].as_str().unwrap_or_default())))
-        && fields.iter().all(|e| holds(e, field(e["key"].as_str().unwrap_or_default())))
+        && expressions.iter().all(|e| holds(e, label(e)))
+        && fields.iter().all(|e| holds(e, field(e)))
 }
 
 fn holds(expression: &Value, value: Option<&str>) -> bool {
-    let values = list(&expression["values"]);
-    let listed = || value.is_some_and(|v| values.iter().any(|w| w == v));
-    let bound = || values.first().and_then(Value::as_str).and_then(|v| v.parse::<i64>().ok());
-    let compare = |wanted: Ordering| {
-        let number = value.and_then(|v| v.parse::<i64>().ok());
-        number.zip(bound()).is_some_and(|(number, bound)| number.cmp(&bound) == wanted)
-    };
-    match expression["operator"].as_str().unwrap_or_default() {
-        "In" => listed(),
-        "NotIn" => !listed(),
+    let values = expression.items("values");
+    let listed = value.is_some_and(|v| values.iter().any(|w| w == v));
+    let number = |text: Option<&str>| text?.parse::<i64>().ok();
+    let order = number(value).zip(number(values.first().and_then(Value::as_str))).map(|(a, b)| a.cmp(&b));
+    match expression.text("operator") {
+        "In" => listed,
+        "NotIn" => !listed,
         "Exists" => value.is_some(),
         "DoesNotExist" => value.is_none(),
-        "Gt" => compare(Ordering::Greater),
-        "Lt" => compare(Ordering::Less),
+        "Gt" => order == Some(Ordering::Greater),
+        "Lt" => order == Some(Ordering::Less),
         _ => false,
     }
 }
 
 /// Whether one toleration covers one taint.
-pub(super) fn tolerates(toleration: &Value, taint: &Value) -> bool {
-    let text = |value: &Value, field: &str| value[field].as_str().unwrap_or_default().to_owned();
-    let effect = text(toleration, "effect");
-    let key = text(toleration, "key");
-    let exists = toleration["operator"] == "Exists";
-    (effect.is_empty() || effect == text(taint, "effect"))
-        && (key == text(taint, "key") || key.is_empty() && exists)
-        && (exists || text(toleration, "value") == text(taint, "value"))
+pub(super) fn covers(toleration: &Value, key: &str, value: &str, effect: &str) -> bool {
+    let (own_key, own_effect) = (toleration.text("key"), toleration.text("effect"));
+    let exists = toleration.text("operator") == "Exists";
+    (own_effect.is_empty() || own_effect == effect)
+        && (own_key == key || own_key.is_empty() && exists)
+        && (exists || toleration.text("value") == value)
 }
 
 #[cfg(test)]
@@ -161,27 +152,27 @@ mod tests {
     #[test]
     fn node_selector_terms_are_alternatives_of_conjunctions() {
         let node = json!({"metadata": {"name": "n1", "labels": {"disk": "ssd", "cores": "8"}}});
-        let term = |expressions: Value| json!({"matchExpressions": expressions});
-        let one = |op: &str, key: &str, values: Value| term(json!([{"key": key, "operator": op, "values": values}]));
-        for (expected, term) in [
-            (true, one("In", "disk", json!(["ssd", "nvme"]))),
-            (false, one("NotIn", "disk", json!(["ssd"]))),
-            (true, one("NotIn", "zone", json!(["a"]))),
-            (true, one("Exists", "disk", json!([]))),
-            (true, one("DoesNotExist", "zone", json!([]))),
-            (true, one("Gt", "cores", json!(["4"]))),
-            (false, one("Lt", "cores", json!(["8"]))),
-            (true, json!({"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["n1"]}]})),
-            (false, json!({"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["n2"]}]})),
-            (false, json!({})),
+        for (expected, key, operator, values) in [
+            (true, "disk", "In", json!(["ssd", "nvme"])),
+            (false, "disk", "NotIn", json!(["ssd"])),
+            (true, "zone", "NotIn", json!(["a"])),
+            (true, "disk", "Exists", json!([])),
+            (true, "zone", "DoesNotExist", json!([])),
+            (true, "cores", "Gt", json!(["4"])),
+            (false, "cores", "Lt", json!(["8"])),
         ] {
+            let term = json!({"matchExpressions": [{"key": key, "operator": operator, "values": values}]});
             assert_eq!(matches_term(&term, &node), expected, "{term}");
         }
+        for (expected, name) in [(true, "n1"), (false, "n2")] {
+            let field = json!({"key": "metadata.name", "operator": "In", "values": [name]});
+            assert_eq!(matches_term(&json!({"matchFields": [field]}), &node), expected, "{name}");
+        }
+        assert!(!matches_term(&json!({}), &node));
     }
 
     #[test]
     fn tolerations_cover_by_key_value_and_effect() {
-        let taint = json!({"key": "k", "value": "v", "effect": "NoExecute"});
         for (expected, toleration) in [
             (true, json!({"operator": "Exists"})),
             (true, json!({"key": "k", "operator": "Exists"})),
@@ -191,7 +182,7 @@ mod tests {
             (false, json!({"key": "k", "operator": "Exists", "effect": "NoSchedule"})),
             (false, json!({"key": "other", "operator": "Exists"})),
         ] {
-            assert_eq!(tolerates(&toleration, &taint), expected, "{toleration}");
+            assert_eq!(covers(&toleration, "k", "v", "NoExecute"), expected, "{toleration}");
         }
     }
 }

@@ -6,16 +6,22 @@
 //!   block it are gone
 //! - orphan: the dependents of an object that waits with `orphan` lose their reference, then it goes
 //!
-//! Owners are told by uid alone: a new object of the same name is not the owner.
+//! An owner lives if there is an object where the reference points, with its uid: a new one of the same name does not count.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::{Controller, Ctx, Queue, Seen, View, is_deleting, list, uid};
+use super::{
+    Controller, Ctx, Queue, Seen, View,
+    context::{has_finalizer, retain},
+    is_deleting, uid,
+    view::{Entry, Link, owners},
+};
 use crate::{
-    resource::Kind,
-    store::{DeleteOptions, FOREGROUND, Key, ORPHAN},
+    dig::Dig,
+    resource::{self, Kind},
+    store::{FOREGROUND, Key, ORPHAN},
 };
 
 const WHO: &str = "kube-controller-manager";
@@ -23,143 +29,78 @@ const WHO: &str = "kube-controller-manager";
 /// Keys are uids of owners (in the name's place), whether they live or not.
 #[derive(Default)]
 pub(super) struct GarbageCollector {
-    alive: HashMap<String, Place>,
-    /// Dependents by the uid of an owner, each by its own uid.
-    dependents: HashMap<String, BTreeSet<String>>,
-}
-
-/// Where an object is.
-#[derive(Clone)]
-struct Place {
-    kind: &'static Kind,
-    key: Key,
+    /// Owners, by uid, that wait for their dependents to go or to be let go.
+    waiting: BTreeMap<String, (&'static Kind, Key)>,
 }
 
 impl Controller for GarbageCollector {
-    fn observe(&mut self, seen: &Seen<'_>, _view: &View, queue: &mut Queue) {
-        let own = uid(seen.latest()).to_owned();
-        for owner in seen.old.map(|old| owners(old)).unwrap_or_default() {
-            if let Some(dependents) = self.dependents.get_mut(&owner) {
-                dependents.remove(&own);
-                if dependents.is_empty() {
-                    self.dependents.remove(&owner);
-                }
-            }
-            // Its deletion may be waiting for this dependent.
-            queue.add(owner_key(&owner));
-        }
+    fn observe(&mut self, seen: &Seen<'_>, view: &View, queue: &mut Queue) {
+        let own = uid(seen.latest());
+        let mut look_at = |uid: &str| queue.add((String::new(), uid.to_owned()));
         match seen.new {
-            None => {
-                self.alive.remove(&own);
-                queue.add(owner_key(&own));
+            Some(new) if is_deleting(new) && (has_finalizer(new, FOREGROUND) || has_finalizer(new, ORPHAN)) => {
+                self.waiting.insert(own.to_owned(), (seen.kind, seen.key.clone()));
+                look_at(own);
             }
-            Some(new) => {
-                for owner in owners(new) {
-                    self.dependents.entry(owner.clone()).or_default().insert(own.clone());
-                    queue.add(owner_key(&owner));
+            Some(_) => {}
+            None => {
+                self.waiting.remove(own);
+                if view.linked(Link::Owner(own.to_owned())).next().is_some() {
+                    look_at(own);
                 }
-                if is_deleting(new) {
-                    queue.add(owner_key(&own));
-                }
-                self.alive.insert(own, Place { kind: seen.kind, key: seen.key.clone() });
+            }
+        }
+        for owner in [seen.old, seen.new].into_iter().flatten().flat_map(|object| owners(object)) {
+            let uid = owner.text("uid");
+            if self.waiting.contains_key(uid) || seen.old.is_none() && !lives(view, owner, &seen.key.0) {
+                look_at(uid);
             }
         }
     }
 
     fn sync(&mut self, key: &Key, ctx: &Ctx<'_>, _queue: &mut Queue) {
-        let owner = &key.1;
-        match self
-            .alive
-            .get(owner)
-            .and_then(|place| Some((place, ctx.view.get(place.kind, &place.key.0, &place.key.1)?)))
-        {
-            None => self.collect(owner, ctx),
-            Some((place, object)) if is_deleting(object) => {
-                if has_finalizer(object, ORPHAN) {
-                    self.orphan(owner, place, ctx);
-                } else if has_finalizer(object, FOREGROUND) {
-                    self.delete_first(owner, place, ctx);
-                }
-            }
-            Some(_) => {}
-        }
-    }
-}
-
-impl GarbageCollector {
-    fn dependents_of<'a>(&'a self, owner: &str, ctx: &'a Ctx<'_>) -> Vec<(&'a Place, &'a Value)> {
-        let uids = self.dependents.get(owner).into_iter().flatten();
-        let places = uids.filter_map(|uid| self.alive.get(uid));
-        places.filter_map(|p| Some((p, &**ctx.view.get(p.kind, &p.key.0, &p.key.1)?))).collect()
-    }
-
-    /// The owner is gone.
-    fn collect(&self, owner: &str, ctx: &Ctx<'_>) {
-        for (place, dependent) in self.dependents_of(owner, ctx) {
-            if owners(dependent).iter().any(|owner| self.alive.contains_key(owner)) {
-                unlink(place, owner, ctx);
-            } else if !is_deleting(dependent) {
-                delete(place, dependent, ctx);
-            }
-        }
-    }
-
-    fn delete_first(&self, owner: &str, place: &Place, ctx: &Ctx<'_>) {
-        let dependents = self.dependents_of(owner, ctx);
-        let blocks = |dependent: &Value| {
-            list(&dependent["metadata"]["ownerReferences"])
-                .iter()
-                .any(|reference| reference["uid"] == *owner && reference["blockOwnerDeletion"] == true)
+        let dependents: Vec<Entry<'_>> = ctx.view.linked(Link::Owner(key.1.clone())).collect();
+        let is_owner = |reference: &&Value| reference["uid"] == key.1.as_str();
+        let unlink = |dependent: &Value| {
+            ctx.edit(dependent, WHO, |object| {
+                retain(object, "metadata.ownerReferences", |reference| !is_owner(&reference));
+            });
         };
-        for (place, dependent) in &dependents {
-            if !is_deleting(dependent) {
-                delete(place, dependent, ctx);
+        let waiting = self.waiting.get(&key.1);
+        if let Some(owner) = waiting.and_then(|(kind, key)| ctx.view.get(kind, &key.0, &key.1)) {
+            let orphans = has_finalizer(owner, ORPHAN);
+            let mut blocked = false;
+            for (.., dependent) in dependents {
+                if orphans {
+                    unlink(dependent);
+                } else if !is_deleting(dependent) {
+                    ctx.delete(dependent, None);
+                }
+                let blocks = |reference: &Value| reference.yes("blockOwnerDeletion");
+                blocked |= !orphans && owners(dependent).filter(is_owner).any(blocks);
+            }
+            if !blocked {
+                ctx.drop_finalizer(owner, WHO, if orphans { ORPHAN } else { FOREGROUND });
+            }
+            return;
+        }
+        for (_, (ns, _), dependent) in dependents {
+            let mut references = owners(dependent);
+            if references.by_ref().filter(is_owner).any(|owner| lives(ctx.view, owner, ns)) {
+                continue;
+            }
+            if owners(dependent).any(|owner| lives(ctx.view, owner, ns)) {
+                unlink(dependent);
+            } else if !is_deleting(dependent) {
+                ctx.delete(dependent, None);
             }
         }
-        if !dependents.iter().any(|(_, dependent)| blocks(dependent)) {
-            drop_finalizer(place, FOREGROUND, ctx);
-        }
-    }
-
-    fn orphan(&self, owner: &str, place: &Place, ctx: &Ctx<'_>) {
-        for (dependent, _) in self.dependents_of(owner, ctx) {
-            unlink(dependent, owner, ctx);
-        }
-        drop_finalizer(place, ORPHAN, ctx);
     }
 }
 
-fn owner_key(uid: &str) -> Key {
-    (String::new(), uid.to_owned())
-}
-
-fn owners(object: &Value) -> Vec<String> {
-    let references = list(&object["metadata"]["ownerReferences"]).iter();
-    references.filter_map(|reference| reference["uid"].as_str()).map(ToOwned::to_owned).collect()
-}
-
-fn has_finalizer(object: &Value, finalizer: &str) -> bool {
-    list(&object["metadata"]["finalizers"]).iter().any(|present| present == finalizer)
-}
-
-/// What is gone meanwhile, or was changed, is looked at again when that change is seen.
-fn delete(place: &Place, object: &Value, ctx: &Ctx<'_>) {
-    let options = DeleteOptions { uid: Some(uid(object).to_owned()), ..DeleteOptions::default() };
-    let _gone_already = ctx.cluster.delete(place.kind, &place.key.0, &place.key.1, &options);
-}
-
-fn unlink(place: &Place, owner: &str, ctx: &Ctx<'_>) {
-    let _gone_already = ctx.cluster.update(place.kind, &place.key.0, &place.key.1, WHO, |object| {
-        if let Some(references) = object["metadata"]["ownerReferences"].as_array_mut() {
-            references.retain(|reference| reference["uid"] != *owner);
-        }
-    });
-}
-
-fn drop_finalizer(place: &Place, finalizer: &str, ctx: &Ctx<'_>) {
-    let _gone_already = ctx.cluster.update(place.kind, &place.key.0, &place.key.1, WHO, |object| {
-        if let Some(finalizers) = object["metadata"]["finalizers"].as_array_mut() {
-            finalizers.retain(|present| present != finalizer);
-        }
-    });
+/// Whether there is an object where a reference points.
+fn lives(view: &View, owner: &Value, ns: &str) -> bool {
+    let kind = resource::find_kind(owner.text("apiVersion"), owner.text("kind"));
+    let object = kind.and_then(|kind| view.get(kind, ns, owner.text("name")));
+    object.is_some_and(|object| object["metadata"]["uid"] == owner["uid"])
 }

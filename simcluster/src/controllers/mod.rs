@@ -1,29 +1,27 @@
 //! The engine: the controllers behind the API and the simulated kubelets, on one task.
 //!
-//! The engine wakes on a write to the store, on a fault, on its next timer, or when somebody waits for it to be idle.
-//! It then tells every controller what has changed, and runs those with due keys, in a fixed order, until nothing is
-//! due. Controllers are synchronous: they read the `View`, write to the store, and ask for a later look at a key; only
-//! the engine waits. So one seed and one sequence of requests give one history, and zero delays take no time.
+//! The engine wakes on a write to the store, on a fault, on its next timer, or when somebody waits for it. It then tells
+//! every controller what has changed, and runs those with due keys, in a fixed order, until nothing is due. Controllers
+//! are synchronous: they read the `View`, write to the store, and ask for a later look at a key; only the engine waits.
+//! So one seed and one sequence of requests give one history, and zero delays take no time.
 
 mod attach;
 mod claims;
-mod defaults;
-mod endpoints;
-mod event_ttl;
+mod context;
 mod events;
+mod evict;
 mod fit;
 mod gc;
 mod namespace;
 mod node_lifecycle;
-mod pod_gc;
 mod queue;
 mod quota;
 mod requests;
-mod revisions;
 mod scheduler;
 mod statefulset;
-mod taints;
 mod view;
+
+use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
@@ -31,12 +29,13 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::{
     attach::attachment_name,
+    context::{Ctx, set_condition},
     events::{Recorder, fnv1a},
     queue::Queue,
-    scheduler::set_condition,
     view::{Seen, View, claim_names, condition_is_true, is_deleting, is_terminal, list, node_of, uid},
 };
 use crate::{
+    clock::Clock,
     delays::Delays,
     faults::Faults,
     kubelet::Kubelets,
@@ -58,48 +57,50 @@ pub(crate) trait Controller: Send {
     fn sync(&mut self, key: &Key, ctx: &Ctx<'_>, queue: &mut Queue);
 }
 
-/// What a controller works with.
-pub(crate) struct Ctx<'a> {
-    pub cluster: &'a Cluster,
-    pub view: &'a View,
-    pub delays: &'a Delays,
-    pub faults: &'a Faults,
-    pub now: Timestamp,
-}
-
-impl Ctx<'_> {
-    /// Records events in the name of a component.
-    pub fn events<'b>(&'b self, component: &'b str) -> Recorder<'b> {
-        Recorder::new(self, component)
-    }
-}
+/// Somebody who waits until nothing is due at this time.
+type Waiter = (Timestamp, oneshot::Sender<()>);
 
 /// The running engine. Clones are handles on the same one.
 #[derive(Clone)]
 pub struct Engine {
-    waiters: mpsc::UnboundedSender<oneshot::Sender<()>>,
+    clock: Clock,
+    waiters: mpsc::UnboundedSender<Waiter>,
     stopped: CancellationToken,
 }
 
 /// Starts the engine on the current tokio runtime; it ends when `cancel` is cancelled.
 pub fn spawn(cluster: Cluster, delays: Delays, faults: Faults, cancel: CancellationToken) -> Engine {
     let (waiters, inbox) = mpsc::unbounded_channel();
-    let stopped = CancellationToken::new();
+    let (clock, stopped) = (cluster.clock().clone(), CancellationToken::new());
     let guard = stopped.clone().drop_guard();
     let running = Running::new(cluster, delays, faults);
     tokio::spawn(async move {
         let _guard = guard;
         running.run(inbox, cancel).await;
     });
-    Engine { waiters, stopped }
+    Engine { clock, waiters, stopped }
 }
 
 impl Engine {
     /// Returns when the engine has nothing to do before time passes or somebody writes; at once when it has stopped.
-    /// A clock that was moved by hand is read anew, so that this also makes due what the move made due.
+    /// A clock that was moved elsewhere is read anew, so that this also makes due what the move made due.
     pub async fn idle(&self) {
+        self.quiet_at(self.clock.now()).await;
+    }
+
+    /// Lets a span of the cluster's time pass. A manual clock goes from one due moment to the next and stops after the
+    /// span; the others are waited for.
+    pub async fn advance(&self, span: Duration) {
+        let until = self.clock.after(span);
+        if !self.clock.is_manual() {
+            self.clock.sleep(span).await;
+        }
+        self.quiet_at(until).await;
+    }
+
+    async fn quiet_at(&self, time: Timestamp) {
         let (done, wait) = oneshot::channel();
-        if self.waiters.send(done).is_ok() {
+        if self.waiters.send((time, done)).is_ok() {
             let _ = wait.await;
         }
     }
@@ -115,6 +116,7 @@ struct Running {
     delays: Delays,
     faults: Faults,
     view: View,
+    waits: context::Waits,
     controllers: Vec<(Box<dyn Controller>, Queue)>,
 }
 
@@ -122,28 +124,28 @@ impl Running {
     fn new(cluster: Cluster, delays: Delays, faults: Faults) -> Self {
         // Kubelets come before the node controller, so that after a leap of the clock leases are renewed first.
         let controllers: Vec<Box<dyn Controller>> = vec![
-            Box::new(defaults::Defaults),
+            Box::new(namespace::Defaults),
             Box::<statefulset::StatefulSets>::default(),
-            Box::<claims::Claims>::default(),
+            Box::new(claims::Claims),
             Box::<scheduler::Scheduler>::default(),
-            Box::<attach::Attachments>::default(),
+            Box::new(attach::Attachments),
             Box::<Kubelets>::default(),
-            Box::new(node_lifecycle::NodeLifecycle),
-            Box::<taints::TaintEviction>::default(),
-            Box::<pod_gc::PodGc>::default(),
-            Box::new(endpoints::Endpoints),
-            Box::<event_ttl::EventTtl>::default(),
+            Box::<node_lifecycle::NodeLifecycle>::default(),
+            Box::new(evict::TaintEviction),
+            Box::new(evict::PodGc),
+            Box::<events::Expiry>::default(),
             Box::new(quota::Quotas),
             Box::<gc::GarbageCollector>::default(),
-            Box::new(namespace::Namespaces),
+            Box::new(namespace::Termination),
         ];
         let controllers = controllers.into_iter().map(|c| (c, Queue::default())).collect();
-        Self { cluster, delays, faults, view: View::default(), controllers }
+        Self { cluster, delays, faults, view: View::default(), waits: context::Waits::default(), controllers }
     }
 
-    async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<oneshot::Sender<()>>, cancel: CancellationToken) {
+    async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Waiter>, cancel: CancellationToken) {
         let (mut changed, mut faults) = (self.cluster.changed(), self.faults.changed());
-        let mut waiting: Vec<oneshot::Sender<()>> = Vec::new();
+        let mut waiting: Vec<Waiter> = Vec::new();
+        let clock = self.cluster.clock().clone();
         loop {
             changed.mark_unchanged();
             self.catch_up();
@@ -159,16 +161,23 @@ impl Running {
             if !self.settle(&cancel).await {
                 return;
             }
-            for waiter in waiting.drain(..) {
-                let _ = waiter.send(());
+            let now = clock.now();
+            for (until, done) in std::mem::take(&mut waiting) {
+                if until <= now || !clock.is_manual() {
+                    let _ = done.send(());
+                } else {
+                    waiting.push((until, done));
+                }
             }
-            let next = self.controllers.iter().filter_map(|(_, queue)| queue.next()).min();
+            let beats = !clock.is_manual();
+            let next = self.controllers.iter().filter_map(|(_, queue)| queue.next(beats)).min();
+            if let Some(until) = waiting.iter().map(|(until, _)| *until).min() {
+                clock.move_to(next.unwrap_or(until).min(until));
+                continue;
+            }
             let timer = async {
                 match next {
-                    Some(at) => {
-                        let span = at.duration_since(self.cluster.now());
-                        self.cluster.clock().sleep(span.try_into().unwrap_or_default()).await;
-                    }
+                    Some(at) => clock.sleep(at.duration_since(clock.now()).try_into().unwrap_or_default()).await,
                     None => std::future::pending().await,
                 }
             };
@@ -200,13 +209,10 @@ impl Running {
                     if handled % KEYS_PER_TURN == 0 {
                         tokio::task::yield_now().await;
                     }
-                    if cancel.is_cancelled() {
-                        return false;
-                    }
                 }
             }
-            if quiet {
-                return true;
+            if quiet || cancel.is_cancelled() {
+                return !cancel.is_cancelled();
             }
         }
     }
@@ -218,16 +224,19 @@ impl Running {
         let Some(key) = queue.pop(now) else {
             return false;
         };
-        let (cluster, view, delays, faults) = (&self.cluster, &self.view, &self.delays, &self.faults);
-        let ctx = Ctx { cluster, view, delays, faults, now };
-        controller.sync(&key, &ctx, queue);
+        let (cluster, view, delays, faults, waits) =
+            (&self.cluster, &self.view, &self.delays, &self.faults, &self.waits);
+        controller.sync(&key, &Ctx { cluster, view, delays, faults, now, waits }, queue);
         true
     }
 
     /// Takes over what was written since the last look, and tells every controller.
     fn catch_up(&mut self) {
-        let Self { view, cluster, controllers, .. } = self;
+        let Self { view, cluster, controllers, waits, .. } = self;
         view.catch_up(cluster, |seen, view| {
+            if seen.new.is_none() {
+                waits.forget_all(uid(seen.latest()));
+            }
             for (controller, queue) in controllers.iter_mut() {
                 controller.observe(seen, view, queue);
             }

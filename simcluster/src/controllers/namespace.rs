@@ -1,4 +1,4 @@
-//! The end of a namespace: its contents are deleted, and when nothing is left it goes itself.
+//! A namespace's beginning and end: what every namespace gets by itself, and how it is emptied before it goes.
 //!
 //! The contents are left alone for `Delays::namespace_linger` after the deletion was asked for. What finalizers or a
 //! pod's grace still hold is told in the namespace's conditions, and waited for.
@@ -7,114 +7,124 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{Controller, Ctx, Queue, Seen, View, is_deleting, list};
+use super::{Controller, Ctx, Queue, Seen, View, is_deleting, set_condition};
 use crate::{
     clock,
-    resource::{self, Kind},
-    store::{DeleteOptions, Key},
+    dig::Dig,
+    resource::{self, CONFIG_MAP, NAMESPACE, SERVICE_ACCOUNT},
+    store::Key,
 };
 
-/// Keys are namespaces.
-pub(super) struct Namespaces;
+const WHO: &str = "kube-controller-manager";
+const ABOUT_ROOT_CA: &str = "Contains a CA bundle for the cluster's internal API addresses. This cluster is simulated.";
 
-impl Controller for Namespaces {
+/// The ServiceAccount `default` and the ConfigMap `kube-root-ca.crt`. Keys are namespaces.
+pub(super) struct Defaults;
+
+impl Controller for Defaults {
+    fn observe(&mut self, seen: &Seen<'_>, _view: &View, queue: &mut Queue) {
+        if seen.is(&NAMESPACE) {
+            queue.add(seen.key.clone());
+        } else if seen.new.is_none() && (seen.is(&SERVICE_ACCOUNT) || seen.is(&CONFIG_MAP)) {
+            queue.add((String::new(), seen.key.0.clone()));
+        }
+    }
+
+    fn sync(&mut self, key: &Key, ctx: &Ctx<'_>, _queue: &mut Queue) {
+        if ctx.view.get(&NAMESPACE, "", &key.1).is_none_or(|namespace| is_deleting(namespace)) {
+            return;
+        }
+        let about = json!({"kubernetes.io/description": ABOUT_ROOT_CA});
+        for (kind, name, object) in [
+            (&SERVICE_ACCOUNT, "default", json!({"metadata": {}})),
+            (&CONFIG_MAP, "kube-root-ca.crt", json!({"metadata": {"annotations": about}, "data": {"ca.crt": ""}})),
+        ] {
+            if ctx.view.get(kind, &key.1, name).is_none() {
+                let mut object = object;
+                object.put("metadata.name", name);
+                // Refused only when the namespace goes away, and then nobody needs it.
+                let _ = ctx.cluster.create(kind, &key.1, object, WHO);
+            }
+        }
+    }
+}
+
+/// Keys are namespaces.
+pub(super) struct Termination;
+
+impl Controller for Termination {
     fn observe(&mut self, seen: &Seen<'_>, view: &View, queue: &mut Queue) {
-        let name = if seen.is(&resource::NAMESPACE) { &seen.key.1 } else { &seen.key.0 };
-        let ending = |name: &str| view.get(&resource::NAMESPACE, "", name).is_some_and(|ns| is_deleting(ns));
-        if !name.is_empty() && ending(name) {
+        let name = if seen.is(&NAMESPACE) { &seen.key.1 } else { &seen.key.0 };
+        let concerns = seen.is(&NAMESPACE) || seen.new.is_none() && !name.is_empty();
+        if concerns && view.get(&NAMESPACE, "", name).is_some_and(|namespace| is_deleting(namespace)) {
             queue.add((String::new(), name.clone()));
         }
     }
 
     fn sync(&mut self, key: &Key, ctx: &Ctx<'_>, queue: &mut Queue) {
-        let Some(namespace) = ctx.view.get(&resource::NAMESPACE, "", &key.1) else {
+        let Some(namespace) = ctx.view.get(&NAMESPACE, "", &key.1).filter(|namespace| is_deleting(namespace)) else {
             return;
         };
-        let asked =
-            namespace["metadata"]["deletionTimestamp"].as_str().and_then(|at| at.parse::<jiff::Timestamp>().ok());
-        let Some(asked) = asked else { return };
-        let due = asked.checked_add(ctx.delays.namespace_linger).unwrap_or(asked);
-        if ctx.now < due {
-            queue.add_at(key.clone(), due);
+        if let Some(until) = ctx.waits(namespace, "linger", ctx.delays.namespace_linger) {
+            queue.add_at(key.clone(), until);
             return;
         }
-        let remaining = empty(&key.1, ctx);
-        if remaining.is_empty() {
+        // How much there still is of each kind, and how much each finalizer holds.
+        let (mut kinds, mut held): (BTreeMap<String, usize>, BTreeMap<String, usize>) = Default::default();
+        for kind in resource::ALL.iter().filter(|kind| kind.namespaced) {
+            for object in ctx.cluster.list(kind, Some(&key.1)).iter().filter(|object| !is_deleting(object)) {
+                ctx.delete(object, None);
+            }
+            for object in ctx.cluster.list(kind, Some(&key.1)) {
+                *kinds.entry(format!("{}.{}", kind.plural, kind.group)).or_default() += 1;
+                for finalizer in object.items("metadata.finalizers").iter().filter_map(Value::as_str) {
+                    *held.entry(finalizer.to_owned()).or_default() += 1;
+                }
+            }
+        }
+        if kinds.is_empty() {
             ctx.cluster.finalize_namespace(&key.1);
             return;
         }
-        // Gone or changed meanwhile: then that change is seen next.
-        let now = clock::seconds(ctx.now);
-        let _ = ctx.cluster.update_status(&resource::NAMESPACE, "", &key.1, "kube-controller-manager", |namespace| {
-            tell(&mut namespace["status"], &remaining, &now);
+        let conditions = conditions(&kinds, &held);
+        ctx.edit_status(namespace, WHO, |namespace| {
+            for (kind, holds, reason, message) in conditions {
+                let condition = json!({
+                    "type": kind, "status": if holds { "True" } else { "False" }, "reason": reason, "message": message,
+                    "lastTransitionTime": clock::seconds(ctx.now),
+                });
+                set_condition(namespace, condition);
+            }
         });
     }
 }
 
-/// Deletes what is in a namespace; the answer is what is still there.
-fn empty(ns: &str, ctx: &Ctx<'_>) -> Vec<(&'static Kind, Vec<String>)> {
-    let mut remaining = Vec::new();
-    for kind in resource::ALL.iter().filter(|kind| kind.namespaced) {
-        for object in ctx.cluster.list(kind, Some(ns)) {
-            if !is_deleting(&object) {
-                let name = object["metadata"]["name"].as_str().unwrap_or_default();
-                // Gone already is what is wanted.
-                let _ = ctx.cluster.delete(kind, ns, name, &DeleteOptions::default());
-            }
-        }
-        for object in ctx.cluster.list(kind, Some(ns)) {
-            let finalizers = list(&object["metadata"]["finalizers"]).iter();
-            remaining.push((*kind, finalizers.filter_map(Value::as_str).map(ToOwned::to_owned).collect()));
-        }
-    }
-    remaining
-}
+type Condition = (&'static str, bool, &'static str, String);
 
-fn tell(status: &mut Value, remaining: &[(&'static Kind, Vec<String>)], now: &str) {
-    let mut kinds: BTreeMap<String, usize> = BTreeMap::new();
-    let mut finalizers: BTreeMap<&str, usize> = BTreeMap::new();
-    for (kind, held_by) in remaining {
-        *kinds.entry(format!("{}.{}", kind.plural, kind.group)).or_default() += 1;
-        for finalizer in held_by {
-            *finalizers.entry(finalizer).or_default() += 1;
-        }
-    }
-    let kinds: Vec<String> = kinds.iter().map(|(kind, n)| format!("{kind} has {n} resource instances")).collect();
-    let held: Vec<String> =
-        finalizers.iter().map(|(finalizer, n)| format!("{finalizer} in {n} resource instances")).collect();
-    let content = format!("Some resources are remaining: {}", kinds.join(", "));
-    let (is_held, waiting) = if held.is_empty() {
-        (false, "All content-preserving finalizers finished".to_owned())
-    } else {
-        (true, format!("Some content in the namespace has finalizers remaining: {}", held.join(", ")))
+fn conditions(kinds: &BTreeMap<String, usize>, held: &BTreeMap<String, usize>) -> [Condition; 5] {
+    let told = |counts: &BTreeMap<String, usize>, word: &str| {
+        let parts: Vec<String> =
+            counts.iter().map(|(what, n)| format!("{what} {word} {n} resource instances")).collect();
+        parts.join(", ")
     };
-    let conditions = [
-        ("NamespaceDeletionDiscoveryFailure", false, "ResourcesDiscovered", "All resources successfully discovered"),
-        (
+    let remaining = format!("Some resources are remaining: {}", told(kinds, "has"));
+    let (reason, waiting) = if held.is_empty() {
+        ("ContentHasNoFinalizers", "All content-preserving finalizers finished".to_owned())
+    } else {
+        let held = told(held, "in");
+        ("SomeFinalizersRemain", format!("Some content in the namespace has finalizers remaining: {held}"))
+    };
+    let none = |kind, reason, message: &str| (kind, false, reason, message.to_owned());
+    let failure = "All content successfully deleted, may be waiting on finalization";
+    [
+        none("NamespaceDeletionDiscoveryFailure", "ResourcesDiscovered", "All resources successfully discovered"),
+        none(
             "NamespaceDeletionGroupVersionParsingFailure",
-            false,
             "ParsedGroupVersions",
             "All legacy kube types successfully parsed",
         ),
-        (
-            "NamespaceDeletionContentFailure",
-            false,
-            "ContentDeleted",
-            "All content successfully deleted, may be waiting on finalization",
-        ),
-        ("NamespaceContentRemaining", true, "SomeResourcesRemain", content.as_str()),
-        if is_held {
-            ("NamespaceFinalizersRemaining", true, "SomeFinalizersRemain", waiting.as_str())
-        } else {
-            ("NamespaceFinalizersRemaining", false, "ContentHasNoFinalizers", waiting.as_str())
-        },
-    ];
-    let old = status["conditions"].take();
-    let conditions = conditions.map(|(kind, holds, reason, message)| {
-        let value = if holds { "True" } else { "False" };
-        let same = list(&old).iter().find(|c| c["type"] == kind && c["status"] == value);
-        let since = same.map_or_else(|| now.into(), |c| c["lastTransitionTime"].clone());
-        json!({"type": kind, "status": value, "lastTransitionTime": since, "reason": reason, "message": message})
-    });
-    status["conditions"] = conditions.into_iter().collect();
+        none("NamespaceDeletionContentFailure", "ContentDeleted", failure),
+        ("NamespaceContentRemaining", true, "SomeResourcesRemain", remaining),
+        ("NamespaceFinalizersRemaining", !held.is_empty(), reason, waiting),
+    ]
 }

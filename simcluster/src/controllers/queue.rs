@@ -1,18 +1,20 @@
 //! A controller's work queue: keys due now, first come first served, and keys due later.
+//!
+//! Each key is due at most once, and has at most one timer and one beat: the earliest that was asked for. A beat is a
+//! timer for which a manual clock does not stop (heartbeats): it is due at the next stop after its time.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
 use jiff::Timestamp;
 
 use crate::store::Key;
 
-/// Each key is in the queue at most once, and has at most one timer: the earliest that was asked for.
 #[derive(Default)]
 pub(crate) struct Queue {
     due: VecDeque<Key>,
     queued: HashSet<Key>,
-    timers: BTreeSet<(Timestamp, Key)>,
-    timer_of: BTreeMap<Key, Timestamp>,
+    timers: Timers,
+    beats: Timers,
 }
 
 impl Queue {
@@ -23,68 +25,62 @@ impl Queue {
     }
 
     pub fn add_at(&mut self, key: Key, at: Timestamp) {
-        match self.timer_of.get(&key) {
-            Some(earlier) if *earlier <= at => return,
-            Some(_) => self.drop_timer(&key),
-            None => {}
-        }
-        self.timer_of.insert(key.clone(), at);
-        self.timers.insert((at, key));
+        self.timers.add(key, at);
     }
 
-    /// The next key to handle; its timer, if it has one, is gone with it.
+    pub fn add_beat(&mut self, key: Key, at: Timestamp) {
+        self.beats.add(key, at);
+    }
+
+    /// The next key to handle; whatever it still waited for is forgotten.
     pub fn pop(&mut self, now: Timestamp) -> Option<Key> {
-        while let Some((at, _)) = self.timers.first()
-            && *at <= now
-            && let Some((_, key)) = self.timers.pop_first()
-        {
-            self.timer_of.remove(&key);
+        while let Some(key) = self.timers.pop(now).or_else(|| self.beats.pop(now)) {
             self.add(key);
         }
         let key = self.due.pop_front()?;
         self.queued.remove(&key);
-        self.drop_timer(&key);
+        self.timers.drop(&key);
+        self.beats.drop(&key);
         Some(key)
     }
 
-    /// When the earliest timer is due.
-    pub fn next(&self) -> Option<Timestamp> {
-        self.timers.first().map(|(at, _)| *at)
-    }
-
-    fn drop_timer(&mut self, key: &Key) {
-        if let Some(at) = self.timer_of.remove(key) {
-            self.timers.remove(&(at, key.clone()));
-        }
+    /// When the earliest timer is due, and with beats the earliest of either.
+    pub fn next(&self, with_beats: bool) -> Option<Timestamp> {
+        let beat = self.beats.next().filter(|_| with_beats);
+        self.timers.next().into_iter().chain(beat).min()
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+#[derive(Default)]
+struct Timers {
+    by_time: BTreeSet<(Timestamp, Key)>,
+    by_key: HashMap<Key, Timestamp>,
+}
 
-    fn key(name: &str) -> Key {
-        (String::new(), name.to_owned())
+impl Timers {
+    fn add(&mut self, key: Key, at: Timestamp) {
+        if self.by_key.get(&key).is_some_and(|earlier| *earlier <= at) {
+            return;
+        }
+        self.drop(&key);
+        self.by_key.insert(key.clone(), at);
+        self.by_time.insert((at, key));
     }
 
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(second).expect("a valid second")
+    fn pop(&mut self, now: Timestamp) -> Option<Key> {
+        self.next().filter(|at| *at <= now)?;
+        let (_, key) = self.by_time.pop_first()?;
+        self.by_key.remove(&key);
+        Some(key)
     }
 
-    #[test]
-    fn keys_come_once_in_order_and_timers_when_due() {
-        let mut queue = Queue::default();
-        queue.add(key("b"));
-        queue.add(key("a"));
-        queue.add(key("b"));
-        queue.add_at(key("c"), at(20));
-        queue.add_at(key("c"), at(10));
-        queue.add_at(key("c"), at(30));
-        assert_eq!(queue.pop(at(0)), Some(key("b")));
-        assert_eq!(queue.pop(at(0)), Some(key("a")));
-        assert_eq!(queue.pop(at(9)), None);
-        assert_eq!(queue.next(), Some(at(10)));
-        assert_eq!(queue.pop(at(10)), Some(key("c")));
-        assert_eq!((queue.pop(at(99)), queue.next()), (None, None));
+    fn next(&self) -> Option<Timestamp> {
+        self.by_time.first().map(|(at, _)| *at)
+    }
+
+    fn drop(&mut self, key: &Key) {
+        if let Some(at) = self.by_key.remove(key) {
+            self.by_time.remove(&(at, key.clone()));
+        }
     }
 }

@@ -6,84 +6,57 @@
 
 use serde_json::Value;
 
-use super::view::list;
-use crate::quantity::Quantity;
+use crate::{dig::Dig, quantity::Quantity};
 
-/// What is counted on a node. CPU in milli, memory and ephemeral storage in bytes.
+/// How the scheduler says that there is too little, in the order of the amounts.
+pub(super) const TOO_LITTLE: [&str; 4] =
+    ["Too many pods", "Insufficient cpu", "Insufficient memory", "Insufficient ephemeral-storage"];
+
+/// Pods, CPU in milli, memory and ephemeral storage in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Requests {
-    pub cpu: i128,
-    pub memory: i128,
-    pub storage: i128,
-    pub pods: i128,
-}
+pub(crate) struct Requests(pub [i64; 4]);
 
 impl Requests {
     /// The effective requests of one pod.
     pub fn of_pod(pod: &Value) -> Self {
-        let mut all = Self::of_containers(&pod["spec"], "requests");
-        all.pods = 1;
-        all
-    }
-
-    /// The same formula over `requests` or `limits`.
-    pub fn of_containers(spec: &Value, side: &str) -> Self {
-        let mut running = Self::default();
-        let mut starting = Self::default();
-        for container in list(&spec["initContainers"]) {
-            let own = Self::of_list(&container["resources"][side]);
-            if container["restartPolicy"] == "Always" {
-                running.add(&own);
-                starting.raise_to(&running);
-            } else {
-                let mut at_once = running;
-                at_once.add(&own);
-                starting.raise_to(&at_once);
+        let (mut running, mut starting) = (Self::default(), Self::default());
+        for container in pod.items("spec.initContainers") {
+            let mut at_once = running;
+            at_once.add(&Self::of_list(container.at("resources.requests")), 1);
+            if container.text("restartPolicy") == "Always" {
+                running = at_once;
             }
+            starting.raise_to(&at_once);
         }
-        for container in list(&spec["containers"]) {
-            running.add(&Self::of_list(&container["resources"][side]));
+        for container in pod.items("spec.containers") {
+            running.add(&Self::of_list(container.at("resources.requests")), 1);
         }
         running.raise_to(&starting);
-        running.add(&Self::of_list(&spec["overhead"]));
+        running.add(&Self::of_list(pod.at("spec.overhead")), 1);
+        running.0[0] = 1;
         running
     }
 
     /// A resource list such as `allocatable` or `requests`; what is missing is 0.
     pub fn of_list(list: &Value) -> Self {
         let amount = |name: &str| quantity(&list[name]).unwrap_or_default();
-        Self {
-            cpu: amount("cpu").milli(),
-            memory: amount("memory").units(),
-            storage: amount("ephemeral-storage").units(),
-            pods: amount("pods").units(),
-        }
+        let units = |name: &str| i64::try_from(amount(name).units()).unwrap_or(i64::MAX);
+        let cpu = i64::try_from(amount("cpu").milli()).unwrap_or(i64::MAX);
+        Self([units("pods"), cpu, units("memory"), units("ephemeral-storage")])
     }
 
-    pub fn add(&mut self, other: &Self) {
-        self.cpu += other.cpu;
-        self.memory += other.memory;
-        self.storage += other.storage;
-        self.pods += other.pods;
-    }
-
-    pub fn subtract(&mut self, other: &Self) {
-        self.cpu -= other.cpu;
-        self.memory -= other.memory;
-        self.storage -= other.storage;
-        self.pods -= other.pods;
+    /// Adds, or takes away if the sign is -1.
+    pub fn add(&mut self, other: &Self, sign: i64) {
+        self.0.iter_mut().zip(other.0).for_each(|(own, other)| *own += sign * other);
     }
 
     fn raise_to(&mut self, floor: &Self) {
-        self.cpu = self.cpu.max(floor.cpu);
-        self.memory = self.memory.max(floor.memory);
-        self.storage = self.storage.max(floor.storage);
-        self.pods = self.pods.max(floor.pods);
+        self.0.iter_mut().zip(floor.0).for_each(|(own, floor)| *own = floor.max(*own));
     }
 }
 
 /// An amount that is written in an object; `None` if there is none.
-pub(crate) fn quantity(value: &Value) -> Option<Quantity> {
+pub(super) fn quantity(value: &Value) -> Option<Quantity> {
     value.as_str()?.parse().ok()
 }
 
@@ -96,19 +69,16 @@ mod tests {
     #[test]
     fn a_sidecar_counts_with_the_containers_and_below_later_init_containers() {
         let of = |cpu: &str| json!({"requests": {"cpu": cpu}});
-        let pod = json!({"spec": {
-            "initContainers": [
-                {"name": "early", "resources": of("900m")},
-                {"name": "db", "restartPolicy": "Always", "resources": of("300m")},
-                {"name": "late", "resources": of("500m")},
-            ],
-            "containers": [{"name": "app", "resources": of("400m")}],
-        }});
-        assert_eq!(Requests::of_pod(&pod), Requests { cpu: 900, memory: 0, storage: 0, pods: 1 });
-        let mut without_early = pod.clone();
-        without_early["spec"]["initContainers"][0]["resources"] = json!({});
-        assert_eq!(Requests::of_pod(&without_early).cpu, 800);
-        without_early["spec"]["containers"][0]["resources"] = of("600m");
-        assert_eq!(Requests::of_pod(&without_early).cpu, 900);
+        for (early, app, expected) in [("900m", "400m", 900), ("0", "400m", 800), ("0", "600m", 900)] {
+            let pod = json!({"spec": {
+                "initContainers": [
+                    {"name": "early", "resources": of(early)},
+                    {"name": "db", "restartPolicy": "Always", "resources": of("300m")},
+                    {"name": "late", "resources": of("500m")},
+                ],
+                "containers": [{"name": "app", "resources": of(app)}],
+            }});
+            assert_eq!(Requests::of_pod(&pod), Requests([1, expected, 0, 0]), "{early} {app}");
+        }
     }
 }

@@ -1,38 +1,42 @@
 //! The scheduler: gives each pending pod a node, or says in the real scheduler's words why none will do.
 //!
-//! The filters are in `fit`. Among the nodes that fit, the pod's preferences decide, then the emptier node, then the
-//! name. Nothing is preempted. A pod that asks for what is not simulated (required affinity to other pods, a required
-//! spread over a topology) is never given a node, and its condition says why. A pod whose claims wait for their first consumer is bound once they are: the choice is
-//! written on the claim, and the volume's place then binds the pod.
+//! The filters are in `fit`. Like the real one it looks at the nodes in turn, from where it stopped last, until enough of
+//! them fit (all, in a small cluster); of those the pod's preferences decide, then the emptier node. Nothing is preempted.
+//! A pod that asks for what is not simulated (required affinity to other pods, a required spread) is given no node, and
+//! its condition says why. A pod whose claims wait for their first consumer is bound once they are.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
-use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{
-    Controller, Ctx, Queue, Seen, View,
-    fit::{self, Refusal},
-    requests::Requests,
-    view::{claim_names, is_deleting, is_terminal, list, node_of, uid},
+    Controller, Ctx, Queue, Seen, View, claim_names,
+    fit::{Refusal, Wanted},
+    is_deleting, is_terminal, node_of, set_condition,
+    view::Link,
 };
 use crate::{
-    clock, resource,
+    clock,
+    dig::Dig,
+    resource::{self, PERSISTENT_VOLUME_CLAIM as CLAIM},
     store::{Key, Writer},
 };
 
 const WHO: &str = "default-scheduler";
+const ZONE: &str = "topology.kubernetes.io/zone";
 pub(super) const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
+/// A cluster of so many nodes is looked at as a whole.
+const FEW_NODES: usize = 100;
 
 #[derive(Default)]
 pub(super) struct Scheduler {
-    /// When a pending pod (by uid) was first seen.
-    seen_at: HashMap<String, Timestamp>,
     /// Pending pods that no node would take when they were last tried.
     refused: BTreeSet<Key>,
+    /// The node at which the last search ended.
+    last: String,
 }
 
 impl Controller for Scheduler {
@@ -41,7 +45,6 @@ impl Controller for Scheduler {
             if seen.new.is_some_and(|pod| is_pending(pod)) {
                 queue.add(seen.key.clone());
             } else {
-                self.seen_at.remove(uid(seen.latest()));
                 self.refused.remove(seen.key);
             }
         }
@@ -49,8 +52,8 @@ impl Controller for Scheduler {
             for key in std::mem::take(&mut self.refused) {
                 queue.add(key);
             }
-        } else if let Some((ns, claim)) = claim_of(seen) {
-            let waiting = view.pods_using_claim(&ns, &claim).filter(|(_, pod)| is_pending(pod));
+        } else if let Some(claim) = claim_of(seen) {
+            let waiting = view.pods_linked(claim).filter(|(_, pod)| is_pending(pod));
             waiting.for_each(|(key, _)| queue.add(key.clone()));
         }
     }
@@ -59,12 +62,11 @@ impl Controller for Scheduler {
         let Some(pod) = ctx.view.get(&resource::POD, &key.0, &key.1).filter(|pod| is_pending(pod)) else {
             return;
         };
-        let due_at = *self.seen_at.entry(uid(pod).to_owned()).or_insert(ctx.now) + ctx.delays.schedule;
-        if due_at > ctx.now {
-            queue.add_at(key.clone(), due_at);
+        if let Some(until) = ctx.waits(pod, "schedule", ctx.delays.schedule) {
+            queue.add_at(key.clone(), until);
             return;
         }
-        match choose(ctx, pod) {
+        match self.choose(ctx, pod) {
             Ok(Some(node)) => bind(ctx, pod, &node),
             Ok(None) => {}
             Err(message) => {
@@ -76,124 +78,135 @@ impl Controller for Scheduler {
 }
 
 fn is_pending(pod: &Value) -> bool {
-    node_of(pod).is_none() && !is_deleting(pod) && !is_terminal(pod) && list(&pod["spec"]["schedulingGates"]).is_empty()
+    node_of(pod).is_none() && !is_deleting(pod) && !is_terminal(pod) && pod.items("spec.schedulingGates").is_empty()
 }
 
 /// Whether a change could let a pending pod fit that did not before. Heartbeats could not.
 fn may_make_room(seen: &Seen<'_>) -> bool {
     if seen.is(&resource::NODE) {
-        let parts = |node: &Value| {
-            (node["spec"].clone(), node["metadata"]["labels"].clone(), node["status"]["allocatable"].clone())
-        };
-        return seen.old.map(|o| parts(o)) != seen.new.map(|n| parts(n));
+        let part = |path: &'static str| move |node: &Value| node.at(path).clone();
+        return ["spec", "metadata.labels", "status.allocatable"].iter().any(|path| seen.changes(part(path)));
     }
-    if seen.is(&resource::POD) {
-        let counts = |pod: &Arc<Value>| node_of(pod).is_some() && !is_terminal(pod);
-        return seen.old.is_some_and(counts) && !seen.new.is_some_and(counts);
-    }
-    false
+    let counts = |pod: &Arc<Value>| node_of(pod).is_some() && !is_terminal(pod);
+    seen.is(&resource::POD) && seen.old.is_some_and(counts) && !seen.new.is_some_and(counts)
 }
 
 /// The claim that a change is about, for those who wait for it.
-fn claim_of(seen: &Seen<'_>) -> Option<Key> {
-    if seen.is(&resource::PERSISTENT_VOLUME_CLAIM) {
-        return Some(seen.key.clone());
+fn claim_of(seen: &Seen<'_>) -> Option<Link> {
+    if seen.is(&CLAIM) {
+        return Some(Link::Claim(seen.key.0.clone(), seen.key.1.clone()));
     }
-    let claim = &seen.latest()["spec"]["claimRef"];
-    let text = |field: &str| claim[field].as_str().map(str::to_owned);
-    if seen.is(&resource::PERSISTENT_VOLUME) { text("namespace").zip(text("name")) } else { None }
+    let of = |path: &str| seen.latest().text(path).to_owned();
+    seen.is(&resource::PERSISTENT_VOLUME).then(|| Link::Claim(of("spec.claimRef.namespace"), of("spec.claimRef.name")))
 }
 
-/// The node for a pod; `None` while its volumes are being made for the chosen node.
-fn choose(ctx: &Ctx<'_>, pod: &Value) -> Result<Option<String>, String> {
-    let nodes: Vec<&Arc<Value>> = ctx.view.all(&resource::NODE).map(|(_, node)| node).collect();
-    if nodes.is_empty() {
-        return Err("no nodes available to schedule pods".to_owned());
-    }
-    if let Some(what) = unsupported(&pod["spec"]) {
-        return Err(format!("0/{} nodes are available: the simulated scheduler does not support {what}.", nodes.len()));
-    }
-    let waiting = waiting_claims(ctx.view, pod)
-        .map_err(|why| format!("0/{} nodes are available: {why}. not found", nodes.len()))?;
-    let requests = Requests::of_pod(pod);
-    let mut refusals = Vec::new();
-    let mut fitting = Vec::new();
-    for node in &nodes {
-        match fit::fits(pod, &requests, node, ctx.view) {
-            Ok(()) => fitting.push(*node),
-            Err(refusal) => refusals.push(refusal),
+impl Scheduler {
+    /// The node for a pod; `None` while its volumes are being made for the chosen node.
+    fn choose(&mut self, ctx: &Ctx<'_>, pod: &Value) -> Result<Option<String>, String> {
+        let all = ctx.view.count(&resource::NODE);
+        if all == 0 {
+            return Err("no nodes available to schedule pods".to_owned());
         }
+        let unavailable = |why: &str| format!("0/{all} nodes are available: {why}");
+        if let Some(what) = unsupported(pod) {
+            return Err(unavailable(&format!("the simulated scheduler does not support {what}.")));
+        }
+        let claims = claims_of(ctx.view, pod).map_err(|why| unavailable(&format!("{why}. not found")))?;
+        let wanted = Wanted::by(pod, ctx.view);
+        // A volume that is being made, or can be reached, only at one node: the first to be asked, and then the only one.
+        let mut tied = claims.iter().filter(|claim| !claim.has("spec.volumeName") || wanted.is_tied());
+        let made_for = tied.find_map(|claim| claim["metadata"]["annotations"][SELECTED_NODE].as_str());
+        let home = made_for.and_then(|name| ctx.view.node(name)).filter(|node| wanted.fits(node).is_ok());
+        let node = match made_for.zip(home) {
+            Some((name, _)) => name.to_owned(),
+            None => self.search(ctx.view, &wanted, all).map_err(|refusals| explain(all, &refusals))?,
+        };
+        let mut bound = true;
+        for claim in claims.iter().filter(|claim| !claim.has("spec.volumeName")) {
+            bound = false;
+            ctx.edit(claim, WHO, |claim| claim["metadata"]["annotations"][SELECTED_NODE] = json!(node));
+        }
+        Ok(bound.then_some(node))
     }
-    // The first of equals is the one with the lower name: `max_by` would take the last.
-    let better = |a: &&Arc<Value>, b: &&Arc<Value>| fit::compare(pod, &requests, ctx.view, a, b);
-    let Some(node) = fitting.into_iter().rev().max_by(better) else {
-        return Err(explain(nodes.len(), &refusals));
-    };
-    let node = node["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-    let ns = pod["metadata"]["namespace"].as_str().unwrap_or_default();
-    for claim in &waiting {
-        let select = |claim: &mut Value| claim["metadata"]["annotations"][SELECTED_NODE] = json!(node);
-        let _ = ctx.cluster.update(&resource::PERSISTENT_VOLUME_CLAIM, ns, claim, WHO, select);
+
+    fn search(&mut self, view: &View, wanted: &Wanted<'_>, all: usize) -> Result<String, Vec<Refusal>> {
+        // As in the real one: half of the nodes, and less of many.
+        let percent = 50_usize.saturating_sub(all / 125).max(5);
+        let enough = if all <= FEW_NODES { all } else { (all * percent / 100).max(FEW_NODES) };
+        let mut refusals = Vec::new();
+        let mut best: Option<((i64, i64), &String)> = None;
+        let (mut fitting, mut last) = (0, "");
+        let from = if all <= FEW_NODES { String::new() } else { std::mem::take(&mut self.last) };
+        for (name, node) in view.nodes_after(&from) {
+            last = name;
+            match wanted.fits(node) {
+                Err(refusal) => refusals.push(refusal),
+                Ok(()) => {
+                    let score = wanted.score(node);
+                    // Of equals the first one stays.
+                    if best.is_none_or(|(other, _)| score > other) {
+                        best = Some((score, name));
+                    }
+                    fitting += 1;
+                }
+            }
+            if fitting == enough {
+                break;
+            }
+        }
+        let found = best.map(|(_, name)| name.clone());
+        last.clone_into(&mut self.last);
+        found.ok_or(refusals)
     }
-    Ok(waiting.is_empty().then_some(node))
 }
 
 /// A demand that would be kinder to ignore than Kubernetes is.
-fn unsupported(spec: &Value) -> Option<&'static str> {
-    let required =
-        |kind: &str| !list(&spec["affinity"][kind]["requiredDuringSchedulingIgnoredDuringExecution"]).is_empty();
-    let spreads = list(&spec["topologySpreadConstraints"]).iter();
+fn unsupported(pod: &Value) -> Option<&'static str> {
+    let affinity = pod.at("spec.affinity");
+    let required = |kind: &str| affinity[kind].has("requiredDuringSchedulingIgnoredDuringExecution");
+    let mut spreads = pod.items("spec.topologySpreadConstraints").iter();
     if required("podAffinity") || required("podAntiAffinity") {
         Some("affinity between pods")
-    } else if spreads.into_iter().any(|constraint| constraint["whenUnsatisfiable"] != "ScheduleAnyway") {
+    } else if spreads.any(|constraint| constraint["whenUnsatisfiable"] != "ScheduleAnyway") {
         Some("topology spread constraints")
     } else {
         None
     }
 }
 
-/// The pod's claims that wait for their first consumer; an error names a claim that blocks the pod.
-fn waiting_claims(view: &View, pod: &Value) -> Result<Vec<String>, String> {
-    let ns = pod["metadata"]["namespace"].as_str().unwrap_or_default();
-    let mut waiting = Vec::new();
+/// The pod's claims that are bound to a place, or wait for their first consumer; an error names what blocks the pod.
+fn claims_of<'a>(view: &'a View, pod: &Value) -> Result<Vec<&'a Arc<Value>>, String> {
+    let mut claims = Vec::new();
     for name in claim_names(pod) {
-        let claim = view.get(&resource::PERSISTENT_VOLUME_CLAIM, ns, &name);
-        let Some(claim) = claim else {
+        let Some(claim) = view.get(&CLAIM, pod.text("metadata.namespace"), &name) else {
             return Err(format!("persistentvolumeclaim \"{name}\" not found"));
         };
         if is_deleting(claim) {
             return Err(format!("persistentvolumeclaim \"{name}\" is being deleted"));
         }
-        if claim["status"]["phase"] == "Bound" || claim["spec"]["volumeName"].is_string() {
-            continue;
-        }
-        let class = claim["spec"]["storageClassName"].as_str().unwrap_or_default();
-        let class = view.get(&resource::STORAGE_CLASS, "", class);
+        let class = view.get(&resource::STORAGE_CLASS, "", claim.text("spec.storageClassName"));
         if class.is_some_and(|class| class["volumeBindingMode"] == "WaitForFirstConsumer") {
-            waiting.push(name);
-        } else {
+            claims.push(claim);
+        } else if !claim.has("spec.volumeName") {
             return Err("pod has unbound immediate PersistentVolumeClaims".to_owned());
         }
     }
-    Ok(waiting)
+    Ok(claims)
 }
 
 /// `0/3 nodes are available: 1 Insufficient memory, 2 node(s) …`, with what preemption would come to.
 fn explain(nodes: usize, refusals: &[Refusal]) -> String {
-    let histogram = |reasons: &mut dyn Iterator<Item = &str>| {
+    let histogram = |reasons: &mut dyn Iterator<Item = &'static str>| {
         let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
         reasons.for_each(|reason| *counts.entry(reason).or_default() += 1);
         let mut lines: Vec<String> = counts.into_iter().map(|(reason, count)| format!("{count} {reason}")).collect();
         lines.sort();
         lines.join(", ")
     };
-    let reasons = histogram(&mut refusals.iter().flat_map(|r| r.reasons.iter().map(String::as_str)));
-    let preemption = histogram(&mut refusals.iter().map(|refusal| {
-        if refusal.others_in_the_way {
-            "No preemption victims found for incoming pod"
-        } else {
-            "Preemption is not helpful for scheduling"
-        }
+    let reasons = histogram(&mut refusals.iter().flat_map(|r| r.reasons.iter().copied()));
+    let preemption = histogram(&mut refusals.iter().map(|refusal| match refusal.others_in_the_way {
+        true => "No preemption victims found for incoming pod",
+        false => "Preemption is not helpful for scheduling",
     }));
     format!(
         "0/{nodes} nodes are available: {reasons}. no new claims to deallocate, preemption: 0/{nodes} nodes are \
@@ -202,64 +215,35 @@ fn explain(nodes: usize, refusals: &[Refusal]) -> String {
 }
 
 fn bind(ctx: &Ctx<'_>, pod: &Value, node: &str) {
-    let (ns, name) = (text(pod, "namespace"), text(pod, "name"));
+    let (ns, name) = (pod.text("metadata.namespace"), pod.text("metadata.name"));
     let condition = json!({
         "type": "PodScheduled", "status": "True", "lastProbeTime": null, "lastTransitionTime": clock::seconds(ctx.now),
     });
-    let zone =
-        ctx.view.get(&resource::NODE, "", node).map(|n| n["metadata"]["labels"]["topology.kubernetes.io/zone"].clone());
-    let key = (ns.to_owned(), name.to_owned());
+    let zone = ctx.view.get(&resource::NODE, "", node).and_then(|node| node["metadata"]["labels"][ZONE].as_str());
     let place = |pod: &mut Value| {
-        pod["spec"]["nodeName"] = json!(node);
-        if let Some(zone) = zone.filter(Value::is_string) {
-            pod["metadata"]["labels"]["topology.kubernetes.io/zone"] = zone;
+        pod.put("spec.nodeName", node);
+        if let Some(zone) = zone {
+            pod["metadata"]["labels"][ZONE] = zone.into();
         }
         set_condition(pod, condition);
         Ok(())
     };
-    let writer = Writer::update(WHO).on("binding");
-    let bound = ctx.cluster.transact(|state| state.update(&resource::POD, &key, &writer, place));
-    if bound.is_ok() {
+    let (key, writer) = ((ns.to_owned(), name.to_owned()), Writer::update(WHO).on("binding"));
+    if ctx.cluster.transact(|state| state.update(&resource::POD, &key, &writer, place)).is_ok() {
         ctx.events(WHO).normal(pod, "Scheduled", &format!("Successfully assigned {ns}/{name} to {node}"));
     }
 }
 
 fn refuse(ctx: &Ctx<'_>, pod: &Value, message: &str) {
-    let conditions = list(&pod["status"]["conditions"]);
-    if conditions.iter().any(|c| c["type"] == "PodScheduled" && c["message"] == message) {
+    let mut conditions = pod.items("status.conditions").iter();
+    if conditions.any(|c| c["type"] == "PodScheduled" && c["message"] == message) {
         return;
     }
     let condition = json!({
-        "type": "PodScheduled", "status": "False", "observedGeneration": pod["metadata"]["generation"],
+        "type": "PodScheduled", "status": "False", "observedGeneration": pod.at("metadata.generation"),
         "lastProbeTime": null, "lastTransitionTime": clock::seconds(ctx.now), "reason": "Unschedulable",
         "message": message,
     });
-    let (ns, name) = (text(pod, "namespace"), text(pod, "name"));
-    let _ = ctx.cluster.update_status(&resource::POD, ns, name, WHO, |pod| {
-        set_condition(pod, condition);
-    });
+    ctx.edit_status(pod, WHO, |pod| set_condition(pod, condition));
     ctx.events(WHO).warning(pod, "FailedScheduling", message);
-}
-
-/// Puts a condition in the place of the one of its type, which keeps its transition time if the status is the same.
-pub(crate) fn set_condition(object: &mut Value, mut condition: Value) {
-    if !object["status"]["conditions"].is_array() {
-        object["status"]["conditions"] = json!([]);
-    }
-    let Some(conditions) = object["status"]["conditions"].as_array_mut() else {
-        return;
-    };
-    match conditions.iter_mut().find(|c| c["type"] == condition["type"]) {
-        Some(old) => {
-            if old["status"] == condition["status"] && old["lastTransitionTime"].is_string() {
-                condition["lastTransitionTime"] = old["lastTransitionTime"].clone();
-            }
-            *old = condition;
-        }
-        None => conditions.push(condition),
-    }
-}
-
-fn text<'a>(object: &'a Value, field: &str) -> &'a str {
-    object["metadata"][field].as_str().unwrap_or_default()
 }

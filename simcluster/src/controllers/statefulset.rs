@@ -3,7 +3,8 @@
 //! Pods `<set>-<ordinal>` are made in order and removed in reverse order (`OrderedReady`) or all at once (`Parallel`).
 //! A pod that has ended is replaced; an unhealthy one never is: with `OrderedReady` it holds everything up, and with
 //! `OnDelete` it keeps its revision until somebody deletes it. Claims from `volumeClaimTemplates` are made with the pod
-//! and stay when it goes (the retention policy `Retain`; `Delete` is not simulated).
+//! and stay when it goes. A revision is a name made from the template; old templates are not kept, so that a partitioned
+//! roll-out is not simulated, and neither are `minReadySeconds` and retention of claims: such a set gets a warning, no pods.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -11,18 +12,17 @@ use std::{
     time::Duration,
 };
 
-use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{
-    Controller, Ctx, Queue, Seen, View,
-    revisions::{self, Revisions},
-    view::{condition_is_true, is_deleting, is_terminal, list, uid},
+    Controller, Ctx, Queue, Seen, View, condition_is_true, fnv1a, is_deleting, is_terminal, uid,
+    view::{Link, owners},
 };
 use crate::{
-    resource,
+    dig::Dig,
+    resource::{PERSISTENT_VOLUME_CLAIM as CLAIM, POD, STATEFUL_SET},
     status::Status,
-    store::{DeleteOptions, Key},
+    store::Key,
 };
 
 const WHO: &str = "statefulset-controller";
@@ -30,6 +30,13 @@ const REVISION: &str = "controller-revision-hash";
 /// The first wait after a refused creation; doubled each time, up to `RETRY_MOST`.
 const RETRY_FIRST: Duration = Duration::from_millis(50);
 const RETRY_MOST: Duration = Duration::from_secs(30);
+/// Demands that would be kinder to ignore than Kubernetes is, with the value that asks for nothing.
+const UNSUPPORTED: [(&str, &str); 4] = [
+    ("spec.updateStrategy.rollingUpdate.partition", "0"),
+    ("spec.minReadySeconds", "0"),
+    ("spec.persistentVolumeClaimRetentionPolicy.whenDeleted", "\"Retain\""),
+    ("spec.persistentVolumeClaimRetentionPolicy.whenScaled", "\"Retain\""),
+];
 
 #[derive(Default)]
 pub(super) struct StatefulSets {
@@ -39,293 +46,232 @@ pub(super) struct StatefulSets {
 
 impl Controller for StatefulSets {
     fn observe(&mut self, seen: &Seen<'_>, _view: &View, queue: &mut Queue) {
-        if seen.is(&resource::STATEFUL_SET) {
+        if seen.is(&STATEFUL_SET) {
             queue.add(seen.key.clone());
-        } else if seen.is(&resource::POD) {
-            for pod in [seen.old, seen.new].into_iter().flatten() {
-                let owners = list(&pod["metadata"]["ownerReferences"]).iter();
-                for owner in owners.filter(|owner| owner["kind"] == "StatefulSet") {
-                    queue.add((seen.key.0.clone(), owner["name"].as_str().unwrap_or_default().to_owned()));
-                }
+        } else if seen.is(&POD) {
+            let owners = [seen.old, seen.new].into_iter().flatten().flat_map(|pod| owners(pod));
+            for owner in owners.filter(|owner| owner["kind"] == "StatefulSet") {
+                queue.add((seen.key.0.clone(), owner.text("name").to_owned()));
             }
         }
     }
 
     fn sync(&mut self, key: &Key, ctx: &Ctx<'_>, queue: &mut Queue) {
-        let Some(set) = ctx.view.get(&resource::STATEFUL_SET, &key.0, &key.1) else {
+        let set = ctx.view.get(&STATEFUL_SET, &key.0, &key.1).filter(|set| !is_deleting(set));
+        if set.is_none_or(|set| Sync::new(ctx, set).run().is_ok()) {
             self.failures.remove(key);
             return;
-        };
-        if is_deleting(set) {
-            return;
         }
-        let sync = Sync::new(ctx, set);
-        if let Ok(wait) = sync.run() {
-            self.failures.remove(key);
-            if let Some(at) = wait {
-                queue.add_at(key.clone(), at);
-            }
-        } else {
-            let failures = self.failures.entry(key.clone()).or_default();
-            let wait = RETRY_FIRST.saturating_mul(1 << (*failures).min(20)).min(RETRY_MOST);
-            *failures += 1;
-            queue.add_at(key.clone(), ctx.now + wait);
-        }
+        let failures = self.failures.entry(key.clone()).or_default();
+        let wait = RETRY_FIRST.saturating_mul(1 << (*failures).min(20)).min(RETRY_MOST);
+        *failures += 1;
+        queue.add_at(key.clone(), ctx.now + wait);
     }
 }
 
 /// One look at one set.
 struct Sync<'a> {
     ctx: &'a Ctx<'a>,
-    set: &'a Arc<Value>,
+    set: &'a Value,
     ns: &'a str,
     name: &'a str,
     ordered: bool,
-    first: u64,
-    replicas: u64,
-    pods: BTreeMap<u64, Arc<Value>>,
+    on_delete: bool,
+    /// The ordinals that there should be.
+    wanted: std::ops::Range<u64>,
+    pods: BTreeMap<u64, &'a Arc<Value>>,
+    /// The revision that the pods should have.
+    revision: String,
 }
 
 impl<'a> Sync<'a> {
-    fn new(ctx: &'a Ctx<'a>, set: &'a Arc<Value>) -> Self {
-        let name = set["metadata"]["name"].as_str().unwrap_or_default();
-        let ordinal = |pod: &Value| ordinal(name, pod["metadata"]["name"].as_str().unwrap_or_default());
-        let owned = ctx.view.pods_owned_by(uid(set));
+    fn new(ctx: &'a Ctx<'a>, set: &'a Value) -> Self {
+        let name = set.text("metadata.name");
+        let ordinal = |pod: &str| pod.strip_prefix(name)?.strip_prefix('-')?.parse().ok();
+        let owned = ctx.view.pods_linked(Link::Owner(uid(set).to_owned()));
+        let digest = format!("{:016x}", fnv1a(&[uid(set), &set.at("spec.template").to_string()]));
+        let number = |path: &str, default: u64| set.at(path).as_u64().unwrap_or(default);
+        let first = number("spec.ordinals.start", 0);
         Self {
             ctx,
             set,
-            ns: set["metadata"]["namespace"].as_str().unwrap_or_default(),
+            ns: set.text("metadata.namespace"),
             name,
-            ordered: set["spec"]["podManagementPolicy"] != "Parallel",
-            first: set["spec"]["ordinals"]["start"].as_u64().unwrap_or(0),
-            replicas: set["spec"]["replicas"].as_u64().unwrap_or(1),
-            pods: owned.filter_map(|(_, pod)| Some((ordinal(pod)?, Arc::clone(pod)))).collect(),
+            ordered: set.text("spec.podManagementPolicy") != "Parallel",
+            on_delete: set.text("spec.updateStrategy.type") == "OnDelete",
+            wanted: first..first.saturating_add(number("spec.replicas", 1)),
+            pods: owned.filter_map(|(key, pod)| Some((ordinal(&key.1)?, pod))).collect(),
+            revision: format!("{name}-{}", &digest[..10]),
         }
     }
 
-    /// The status is written even when a creation is refused, as the real controller does.
-    fn run(&self) -> Result<Option<Timestamp>, Status> {
-        let live: Vec<String> = self.pods.values().map(|pod| revision(pod).to_owned()).collect();
-        let revisions = revisions::of_set(self.ctx, self.set, &live)?;
-        let outcome = self.manage(&revisions);
-        let wait = self.write_status(&revisions)?;
-        outcome.map(|()| wait)
+    /// The status is written even when a creation is refused, as the real controller does; it counts the pods that there
+    /// were before this look.
+    fn run(&self) -> Result<(), Status> {
+        let ignored = |(path, value): &&(&str, &str)| self.set.has(path) && self.set.at(path).to_string() != *value;
+        if let Some((path, _)) = UNSUPPORTED.iter().find(ignored) {
+            let why = format!("{path} is not supported by the simulated controller");
+            self.ctx.events(WHO).warning(self.set, "FailedCreate", &why);
+            return Ok(());
+        }
+        let outcome = self.manage();
+        self.write_status()?;
+        outcome
     }
 
-    fn manage(&self, revisions: &Revisions) -> Result<(), Status> {
-        for ordinal in self.first..self.first + self.replicas {
-            match self.pods.get(&ordinal) {
-                None => {
-                    self.create(ordinal, revisions)?;
-                    if self.ordered {
-                        return Ok(());
-                    }
-                }
-                Some(pod) if is_terminal(pod) => {
-                    if !is_deleting(pod) {
-                        self.delete(pod)?;
-                    }
-                    if self.ordered {
-                        return Ok(());
-                    }
-                }
-                Some(pod) if self.ordered && (is_deleting(pod) || !is_healthy(pod)) => {
-                    return Ok(());
-                }
+    fn manage(&self) -> Result<(), Status> {
+        for ordinal in self.wanted.clone() {
+            let pod = self.pods.get(&ordinal);
+            match pod {
+                None => self.create(ordinal)?,
+                Some(pod) if is_terminal(pod) && !is_deleting(pod) => self.delete(pod),
                 Some(_) => {}
             }
-        }
-        self.scale_down()?;
-        if self.set["spec"]["updateStrategy"]["type"] == "OnDelete" { Ok(()) } else { self.roll(revisions) }
-    }
-
-    /// Removes the pods beyond the wanted number, the highest ordinal first.
-    fn scale_down(&self) -> Result<(), Status> {
-        let condemned = |ordinal: &&u64| !(self.first..self.first + self.replicas).contains(*ordinal);
-        for ordinal in self.pods.keys().rev().filter(condemned) {
-            let pod = &self.pods[ordinal];
-            if is_deleting(pod) {
-                if self.ordered {
-                    return Ok(());
-                }
-                continue;
+            if self.ordered && pod.is_none_or(|pod| is_deleting(pod) || !is_healthy(pod)) {
+                return Ok(());
             }
-            self.delete(pod)?;
+        }
+        for (_, pod) in self.pods.iter().rev().filter(|(ordinal, _)| !self.wanted.contains(ordinal)) {
+            if !is_deleting(pod) {
+                self.delete(pod);
+            }
             if self.ordered {
                 return Ok(());
             }
         }
+        if !self.on_delete {
+            self.roll();
+        }
         Ok(())
     }
 
-    /// RollingUpdate: one pod at a time from the highest ordinal, waiting for each to be healthy.
-    fn roll(&self, revisions: &Revisions) -> Result<(), Status> {
-        let partition = self.set["spec"]["updateStrategy"]["rollingUpdate"]["partition"].as_u64().unwrap_or(0);
-        for ordinal in (self.first + partition..self.first + self.replicas).rev() {
-            let Some(pod) = self.pods.get(&ordinal) else {
-                return Ok(());
-            };
-            if revision(pod) != revisions.update.0 && !is_deleting(pod) {
+    /// `RollingUpdate`: one pod at a time from the highest ordinal, waiting for each to be healthy.
+    fn roll(&self) {
+        for pod in self.wanted.clone().rev().map(|ordinal| self.pods.get(&ordinal)) {
+            let Some(pod) = pod.filter(|pod| !is_deleting(pod)) else { return };
+            if revision(pod) != self.revision {
                 return self.delete(pod);
             }
-            if is_deleting(pod) || !is_healthy(pod) {
-                return Ok(());
+            if !is_healthy(pod) {
+                return;
             }
         }
-        Ok(())
     }
 
-    fn delete(&self, pod: &Value) -> Result<(), Status> {
-        let name = pod["metadata"]["name"].as_str().unwrap_or_default();
-        let options = DeleteOptions { uid: Some(uid(pod).to_owned()), ..DeleteOptions::default() };
-        self.ctx.cluster.delete(&resource::POD, self.ns, name, &options)?;
-        let message = format!("Delete Pod {name} in StatefulSet {} successful", self.name);
-        self.ctx.events(WHO).normal(self.set, "SuccessfulDelete", &message);
-        Ok(())
+    fn delete(&self, pod: &Value) {
+        if self.ctx.delete(pod, None) {
+            let message = format!("Delete Pod {} in StatefulSet {} successful", pod.text("metadata.name"), self.name);
+            self.ctx.events(WHO).normal(self.set, "SuccessfulDelete", &message);
+        }
     }
 
-    fn create(&self, ordinal: u64, revisions: &Revisions) -> Result<(), Status> {
-        let partition = self.set["spec"]["updateStrategy"]["rollingUpdate"]["partition"].as_u64().unwrap_or(0);
-        let old = self.set["spec"]["updateStrategy"]["type"] != "OnDelete" && ordinal < self.first + partition;
-        let (revision, template) = if old { &revisions.current } else { &revisions.update };
-        let name = format!("{}-{ordinal}", self.name);
-        self.create_claims(&name)?;
-        let pod = self.pod(&name, ordinal, revision, template);
-        match self.ctx.cluster.create(&resource::POD, self.ns, pod, WHO) {
-            Ok(_) => {
-                let message = format!("Create Pod {name} in StatefulSet {} successful", self.name);
-                self.ctx.events(WHO).normal(self.set, "SuccessfulCreate", &message);
-                Ok(())
+    fn create(&self, ordinal: u64) -> Result<(), Status> {
+        let (name, set) = (format!("{}-{ordinal}", self.name), self.name);
+        for template in self.templates() {
+            let claim = claim_name(template, &name);
+            if self.ctx.view.get(&CLAIM, self.ns, &claim).is_none() {
+                let made = self.ctx.cluster.create(&CLAIM, self.ns, self.claim(template, &claim), WHO);
+                self.tell(made, &format!("Create Claim {claim} Pod {name} in StatefulSet {set} success"), || {
+                    format!("Create Claim {claim} for Pod {name} in StatefulSet {set}")
+                })?;
             }
+        }
+        let made = self.ctx.cluster.create(&POD, self.ns, self.pod(&name, ordinal), WHO);
+        let what = format!("Create Pod {name} in StatefulSet {set}");
+        self.tell(made, &format!("{what} successful"), || what.clone())
+    }
+
+    fn tell(
+        &self,
+        made: Result<Arc<Value>, Status>,
+        success: &str,
+        attempt: impl Fn() -> String,
+    ) -> Result<(), Status> {
+        let events = self.ctx.events(WHO);
+        match &made {
+            Ok(_) => events.normal(self.set, "SuccessfulCreate", success),
             Err(status) => {
-                let why = &status.message;
-                let message = format!("Create Pod {name} in StatefulSet {} failed error: {why}", self.name);
-                self.ctx.events(WHO).warning(self.set, "FailedCreate", &message);
-                Err(status)
-            }
-        }
-    }
-
-    fn create_claims(&self, pod: &str) -> Result<(), Status> {
-        for template in list(&self.set["spec"]["volumeClaimTemplates"]) {
-            let name = claim_name(template, pod);
-            if self.ctx.cluster.get(&resource::PERSISTENT_VOLUME_CLAIM, self.ns, &name).is_some() {
-                continue;
-            }
-            let mut claim = json!({"metadata": {"name": name}, "spec": template["spec"]});
-            claim["metadata"]["labels"] = self.set["spec"]["selector"]["matchLabels"].clone();
-            for field in ["labels", "annotations"] {
-                for (key, value) in template["metadata"][field].as_object().into_iter().flatten() {
-                    claim["metadata"][field][key] = value.clone();
-                }
-            }
-            let made = self.ctx.cluster.create(&resource::PERSISTENT_VOLUME_CLAIM, self.ns, claim, WHO);
-            let events = self.ctx.events(WHO);
-            if let Err(status) = made {
-                let (set, why) = (self.name, &status.message);
-                let message = format!("Create Claim {name} for Pod {pod} in StatefulSet {set} failed error: {why}");
+                let message = format!("{} failed error: {}", attempt(), status.message);
                 events.warning(self.set, "FailedCreate", &message);
-                return Err(status);
             }
-            let message = format!("Create Claim {name} Pod {pod} in StatefulSet {} success", self.name);
-            events.normal(self.set, "SuccessfulCreate", &message);
         }
-        Ok(())
+        made.map(|_| ())
     }
 
-    fn pod(&self, name: &str, ordinal: u64, revision: &str, template: &Value) -> Value {
-        let mut metadata = json!({
-            "name": name, "generateName": format!("{}-", self.name), "labels": {},
-            "ownerReferences": [revisions::owner_reference(self.set)],
+    fn templates(&self) -> &[Value] {
+        self.set.items("spec.volumeClaimTemplates")
+    }
+
+    fn claim(&self, template: &Value, name: &str) -> Value {
+        let mut claim = json!({"metadata": {"name": name}, "spec": template["spec"]});
+        claim.put("metadata.labels", self.set.at("spec.selector.matchLabels").clone());
+        for field in ["labels", "annotations"] {
+            for (key, value) in template["metadata"].fields(field) {
+                claim["metadata"][field][key] = value.clone();
+            }
+        }
+        claim
+    }
+
+    fn pod(&self, name: &str, ordinal: u64) -> Value {
+        let template = self.set.at("spec.template");
+        let owner = json!({
+            "apiVersion": "apps/v1", "kind": "StatefulSet", "name": self.name, "uid": uid(self.set),
+            "controller": true, "blockOwnerDeletion": true,
         });
+        let mut metadata =
+            json!({"name": name, "generateName": format!("{}-", self.name), "labels": {}, "ownerReferences": [owner]});
         for field in ["labels", "annotations", "finalizers"] {
-            if !template["metadata"][field].is_null() {
+            if template["metadata"].has(field) {
                 metadata[field] = template["metadata"][field].clone();
             }
         }
-        metadata["labels"][REVISION] = json!(revision);
+        metadata["labels"][REVISION] = json!(self.revision);
         metadata["labels"]["statefulset.kubernetes.io/pod-name"] = json!(name);
         metadata["labels"]["apps.kubernetes.io/pod-index"] = json!(ordinal.to_string());
         let mut spec = template["spec"].clone();
         spec["hostname"] = json!(name);
-        if let Some(service) = self.set["spec"]["serviceName"].as_str().filter(|s| !s.is_empty()) {
+        let service = self.set.text("spec.serviceName");
+        if !service.is_empty() {
             spec["subdomain"] = json!(service);
         }
-        let templates = list(&self.set["spec"]["volumeClaimTemplates"]);
-        if !templates.is_empty() {
-            let claimed = templates.iter().map(|template| {
+        if !self.templates().is_empty() {
+            let claimed = self.templates().iter().map(|template| {
                 let claim = claim_name(template, name);
-                json!({"name": template["metadata"]["name"], "persistentVolumeClaim": {"claimName": claim}})
+                json!({"name": template.at("metadata.name"), "persistentVolumeClaim": {"claimName": claim}})
             });
-            let replaced = |volume: &&Value| templates.iter().any(|t| t["metadata"]["name"] == volume["name"]);
-            let others = list(&spec["volumes"]).iter().filter(|volume| !replaced(volume)).cloned();
+            let replaced = |volume: &Value| self.templates().iter().any(|t| t.at("metadata.name") == &volume["name"]);
+            let others = spec.items("volumes").iter().filter(|volume| !replaced(volume)).cloned();
             spec["volumes"] = claimed.chain(others).collect();
         }
         json!({"metadata": metadata, "spec": spec})
     }
 
-    /// Counts the pods as they are now, after what this look did. Counters of 0 are left out, but for two of them.
-    fn write_status(&self, revisions: &Revisions) -> Result<Option<Timestamp>, Status> {
-        let now_pods =
-            || self.pods.values().filter_map(|pod| self.ctx.cluster.get(&resource::POD, self.ns, name_of(pod)));
-        let made = (self.first..self.first + self.replicas)
-            .filter(|ordinal| !self.pods.contains_key(ordinal))
-            .filter_map(|ordinal| self.ctx.cluster.get(&resource::POD, self.ns, &format!("{}-{ordinal}", self.name)))
-            .filter(|pod| list(&pod["metadata"]["ownerReferences"]).iter().any(|o| o["uid"] == uid(self.set)));
-        let pods: Vec<Arc<Value>> = now_pods().chain(made).collect();
-        let count = |wanted: &dyn Fn(&Value) -> bool| pods.iter().filter(|pod| wanted(pod)).count();
+    /// Counters of 0 are left out, but for two of them.
+    fn write_status(&self) -> Result<(), Status> {
+        let count = |wanted: &dyn Fn(&Value) -> bool| self.pods.values().filter(|pod| wanted(pod)).count();
         let of_revision = |name: &str| count(&|pod| !is_deleting(pod) && revision(pod) == name);
-        let (replicas, ready) = (pods.len(), count(&|pod| is_healthy(pod)));
-        let (available, wait) = self.available(&pods);
-        let updated = of_revision(&revisions.update.0);
-        let rolled =
-            self.set["spec"]["updateStrategy"]["type"] != "OnDelete" && updated == replicas && ready == replicas;
-        let current = if rolled { &revisions.update.0 } else { &revisions.current.0 };
+        let (replicas, ready, updated) = (self.pods.len(), count(&is_healthy), of_revision(&self.revision));
+        let rolled = !self.on_delete && updated == replicas && ready == replicas;
+        let before = Some(self.set.text("status.currentRevision")).filter(|name| !name.is_empty() && !rolled);
+        let current = before.unwrap_or(&self.revision);
         let mut status = json!({
-            "observedGeneration": self.set["metadata"]["generation"], "replicas": replicas,
-            "currentRevision": current, "updateRevision": revisions.update.0, "collisionCount": 0,
-            "availableReplicas": available,
+            "observedGeneration": self.set.at("metadata.generation"), "replicas": replicas,
+            "currentRevision": current, "updateRevision": self.revision, "collisionCount": 0,
+            "availableReplicas": ready,
         });
-        for (field, value) in
-            [("readyReplicas", ready), ("currentReplicas", of_revision(current)), ("updatedReplicas", updated)]
-        {
-            if value > 0 {
-                status[field] = json!(value);
-            }
+        let counters =
+            [("readyReplicas", ready), ("currentReplicas", of_revision(current)), ("updatedReplicas", updated)];
+        for (field, value) in counters.into_iter().filter(|(_, value)| *value > 0) {
+            status[field] = json!(value);
         }
-        self.ctx.cluster.update_status(&resource::STATEFUL_SET, self.ns, self.name, WHO, |set| {
-            set["status"] = status;
-        })?;
-        Ok(wait)
+        let write = |set: &mut Value| set["status"] = status;
+        self.ctx.cluster.update_status(&STATEFUL_SET, self.ns, self.name, WHO, write).map(|_| ())
     }
-
-    /// Pods that have been ready for `minReadySeconds`, and when the next one will have been.
-    fn available(&self, pods: &[Arc<Value>]) -> (usize, Option<Timestamp>) {
-        let least = self.ctx.delays.seconds(self.set["spec"]["minReadySeconds"].as_u64().unwrap_or(0));
-        let since = |pod: &Value| {
-            let conditions = list(&pod["status"]["conditions"]).iter();
-            let ready = conditions.into_iter().find(|c| c["type"] == "Ready")?;
-            ready["lastTransitionTime"].as_str()?.parse::<Timestamp>().ok()
-        };
-        let due: Vec<Timestamp> =
-            pods.iter().filter(|pod| is_healthy(pod)).filter_map(|pod| since(pod)).map(|at| at + least).collect();
-        if least.is_zero() {
-            return (due.len(), None);
-        }
-        (due.iter().filter(|at| **at <= self.ctx.now).count(), due.into_iter().filter(|at| *at > self.ctx.now).min())
-    }
-}
-
-fn name_of(object: &Value) -> &str {
-    object["metadata"]["name"].as_str().unwrap_or_default()
 }
 
 fn claim_name(template: &Value, pod: &str) -> String {
-    format!("{}-{pod}", template["metadata"]["name"].as_str().unwrap_or_default())
-}
-
-fn ordinal(set: &str, pod: &str) -> Option<u64> {
-    pod.strip_prefix(set)?.strip_prefix('-')?.parse().ok()
+    format!("{}-{pod}", template.text("metadata.name"))
 }
 
 fn revision(pod: &Value) -> &str {
@@ -333,5 +279,5 @@ fn revision(pod: &Value) -> &str {
 }
 
 fn is_healthy(pod: &Value) -> bool {
-    pod["status"]["phase"] == "Running" && condition_is_true(pod, "Ready")
+    pod.text("status.phase") == "Running" && condition_is_true(pod, "Ready")
 }

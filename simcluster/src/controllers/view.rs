@@ -1,10 +1,11 @@
 //! What the controllers see: the store's objects, kept up to date from its changes, with the indexes they need.
 //!
 //! The view is brought up to date before every key that a controller handles, so a controller never acts on a state
-//! from before its own last write. Objects are shared with the store, not copied.
+//! from before its own last write. Objects are shared with the store, not copied. Events are told of, but not kept.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    ops::Bound,
     sync::Arc,
 };
 
@@ -12,6 +13,7 @@ use serde_json::Value;
 
 use super::requests::Requests;
 use crate::{
+    dig::Dig,
     resource::{self, Kind},
     store::{ChangeType, Cluster, Key},
 };
@@ -35,7 +37,37 @@ impl Seen<'_> {
     pub fn latest(&self) -> &Value {
         self.new.or(self.old).map_or(&Value::Null, |object| object)
     }
+
+    /// Whether something is not what it was.
+    pub fn changes<T: PartialEq>(&self, what: impl Fn(&Value) -> T) -> bool {
+        self.old.map(|old| what(old)) != self.new.map(|new| what(new))
+    }
 }
+
+/// What an object points to, as far as somebody asks the other way round.
+#[derive(PartialEq, Eq, Hash)]
+pub(crate) enum Link {
+    /// The uid of an owner.
+    Owner(String),
+    /// The node of a pod or an attachment.
+    Node(String),
+    /// Namespace and name of a claim that a pod mounts.
+    Claim(String, String),
+    /// The volume of an attachment.
+    Volume(String),
+}
+
+/// A node with what its pods request together; pods that have ended no longer count.
+#[derive(Default)]
+pub(crate) struct NodeInfo {
+    /// Null while pods are bound to a node that is not there.
+    pub object: Arc<Value>,
+    pub allocatable: Requests,
+    pub used: Requests,
+}
+
+/// One thing in the view.
+pub(crate) type Entry<'a> = (&'static Kind, &'a Key, &'a Arc<Value>);
 
 struct Table {
     kind: &'static Kind,
@@ -47,13 +79,9 @@ struct Table {
 pub(crate) struct View {
     revision: u64,
     tables: Vec<Table>,
-    pods_by_node: HashMap<String, BTreeSet<Key>>,
-    pods_by_owner: HashMap<String, BTreeSet<Key>>,
-    revisions_by_owner: HashMap<String, BTreeSet<Key>>,
-    pods_by_claim: HashMap<Key, BTreeSet<Key>>,
-    /// Requests of the pods that count against their node.
-    counted: HashMap<Key, (String, Requests)>,
-    used: HashMap<String, Requests>,
+    /// Who points there: the place of the table, and the key.
+    links: HashMap<Link, BTreeSet<(usize, Key)>>,
+    nodes: BTreeMap<String, NodeInfo>,
 }
 
 impl View {
@@ -61,7 +89,7 @@ impl View {
     pub fn catch_up(&mut self, cluster: &Cluster, mut tell: impl FnMut(&Seen<'_>, &Self)) {
         if self.tables.is_empty() {
             let table = |kind: &&'static Kind| Table { kind, seen: 0, objects: BTreeMap::new() };
-            self.tables = resource::ALL.iter().filter(|kind| !kind.is(&resource::EVENT)).map(table).collect();
+            self.tables = resource::ALL.iter().map(table).collect();
         }
         let revision = cluster.revision();
         if revision == self.revision {
@@ -87,80 +115,61 @@ impl View {
         let (newest, objects) = cluster.snapshot(self.tables[at].kind, None);
         self.tables[at].seen = newest;
         let objects: BTreeMap<Key, Arc<Value>> = objects.into_iter().map(|o| (key_of(&o), o)).collect();
-        let gone = self.tables[at].objects.keys().filter(|key| !objects.contains_key(*key)).cloned();
-        for key in gone.collect::<Vec<_>>() {
+        let same = |key: &Key, old: &Arc<Value>| objects.get(key).is_some_and(|new| uid(new) == uid(old));
+        let known = &self.tables[at].objects;
+        let gone: Vec<Key> = known.iter().filter(|(key, old)| !same(key, old)).map(|(key, _)| key.clone()).collect();
+        for key in gone {
             self.apply(at, key, None, tell);
         }
         for (key, object) in objects {
-            let known = self.tables[at].objects.get(&key);
-            let is_new = |old: &Arc<Value>| old["metadata"]["uid"] != object["metadata"]["uid"];
-            if known.is_some_and(is_new) {
-                self.apply(at, key.clone(), None, tell);
-            }
-            let known = self.tables[at].objects.get(&key);
-            if known.is_none_or(|old| old["metadata"]["resourceVersion"] != object["metadata"]["resourceVersion"]) {
+            if self.tables[at].objects.get(&key).is_none_or(|old| !Arc::ptr_eq(old, &object)) {
                 self.apply(at, key, Some(object), tell);
             }
         }
     }
 
     fn apply(&mut self, at: usize, key: Key, new: Option<Arc<Value>>, tell: &mut impl FnMut(&Seen<'_>, &Self)) {
-        let kind = self.tables[at].kind;
-        let objects = &mut self.tables[at].objects;
+        let Table { kind, objects, .. } = &mut self.tables[at];
+        let kind = *kind;
         let old = match &new {
+            Some(_) if kind.is(&resource::EVENT) => None,
             Some(object) => objects.insert(key.clone(), Arc::clone(object)),
             None => objects.remove(&key),
         };
-        if kind.is(&resource::POD) {
-            if let Some(old) = &old {
-                self.unindex(&key, old);
-            }
-            if let Some(new) = &new {
-                self.index(&key, new);
-            }
-        }
-        if kind.is(&resource::CONTROLLER_REVISION) {
-            for owner in old.as_deref().into_iter().flat_map(owner_uids) {
-                remove(&mut self.revisions_by_owner, &owner.to_owned(), &key);
-            }
-            for owner in new.as_deref().into_iter().flat_map(owner_uids) {
-                self.revisions_by_owner.entry(owner.to_owned()).or_default().insert(key.clone());
-            }
-        }
+        self.index(at, &key, old.as_ref(), new.as_ref());
         tell(&Seen { kind, key: &key, new: new.as_ref(), old: old.as_ref() }, self);
     }
 
-    fn index(&mut self, key: &Key, pod: &Value) {
-        if let Some(node) = node_of(pod) {
-            self.pods_by_node.entry(node.to_owned()).or_default().insert(key.clone());
-            if !is_terminal(pod) {
-                let requests = Requests::of_pod(pod);
-                self.used.entry(node.to_owned()).or_default().add(&requests);
-                self.counted.insert(key.clone(), (node.to_owned(), requests));
+    fn index(&mut self, at: usize, key: &Key, old: Option<&Arc<Value>>, new: Option<&Arc<Value>>) {
+        let kind = self.tables[at].kind;
+        let links = |object: Option<&Arc<Value>>| object.map(|object| links(kind, object)).unwrap_or_default();
+        let (before, after) = (links(old), links(new));
+        if before != after {
+            let entry = (at, key.clone());
+            for link in before {
+                if let Some(entries) = self.links.get_mut(&link) {
+                    entries.remove(&entry);
+                    if entries.is_empty() {
+                        self.links.remove(&link);
+                    }
+                }
+            }
+            for link in after {
+                self.links.entry(link).or_default().insert(entry.clone());
             }
         }
-        for owner in owner_uids(pod) {
-            self.pods_by_owner.entry(owner.to_owned()).or_default().insert(key.clone());
-        }
-        for claim in claim_names(pod) {
-            self.pods_by_claim.entry((key.0.clone(), claim)).or_default().insert(key.clone());
-        }
-    }
-
-    fn unindex(&mut self, key: &Key, pod: &Value) {
-        if let Some(node) = node_of(pod) {
-            remove(&mut self.pods_by_node, &node.to_owned(), key);
-        }
-        if let Some((node, requests)) = self.counted.remove(key)
-            && let Some(used) = self.used.get_mut(&node)
-        {
-            used.subtract(&requests);
-        }
-        for owner in owner_uids(pod) {
-            remove(&mut self.pods_by_owner, &owner.to_owned(), key);
-        }
-        for claim in claim_names(pod) {
-            remove(&mut self.pods_by_claim, &(key.0.clone(), claim), key);
+        if kind.is(&resource::NODE) {
+            let node = self.nodes.entry(key.1.clone()).or_default();
+            node.object = new.cloned().unwrap_or_default();
+            node.allocatable = Requests::of_list(node.object.at("status.allocatable"));
+        } else if kind.is(&resource::POD) {
+            let counted = |pod: &&Arc<Value>| node_of(pod).is_some() && !is_terminal(pod);
+            for (pod, sign) in [(old, -1), (new, 1)] {
+                if let Some(pod) = pod.filter(counted) {
+                    let node = self.nodes.entry(node_of(pod).unwrap_or_default().to_owned()).or_default();
+                    node.used.add(&Requests::of_pod(pod), sign);
+                }
+            }
         }
     }
 
@@ -172,6 +181,10 @@ impl View {
         self.table(kind)?.get(&crate::store::key(kind, ns, name))
     }
 
+    pub fn count(&self, kind: &Kind) -> usize {
+        self.table(kind).map_or(0, BTreeMap::len)
+    }
+
     pub fn all(&self, kind: &Kind) -> impl Iterator<Item = (&Key, &Arc<Value>)> {
         self.table(kind).into_iter().flatten()
     }
@@ -181,87 +194,89 @@ impl View {
         self.table(kind).into_iter().flat_map(move |t| t.range(from.clone()..)).take_while(move |(key, _)| key.0 == ns)
     }
 
-    fn listed<'a>(
-        &'a self,
-        kind: &Kind,
-        keys: Option<&'a BTreeSet<Key>>,
-    ) -> impl Iterator<Item = (&'a Key, &'a Arc<Value>)> {
-        let table = self.table(kind);
-        keys.into_iter().flatten().filter_map(move |key| Some((key, table?.get(key)?)))
+    /// Everything that points there.
+    pub fn linked(&self, link: Link) -> impl Iterator<Item = Entry<'_>> {
+        self.links.get(&link).into_iter().flatten().filter_map(|(at, key)| {
+            let Table { kind, objects, .. } = &self.tables[*at];
+            Some((*kind, key, objects.get(key)?))
+        })
     }
 
-    /// The recorded revisions of a StatefulSet.
-    pub fn revisions_owned_by(&self, uid: &str) -> impl Iterator<Item = &Arc<Value>> {
-        let keys = self.revisions_by_owner.get(uid);
-        self.listed(&resource::CONTROLLER_REVISION, keys).map(|(_, revision)| revision)
+    pub fn pods_linked(&self, link: Link) -> impl Iterator<Item = (&Key, &Arc<Value>)> {
+        self.linked(link).filter(|(kind, ..)| kind.is(&resource::POD)).map(|(_, key, pod)| (key, pod))
     }
 
     pub fn pods_on(&self, node: &str) -> impl Iterator<Item = (&Key, &Arc<Value>)> {
-        self.listed(&resource::POD, self.pods_by_node.get(node))
+        self.pods_linked(Link::Node(node.to_owned()))
     }
 
-    pub fn pods_owned_by(&self, uid: &str) -> impl Iterator<Item = (&Key, &Arc<Value>)> {
-        self.listed(&resource::POD, self.pods_by_owner.get(uid))
+    pub fn node(&self, name: &str) -> Option<&NodeInfo> {
+        self.nodes.get(name).filter(|node| node.object.is_object())
     }
 
-    pub fn pods_using_claim(&self, ns: &str, claim: &str) -> impl Iterator<Item = (&Key, &Arc<Value>)> {
-        self.listed(&resource::POD, self.pods_by_claim.get(&(ns.to_owned(), claim.to_owned())))
-    }
-
-    /// What the pods on a node request together; pods that have ended no longer count.
-    pub fn used_on(&self, node: &str) -> Requests {
-        self.used.get(node).copied().unwrap_or_default()
+    /// All nodes, beginning after the one of this name and coming round to it.
+    pub fn nodes_after<'a>(&'a self, last: &'a str) -> impl Iterator<Item = (&'a String, &'a NodeInfo)> {
+        let later = self.nodes.range::<str, _>((Bound::Excluded(last), Bound::Unbounded));
+        let earlier = self.nodes.range::<str, _>((Bound::Unbounded, Bound::Included(last)));
+        later.chain(earlier).filter(|(_, node)| node.object.is_object())
     }
 }
 
-fn remove<K: std::hash::Hash + Eq>(map: &mut HashMap<K, BTreeSet<Key>>, of: &K, key: &Key) {
-    if let Some(set) = map.get_mut(of) {
-        set.remove(key);
-        if set.is_empty() {
-            map.remove(of);
-        }
+fn links(kind: &Kind, object: &Value) -> Vec<Link> {
+    let mut links: Vec<Link> = owners(object).map(|owner| Link::Owner(owner.text("uid").to_owned())).collect();
+    if kind.is(&resource::POD) {
+        links.extend(node_of(object).map(|node| Link::Node(node.to_owned())));
+        let ns = object.text("metadata.namespace");
+        links.extend(claim_names(object).map(|claim| Link::Claim(ns.to_owned(), claim)));
+    } else if kind.is(&resource::VOLUME_ATTACHMENT) {
+        links.push(Link::Node(object.text("spec.nodeName").to_owned()));
+        links.push(Link::Volume(object.text("spec.source.persistentVolumeName").to_owned()));
     }
+    links
 }
 
 fn key_of(object: &Value) -> Key {
-    let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default().to_owned();
-    (text("namespace"), text("name"))
+    (object.text("metadata.namespace").to_owned(), object.text("metadata.name").to_owned())
 }
 
 pub(crate) fn node_of(pod: &Value) -> Option<&str> {
-    pod["spec"]["nodeName"].as_str().filter(|name| !name.is_empty())
+    Some(pod.text("spec.nodeName")).filter(|name| !name.is_empty())
 }
 
 /// Whether all containers have ended for good.
 pub(crate) fn is_terminal(pod: &Value) -> bool {
-    matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"))
+    matches!(pod.text("status.phase"), "Succeeded" | "Failed")
 }
 
 pub(crate) fn is_deleting(object: &Value) -> bool {
-    object["metadata"]["deletionTimestamp"].is_string()
+    object.has("metadata.deletionTimestamp")
 }
 
 pub(crate) fn uid(object: &Value) -> &str {
-    object["metadata"]["uid"].as_str().unwrap_or_default()
+    object.text("metadata.uid")
 }
 
-/// Whether the condition of this type is `True`.
+/// The status of a condition; empty if there is none.
+pub(crate) fn condition<'a>(object: &'a Value, kind: &str) -> &'a str {
+    let found = object.items("status.conditions").iter().find(|condition| condition["type"] == kind);
+    found.map_or("", |condition| condition.text("status"))
+}
+
 pub(crate) fn condition_is_true(object: &Value, kind: &str) -> bool {
-    list(&object["status"]["conditions"]).iter().any(|c| c["type"] == kind && c["status"] == "True")
+    condition(object, kind) == "True"
 }
 
 /// The items of an array; none for anything else.
 pub(crate) fn list(value: &Value) -> &[Value] {
-    value.as_array().map_or(&[], Vec::as_slice)
+    value.items("")
 }
 
-fn owner_uids(object: &Value) -> impl Iterator<Item = &str> {
-    list(&object["metadata"]["ownerReferences"]).iter().filter_map(|owner| owner["uid"].as_str())
+pub(crate) fn owners(object: &Value) -> impl Iterator<Item = &Value> {
+    object.items("metadata.ownerReferences").iter()
 }
 
 /// The names of the claims that a pod mounts, in the order of its volumes.
 pub(crate) fn claim_names(pod: &Value) -> impl Iterator<Item = String> {
-    list(&pod["spec"]["volumes"])
-        .iter()
-        .filter_map(|volume| volume["persistentVolumeClaim"]["claimName"].as_str().map(str::to_owned))
+    let claims = pod.items("spec.volumes").iter().map(|volume| volume.text("persistentVolumeClaim.claimName"));
+    claims.filter(|name| !name.is_empty()).map(str::to_owned)
 }

@@ -144,7 +144,7 @@ impl Kubelets {
             machine.renews_at = ctx.now + ctx.delays.lease_interval;
         }
         node::report(ctx, node, &scene::host_ip(machine.index));
-        queue.add_at(key.clone(), machine.renews_at);
+        queue.add_beat(key.clone(), machine.renews_at);
     }
 
     fn sync_pod(&mut self, key: &Key, ctx: &Ctx<'_>, queue: &mut Queue) {

@@ -68,7 +68,6 @@ static SHAPES: LazyLock<BTreeMap<&'static str, Value>> = LazyLock::new(|| {
         ("Secret", json!({"type": "Opaque"})),
         ("StorageClass", json!({"reclaimPolicy": "Delete", "volumeBindingMode": "Immediate"})),
         ("PriorityClass", json!({"preemptionPolicy": "PreemptLowerPriority"})),
-        ("EndpointSlice", json!({"endpoints": null, "ports": null})),
         ("RoleBinding", binding.clone()),
         ("ClusterRoleBinding", binding),
         ("Event", event),
