@@ -43,7 +43,7 @@ pub use crate::{
     bootstrap::StorageClass,
     clock::Clock,
     delays::Delays,
-    faults::{ApiFault, Faults},
+    faults::{Fault, Faults},
     node::NodeSpec,
     resource::Kind,
     status::Status,

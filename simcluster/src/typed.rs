@@ -5,8 +5,7 @@
 
 use k8s_openapi::api::{
     apps::v1 as apps, authorization::v1 as authorization, coordination::v1 as coordination, core::v1 as core,
-    networking::v1 as networking, rbac::v1 as rbac, scheduling::v1 as scheduling,
-    storage::v1 as storage,
+    networking::v1 as networking, rbac::v1 as rbac, scheduling::v1 as scheduling, storage::v1 as storage,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;

@@ -40,7 +40,7 @@ use crate::{
         path::{Address, Target},
         query::Query,
     },
-    faults::{ApiFault, Faults},
+    faults::{Faults, Filter, What},
     status::Status,
     store::Cluster,
 };
@@ -166,19 +166,19 @@ fn verb(method: &Method, at: &Address, query: &Query) -> Result<&'static str, St
 }
 
 async fn with_faults(ask: &Ask<'_>) -> Result<Response, Status> {
-    let (kind, at) = (ask.at.kind, &ask.at);
-    match ask.api.faults.api(ask.verb, kind.group, kind.plural, at.namespace.as_deref(), at.name.as_deref()) {
-        Some(ApiFault::Latency(span)) => {
-            ask.api.cluster.clock().sleep(span).await;
-            dispatch(ask)
-        }
-        Some(ApiFault::Status(code)) => Err(reply::injected(code)),
-        Some(ApiFault::StatusAfterEffect(code)) => {
+    let facts = [(Filter::Verb, ask.verb), (Filter::Resource, ask.at.kind.plural), (Filter::Namespace, ask.ns())];
+    let (latency, met) = ask.api.faults.request(&facts);
+    if !latency.is_zero() {
+        ask.api.cluster.clock().sleep(latency).await;
+    }
+    match met {
+        Some(What::Status { code }) => Err(reply::injected(code)),
+        Some(What::StatusAfterEffect { code }) => {
             let _hidden = dispatch(ask);
             Err(reply::injected(code))
         }
-        Some(ApiFault::DropWatch) if ask.verb == "watch" => Ok(reply::empty_stream()),
-        None | Some(ApiFault::DropWatch) => dispatch(ask),
+        Some(What::WatchDropped) => Ok(reply::empty_stream()),
+        _ => dispatch(ask),
     }
 }
 

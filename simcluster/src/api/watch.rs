@@ -68,7 +68,7 @@ pub(super) fn open(ask: &Ask<'_>) -> Answer {
         revision: from,
         ready: VecDeque::new(),
         changed: cluster.changed(),
-        epoch: ask.api.faults.watch_epoch(),
+        epoch: ask.api.faults.changed(),
         cancel: ask.api.cancel.clone(),
         end,
         next_bookmark: end.min(tokio_now() + BOOKMARK_PERIOD),

@@ -9,7 +9,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use lumbung_simcluster::{Clock, Delays, NodeSpec, Options, SimCluster, faults::ContainerSelector, resource};
+use lumbung_simcluster::{Clock, Delays, Fault, NodeSpec, Options, SimCluster, resource};
 use serde_json::{Value, json};
 
 use crate::support::{NS, bare_pod, cluster, container, create, is_ready, pod, runs, set};
@@ -30,8 +30,7 @@ async fn with_clock(seed: u64, delays: Delays) -> (SimCluster, Arc<AtomicI64>) {
 /// Everything in the cluster after a small history with faults and half an hour of back-offs.
 async fn history(seed: u64) -> Vec<Arc<Value>> {
     let (sim, millis) = with_clock(seed, Delays::zero()).await;
-    let selector = ContainerSelector::label("app", "b");
-    sim.faults().crash(selector, 2, Some(5));
+    sim.faults().add(Fault::crash(2).label("app", "b").times(5));
     for name in ["a", "b", "c"] {
         create(&sim, &resource::STATEFUL_SET, set(name, "postgres:18"));
     }
@@ -90,7 +89,7 @@ async fn an_expired_history_is_forgotten_and_the_engine_goes_on() {
     create(&sim, &resource::STATEFUL_SET, set("db", "postgres:18"));
     sim.settle().await;
     assert!(sim.cluster().since(&resource::POD, revision).is_ok());
-    sim.faults().expire_watch_history();
+    sim.faults().add(Fault::forget_history());
     sim.settle().await;
     assert!(sim.cluster().since(&resource::POD, revision).is_err());
     create(&sim, &resource::STATEFUL_SET, set("other", "postgres:18"));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lumbung_simcluster::{Delays, SimCluster, resource};
+use lumbung_simcluster::{Delays, Fault, SimCluster, resource};
 use serde_json::{Value, json};
 
 use crate::support::{cluster_with, condition, container, create, events, get, is_ready, pod, runs, set, until};
@@ -57,7 +57,7 @@ async fn a_dead_node_loses_its_pods_only_when_it_comes_back() {
     let sim = nervous_cluster().await;
     let home = set_on_a_node(&sim, 5).await;
     let first = pod(&sim, "db-0");
-    sim.faults().kill_node(&home);
+    sim.faults().add(Fault::kill_node(&home));
     until(&sim, "the node is tainted", |sim| taints(sim, &home).len() == 2).await;
     assert_eq!(condition(&node(&sim, &home), "Ready"), ("Unknown".into(), "NodeStatusUnknown".into()));
     assert_eq!(taints(&sim, &home), [format!("{UNREACHABLE}:NoSchedule"), format!("{UNREACHABLE}:NoExecute")]);
@@ -71,7 +71,7 @@ async fn a_dead_node_loses_its_pods_only_when_it_comes_back() {
     assert_eq!(marked["status"]["containerStatuses"][0]["ready"], true, "nobody speaks for the containers");
     assert_eq!(events(&sim, "db-0", "TaintManagerEviction"), ["Marking for deletion Pod shop/db-0"]);
 
-    sim.faults().heal_node(&home);
+    sim.faults().clear();
     until(&sim, "another pod runs", |sim| {
         runs(sim, "db-0") && pod(sim, "db-0")["metadata"]["uid"] != first["metadata"]["uid"]
     })
@@ -84,9 +84,9 @@ async fn a_node_back_in_time_restarts_its_containers() {
     let sim = nervous_cluster().await;
     let home = set_on_a_node(&sim, 100_000).await;
     let first = pod(&sim, "db-0");
-    sim.faults().kill_node(&home);
+    sim.faults().add(Fault::kill_node(&home));
     until(&sim, "the pod is not ready", |sim| !runs(sim, "db-0")).await;
-    sim.faults().heal_node(&home);
+    sim.faults().clear();
     until(&sim, "the pod is ready again", |sim| runs(sim, "db-0")).await;
     let again = pod(&sim, "db-0");
     assert_eq!(again["metadata"]["uid"], first["metadata"]["uid"]);
@@ -104,7 +104,7 @@ async fn out_of_service_moves_the_pod_and_its_volume() {
         all.iter().map(|a| a["spec"]["nodeName"].as_str().unwrap_or_default().to_owned()).collect::<Vec<_>>()
     };
     assert_eq!(attached(&sim), std::slice::from_ref(&home));
-    sim.faults().kill_node(&home);
+    sim.faults().add(Fault::kill_node(&home));
     until(&sim, "the node is tainted", |sim| taints(sim, &home).len() == 2).await;
     let declare = |node: &mut Value| {
         let taint = json!({"key": "node.kubernetes.io/out-of-service", "value": "nodeshutdown", "effect": "NoExecute"});
@@ -121,7 +121,7 @@ async fn out_of_service_moves_the_pod_and_its_volume() {
     assert_eq!(attached(&sim), [elsewhere]);
     assert_eq!(get(&sim, &resource::STATEFUL_SET, "db")["status"]["readyReplicas"], 1);
 
-    sim.faults().heal_node(&home);
+    sim.faults().clear();
     until(&sim, "only the declared taint is left", |sim| taints(sim, &home).len() == 1).await;
     assert_eq!(taints(&sim, &home), ["node.kubernetes.io/out-of-service:NoExecute"]);
 }
@@ -131,16 +131,14 @@ async fn when_no_node_answers_no_pod_is_given_up() {
     let sim = nervous_cluster().await;
     let home = set_on_a_node(&sim, 0).await;
     for name in ["n1", "n2", "n3"] {
-        sim.faults().kill_node(name);
+        sim.faults().add(Fault::kill_node(name));
     }
     until(&sim, "all nodes are unknown", |sim| {
         ["n1", "n2", "n3"].iter().all(|name| condition(&node(sim, name), "Ready").0 == "Unknown")
     })
     .await;
     sim.settle().await;
-    for name in ["n1", "n2", "n3"] {
-        sim.faults().heal_node(name);
-    }
+    sim.faults().clear();
     until(&sim, "the pod is ready again", |sim| runs(sim, "db-0")).await;
     assert!(is_ready(&node(&sim, &home)));
 }
@@ -149,7 +147,7 @@ async fn when_no_node_answers_no_pod_is_given_up() {
 async fn a_slow_node_takes_longer() {
     let ready = Duration::from_millis(20);
     let sim = cluster_with(Delays { ready, ..Delays::zero() }).await;
-    sim.faults().slow_node("n1", 1_000_000);
+    sim.faults().add(Fault::slow_node("n1", 1_000_000));
     for name in ["n1", "n2"] {
         let object = json!({
             "metadata": {"name": name},

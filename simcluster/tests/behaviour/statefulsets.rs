@@ -1,6 +1,6 @@
 //! StatefulSets, their revisions and their claims.
 
-use lumbung_simcluster::{DeleteOptions, resource};
+use lumbung_simcluster::{DeleteOptions, Fault, resource};
 use serde_json::json;
 
 use crate::support::{NS, cluster, create, events, get, is_ready, pod, set};
@@ -108,14 +108,14 @@ async fn an_unhealthy_pod_is_not_replaced_and_holds_up_the_next() {
     let sim = cluster().await;
     let mut two = set("web", "nginx:1");
     two["spec"]["replicas"] = json!(2);
-    sim.faults().never_ready(lumbung_simcluster::faults::ContainerSelector::label("app", "web"));
+    sim.faults().add(Fault::never_ready().label("app", "web"));
     create(&sim, &resource::STATEFUL_SET, two);
     sim.settle().await;
     let first = pod(&sim, "web-0");
     assert!(!is_ready(&first));
     assert!(sim.cluster().get(&resource::POD, NS, "web-1").is_none());
 
-    sim.faults().cure();
+    sim.faults().clear();
     sim.settle().await;
     assert_eq!(pod(&sim, "web-0")["metadata"]["uid"], first["metadata"]["uid"]);
     assert!(is_ready(&pod(&sim, "web-1")));
@@ -124,7 +124,7 @@ async fn an_unhealthy_pod_is_not_replaced_and_holds_up_the_next() {
 #[tokio::test]
 async fn a_parallel_set_makes_all_its_pods_at_once_and_replaces_those_that_ended() {
     let sim = cluster().await;
-    sim.faults().never_ready(lumbung_simcluster::faults::ContainerSelector::label("app", "web"));
+    sim.faults().add(Fault::never_ready().label("app", "web"));
     let mut three = set("web", "nginx:1");
     three["spec"]["replicas"] = json!(3);
     three["spec"]["podManagementPolicy"] = json!("Parallel");
@@ -134,7 +134,7 @@ async fn a_parallel_set_makes_all_its_pods_at_once_and_replaces_those_that_ended
     assert_eq!(get(&sim, &resource::STATEFUL_SET, "web")["status"]["replicas"], 3);
 
     let fail = |pod: &mut serde_json::Value| pod["status"]["phase"] = json!("Failed");
-    sim.faults().kill_node(first["spec"]["nodeName"].as_str().unwrap_or_default());
+    sim.faults().add(Fault::kill_node(first["spec"]["nodeName"].as_str().unwrap_or_default()));
     sim.settle().await;
     sim.cluster().update_status(&resource::POD, NS, "web-2", "test", fail).expect("failed");
     sim.settle().await;

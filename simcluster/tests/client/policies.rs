@@ -5,7 +5,7 @@ use kube::{
     Api,
     api::{DeleteParams, Patch, PatchParams, PostParams},
 };
-use lumbung_simcluster::ApiFault;
+use lumbung_simcluster::Fault;
 use serde_json::{Value, json};
 
 use crate::support::{Stage, config_map, object, pod, refusal, simulated, start};
@@ -118,10 +118,10 @@ async fn injected_faults_are_met_before_or_after_the_effect() {
         let maps = maps.clone();
         async move { maps.create(&PostParams::default(), &object(config_map(name, json!({})))).await }
     };
-    cluster.faults().inject_api("create", "configmaps", 1, ApiFault::Status(500));
+    cluster.faults().add(Fault::api().verb("create").resource("configmaps").times(1));
     assert_eq!(refusal(make("before").await.unwrap_err()).0, 500);
     assert!(maps.get_opt("before").await.unwrap().is_none());
-    cluster.faults().inject_api("create", "configmaps", 1, ApiFault::StatusAfterEffect(500));
+    cluster.faults().add(Fault::api().verb("create").resource("configmaps").status_after_effect(500).times(1));
     assert_eq!(refusal(make("after").await.unwrap_err()).0, 500);
     assert!(maps.get_opt("after").await.unwrap().is_some());
     cluster.shutdown().await;

@@ -67,7 +67,7 @@ async fn survives(streaming: bool) {
         let mut map = config_map(name, json!({}));
         map["metadata"]["labels"] = json!({"w": "1"});
         maps.create(&PostParams::default(), &object(map)).await.unwrap();
-        cluster.faults().drop_watches();
+        cluster.faults().add(lumbung_simcluster::Fault::drop_watches());
         cluster.cluster().compact();
         let wait = async {
             while let Some(event) = seen.next().await {

@@ -192,7 +192,7 @@ impl<'a> Player<'a> {
             let number = step["n"].as_u64().unwrap_or(u64::MAX);
             let expected = recorded_events(&step["response"]["body"]);
             if step["response"]["ended_by"] == "client" {
-                self.cluster.faults().drop_watches();
+                self.cluster.faults().add(lumbung_simcluster::Fault::drop_watches());
             }
             let actual = tokio::time::timeout(Duration::from_secs(15), handle).await;
             let Ok(Ok(actual)) = actual else {
