@@ -32,7 +32,7 @@ pub(crate) fn charge(
     new: &Value,
     dry_run: bool,
 ) -> Result<(), Status> {
-    if !counted_kinds().iter().any(|counted| kind.is(counted)) || (old.is_some() && kind.is(&resource::POD)) {
+    if !counted_kinds().iter().any(|counted| kind.is(counted)) {
         return Ok(());
     }
     let (ns, name) = (new.text("metadata.namespace"), new.text("metadata.name"));

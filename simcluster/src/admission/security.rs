@@ -7,105 +7,78 @@ use serde_json::Value;
 
 use crate::{dig::Dig, resource, rules::containers, status::Status, store::State};
 
-/// What a container must not be like: given the container's security context, the container and the pod's context.
-struct Control {
-    what: &'static str,
-    /// Who could set it right, before the container.
-    or: &'static str,
-    must: &'static str,
-    broken: fn(&Value, &Value, &Value) -> bool,
-}
+/// What is broken, in what words, and whether a container breaks it, given its security context, itself and the pod's
+/// security context.
+type Control = (&'static str, &'static str, fn(&Value, &Value, &Value) -> bool);
 
 const CAPABILITIES: &str = "AUDIT_WRITE CHOWN DAC_OVERRIDE FOWNER FSETID KILL MKNOD NET_BIND_SERVICE NET_RAW SETFCAP \
                             SETGID SETPCAP SETUID SYS_CHROOT";
 
-const BASELINE: [Control; 3] = [
-    Control {
-        what: "privileged",
-        or: "",
-        must: "must not set securityContext.privileged=true",
-        broken: |context, _, _| context.yes("privileged"),
-    },
-    Control {
-        what: "non-default capabilities",
-        or: "",
-        must: "must not include added capabilities in securityContext.capabilities.add",
-        broken: |context, _, _| {
+/// The first three are `baseline`; `restricted` is all.
+const CONTROLS: [Control; 7] = [
+    ("privileged", "{} must not set securityContext.privileged=true", |context, _, _| context.yes("privileged")),
+    (
+        "non-default capabilities",
+        "{} must not include added capabilities in securityContext.capabilities.add",
+        |context, _, _| {
             context.items("capabilities.add").iter().any(|cap| !CAPABILITIES.split(' ').any(|ok| cap == ok))
         },
-    },
-    Control {
-        what: "hostPort",
-        or: "",
-        must: "uses hostPorts",
-        broken: |_, container, _| container.items("ports").iter().any(|port| port.int("hostPort").unwrap_or(0) != 0),
-    },
-];
-
-const RESTRICTED: [Control; 4] = [
-    Control {
-        what: "allowPrivilegeEscalation != false",
-        or: "",
-        must: "must set securityContext.allowPrivilegeEscalation=false",
-        broken: |context, _, _| context["allowPrivilegeEscalation"] != false,
-    },
-    Control {
-        what: "unrestricted capabilities",
-        or: "",
-        must: "must set securityContext.capabilities.drop=[\"ALL\"]",
-        broken: |context, _, _| !context.items("capabilities.drop").iter().any(|cap| cap == "ALL"),
-    },
-    Control {
-        what: "runAsNonRoot != true",
-        or: "pod or ",
-        must: "must set securityContext.runAsNonRoot=true",
-        broken: |context, _, pod| {
-            context["runAsNonRoot"] == false || !context.yes("runAsNonRoot") && !pod.yes("runAsNonRoot")
-        },
-    },
-    Control {
-        what: "seccompProfile",
-        or: "pod or ",
-        must: "must set securityContext.seccompProfile.type to \"RuntimeDefault\" or \"Localhost\"",
-        broken: |context, _, pod| {
+    ),
+    ("hostPort", "{} uses hostPorts", |_, container, _| {
+        container.items("ports").iter().any(|port| port.int("hostPort").unwrap_or(0) != 0)
+    }),
+    (
+        "allowPrivilegeEscalation != false",
+        "{} must set securityContext.allowPrivilegeEscalation=false",
+        |context, _, _| context["allowPrivilegeEscalation"] != false,
+    ),
+    ("unrestricted capabilities", "{} must set securityContext.capabilities.drop=[\"ALL\"]", |context, _, _| {
+        !context.items("capabilities.drop").iter().any(|cap| cap == "ALL")
+    }),
+    ("runAsNonRoot != true", "pod or {} must set securityContext.runAsNonRoot=true", |context, _, pod| {
+        [context, pod].into_iter().find_map(|of| of["runAsNonRoot"].as_bool()) != Some(true)
+    }),
+    (
+        "seccompProfile",
+        "pod or {} must set securityContext.seccompProfile.type to \"RuntimeDefault\" or \"Localhost\"",
+        |context, _, pod| {
             [context, pod].iter().all(|of| !["RuntimeDefault", "Localhost"].contains(&of.text("seccompProfile.type")))
         },
-    },
+    ),
 ];
 
 pub(super) fn check(state: &State, pod: &Value) -> Result<(), Status> {
     let home = state.get(&resource::NAMESPACE, &(String::new(), pod.text("metadata.namespace").to_owned()));
     let labels = home.map_or(&Value::Null, |home| home.at("metadata.labels"));
     let level = labels["pod-security.kubernetes.io/enforce"].as_str().unwrap_or_default();
-    let further: &[Control] = match level {
-        "baseline" => &[],
-        "restricted" => &RESTRICTED,
+    let controls = match level {
+        "baseline" => &CONTROLS[..3],
+        "restricted" => &CONTROLS,
         _ => return Ok(()),
     };
     let spec = pod.at("spec");
     let host = ["hostNetwork", "hostPID", "hostIPC"].into_iter().filter(|field| spec.yes(field));
-    let host: Vec<String> = host.map(|field| format!("{field}=true")).collect();
+    let host = host.map(|field| format!("{field}=true")).collect::<Vec<_>>().join(", ");
     let paths = spec.items("volumes").iter().filter(|volume| volume.has("hostPath"));
-    let paths: Vec<String> = paths.map(|volume| volume["name"].to_string()).collect();
+    let paths = paths.map(|volume| volume["name"].to_string()).collect::<Vec<_>>().join(", ");
     let mut violations = Vec::new();
     if !host.is_empty() {
-        violations.push(format!("host namespaces ({})", host.join(", ")));
+        violations.push(format!("host namespaces ({host})"));
     }
     if !paths.is_empty() {
-        violations.push(format!("hostPath volumes (volumes {})", paths.join(", ")));
+        violations.push(format!("hostPath volumes (volumes {paths})"));
     }
-    violations.extend(BASELINE.iter().chain(further).filter_map(|control| violation(control, spec)));
+    for (what, words, breaks) in controls {
+        let of_pod = spec.at("securityContext");
+        let bad = containers(spec).filter(|container| breaks(container.at("securityContext"), container, of_pod));
+        let names: Vec<String> = bad.map(|container| container["name"].to_string()).collect();
+        let plural = if names.len() > 1 { "s" } else { "" };
+        let who = format!("container{plural} {}", names.join(", "));
+        violations.extend((!names.is_empty()).then(|| format!("{what} ({})", words.replace("{}", &who))));
+    }
     if violations.is_empty() {
         return Ok(());
     }
     let why = format!("violates PodSecurity \"{level}:latest\": {}", violations.join(", "));
     Err(Status::forbidden(&resource::POD, pod.text("metadata.name"), &why))
-}
-
-fn violation(Control { what, or, must, broken }: &Control, spec: &Value) -> Option<String> {
-    let all = containers(spec);
-    let bad = all.filter(|container| broken(container.at("securityContext"), container, spec.at("securityContext")));
-    let names: Vec<String> = bad.map(|container| container["name"].to_string()).collect();
-    let plural = if names.len() > 1 { "s" } else { "" };
-    (!names.is_empty()).then(|| format!("{what} ({or}container{plural} {} {must})", names.join(", ")))
 }

@@ -19,7 +19,6 @@ use crate::{dig::Dig, resource::Kind, status::Status};
 /// Where a pod's spec has containers.
 pub(crate) const POD_LISTS: [&str; 2] = ["containers", "initContainers"];
 
-/// A pod's containers of both lists.
 pub(crate) fn containers(spec: &Value) -> impl Iterator<Item = &Value> {
     POD_LISTS.iter().flat_map(|list| spec.items(list))
 }
@@ -30,32 +29,30 @@ pub(crate) fn each_container(spec: &mut Value, mut change: impl FnMut(&mut Value
 
 /// The kind's object before anything is set: against it, a new object's owned fields are told.
 pub(crate) fn bare(kind: &Kind) -> Value {
+    let mut object = json!({"metadata": {}});
     match kind.kind {
         "StatefulSet" => {
-            json!({"metadata": {}, "spec": {"template": {"metadata": {}, "spec": {"containers": []}}, "updateStrategy": {}}})
+            object.put("spec", json!({"template": {"metadata": {}, "spec": {"containers": []}}, "updateStrategy": {}}));
         }
-        "Pod" => json!({"metadata": {}, "spec": {"containers": []}}),
-        "PersistentVolumeClaim" => json!({"metadata": {}, "spec": {"resources": {}}}),
-        "NetworkPolicy" => json!({"metadata": {}, "spec": {}}),
-        "Event" => json!({"metadata": {}, "involvedObject": {}, "source": {}}),
-        "Ingress" | "Lease" | "LimitRange" | "Service" | "VolumeAttachment" => {
-            json!({"metadata": {}, "spec": {}, "status": {}})
+        "Pod" => object.put("spec", json!({"containers": []})),
+        "PersistentVolumeClaim" => object.put("spec", json!({"resources": {}})),
+        "NetworkPolicy" => object.put("spec", json!({})),
+        "Event" => object = json!({"metadata": {}, "involvedObject": {}, "source": {}}),
+        other if kind.has_status() || ["Lease", "LimitRange"].contains(&other) => {
+            object = json!({"metadata": {}, "spec": {}, "status": {}});
         }
-        _ if kind.has_status() => json!({"metadata": {}, "spec": {}, "status": {}}),
-        _ => json!({"metadata": {}}),
+        _ => {}
     }
+    object
 }
 
 /// What a writer through this part of the API cannot set is not looked at.
 pub(crate) fn without_ignored(kind: &Kind, subresource: &str, object: &Value) -> Value {
     let mut object = object.clone();
-    if let Some(fields) = object.as_object_mut() {
-        if subresource == "status" {
-            fields.retain(|field, _| ["apiVersion", "kind", "metadata", "status"].contains(&field.as_str()));
-            fields.insert("metadata".into(), json!({}));
-        } else if kind.has_status() {
-            fields.remove("status");
-        }
+    if subresource == "status" {
+        object = json!({"apiVersion": object["apiVersion"], "kind": object["kind"], "metadata": {}, "status": object["status"]});
+    } else if kind.has_status() {
+        object.remove("status");
     }
     object
 }
@@ -71,17 +68,12 @@ pub(crate) fn keep_others_part(kind: &Kind, subresource: &str, old: &Value, new:
         }
         "resize" => {
             let sent = std::mem::replace(new, old.clone());
-            for list in POD_LISTS {
-                for container in new.at_mut("spec").map_or(&mut [][..], |spec| spec.items_mut(list)) {
-                    let same = |sent: &&Value| sent["name"] == container["name"];
-                    let sent = sent.at("spec").items(list).iter().find(same);
-                    let resources = sent.map(|sent| sent["resources"].clone());
-                    container["resources"] = resources.filter(Value::is_object).unwrap_or_else(|| json!({}));
-                }
-            }
+            each_container(&mut new["spec"], |container| {
+                let same = containers(&sent["spec"]).find(|sent| sent["name"] == container["name"]);
+                container["resources"] = same.map(|sent| sent["resources"].clone()).unwrap_or_default();
+            });
         }
-        "binding" => {}
-        _ if kind.has_status() => set_or_remove(new, "status", old["status"].clone()),
+        "" | "scale" if kind.has_status() => set_or_remove(new, "status", old["status"].clone()),
         _ => {}
     }
 }

@@ -59,13 +59,9 @@ Secret                 type                      fixed field is immutable
 Secret                 data                      keys
 Secret                 .                         secret
 Role                   rules[].verbs             given verbs must contain at least one value
-ClusterRole            rules[].verbs             given verbs must contain at least one value
 RoleBinding            roleRef                   fixed cannot change roleRef
 RoleBinding            roleRef.kind              one-of ClusterRole Role
 RoleBinding            roleRef.name              given
-ClusterRoleBinding     roleRef                   fixed cannot change roleRef
-ClusterRoleBinding     roleRef.kind              one-of ClusterRole
-ClusterRoleBinding     roleRef.name              given
 ";
 const NOT_NEGATIVE: &str = "must be greater than or equal to 0";
 const IMMUTABLE: &str = "field is immutable when `immutable` is set";
@@ -77,13 +73,14 @@ struct Check<'a> {
 
 pub(crate) fn validate(kind: &Kind, subresource: &str, old: Option<&Value>, new: &Value) -> Vec<Cause> {
     let mut check = Check { old, causes: Vec::new() };
+    let group = kind.kind.trim_start_matches("Cluster");
     if old.is_none() {
         check.name(kind, new.text("metadata.name"));
     }
     check.group("metadata", "metadata", &new["metadata"]);
     let Some(old) = old else {
-        check.group(kind.kind, "", new);
-        check.group(&format!("new-{}", kind.kind), "", new);
+        check.group(group, "", new);
+        check.group(&format!("new-{group}"), "", new);
         return check.causes;
     };
     if old.has("metadata.deletionTimestamp") {
@@ -96,21 +93,17 @@ pub(crate) fn validate(kind: &Kind, subresource: &str, old: Option<&Value>, new:
         let touched = ["immutable", "data", "binaryData"].into_iter().filter(|field| old[*field] != new[*field]);
         check.causes.extend(touched.map(|field| Cause::forbidden(field, IMMUTABLE)));
     }
-    check.group(kind.kind, "", new);
+    check.group(group, "", new);
     match kind.kind {
         "Pod" if subresource == "resize" => check.resized(&old["spec"], &new["spec"]),
         "Pod" => {
-            let placing = if old.has("spec.nodeName") { &[][..] } else { &["nodeName"] };
+            let placed = if old.has("spec.nodeName") { "" } else { " nodeName" };
             let kept = old.items("spec.tolerations").iter().all(|old| new.items("spec.tolerations").contains(old));
-            if !kept || beyond(&old["spec"], &new["spec"], &[&POD_MUTABLE, placing].concat()) {
-                check.causes.push(Cause::forbidden("spec", POD_FIXED));
-            }
+            let beyond = beyond(&old["spec"], &new["spec"], &format!("{POD_MUTABLE}{placed}"));
+            check.causes.extend((!kept || beyond).then(|| Cause::forbidden("spec", POD_FIXED)));
         }
-        "StatefulSet" if beyond(&old["spec"], &new["spec"], &SET_MUTABLE) => {
-            let [others @ .., last] = SET_MUTABLE.map(|field| format!("'{field}'"));
-            let others = others.join(", ");
-            let why = format!("updates to statefulset spec for fields other than {others} and {last} are forbidden");
-            check.causes.push(Cause::forbidden("spec", &why));
+        "StatefulSet" if beyond(&old["spec"], &new["spec"], SET_MUTABLE) => {
+            check.causes.push(Cause::forbidden("spec", SET_FIXED));
         }
         "PersistentVolumeClaim" => check.claim(old, new),
         "Service"
@@ -255,7 +248,7 @@ impl Check<'_> {
                 let parts: Vec<&str> = key.split('.').collect();
                 let is_amount =
                     matches!(parts[..], ["requests" | "limits", ..] | ["cpu" | "memory" | "ephemeral-storage"]);
-                let is_count = COUNTED.contains(&key) || key.contains('/');
+                let is_count = COUNTED.split(' ').any(|counted| counted == key) || key.contains('/');
                 if is_count && !is_amount && amount(value).is_some_and(|amount| !amount.is_whole()) {
                     self.invalid(&inner, value, "must be an integer");
                 }
@@ -328,7 +321,7 @@ impl Check<'_> {
                         self.causes.push(Cause::forbidden(format!("{field}.{side}"), &why));
                     }
                 }
-                if self.causes.is_empty() && beyond(old, new, &IN_PLACE) {
+                if self.causes.is_empty() && beyond(old, new, IN_PLACE) {
                     self.causes.push(Cause::forbidden("spec", "only cpu and memory resources are mutable"));
                 }
             }
@@ -340,12 +333,8 @@ impl Check<'_> {
 
     fn claim(&mut self, old: &Value, new: &Value) {
         // The binder names the volume once.
-        let mutable = [old.text("status.phase") == "Bound", !old.has("spec.volumeName")];
-        let mutable: Vec<&str> = ["resources", "volumeName"]
-            .into_iter()
-            .zip(mutable)
-            .filter_map(|(field, may)| may.then_some(field))
-            .collect();
+        let resources = if old.text("status.phase") == "Bound" { "resources" } else { "" };
+        let mutable = if old.has("spec.volumeName") { resources.to_owned() } else { format!("{resources} volumeName") };
         let size = |claim: &Value| amount(claim.at("spec.resources.requests.storage"));
         if beyond(&old["spec"], &new["spec"], &mutable) {
             self.causes.push(Cause::forbidden("spec", CLAIM_FIXED));
@@ -366,9 +355,9 @@ fn amount(value: &Value) -> Option<Quantity> {
 }
 
 /// Whether more than these fields has changed.
-fn beyond(old: &Value, new: &Value, mutable: &[&str]) -> bool {
+fn beyond(old: &Value, new: &Value, mutable: &str) -> bool {
     let mut rest = new.clone();
-    mutable.iter().for_each(|path| restore(&mut rest, old, path));
+    mutable.split_whitespace().for_each(|path| restore(&mut rest, old, path));
     rest != *old
 }
 
@@ -384,26 +373,15 @@ fn restore(new: &mut Value, old: &Value, path: &str) {
 }
 
 /// What a quota counts in whole numbers, beside any `count/`.
-const COUNTED: [&str; 6] =
-    ["pods", "services", "secrets", "configmaps", "persistentvolumeclaims", "services.loadbalancers"];
-const SET_MUTABLE: [&str; 7] = [
-    "replicas",
-    "ordinals",
-    "template",
-    "updateStrategy",
-    "revisionHistoryLimit",
-    "persistentVolumeClaimRetentionPolicy",
-    "minReadySeconds",
-];
-const POD_MUTABLE: [&str; 5] = [
-    "containers[].image",
-    "initContainers[].image",
-    "activeDeadlineSeconds",
-    "tolerations",
-    "terminationGracePeriodSeconds",
-];
-const IN_PLACE: [&str; 4] =
-    ["resources.limits.cpu", "resources.limits.memory", "resources.requests.cpu", "resources.requests.memory"];
+const COUNTED: &str =
+    "pods services secrets configmaps persistentvolumeclaims services.loadbalancers services.nodeports";
+const SET_MUTABLE: &str = "replicas ordinals template updateStrategy revisionHistoryLimit \
+                           persistentVolumeClaimRetentionPolicy minReadySeconds";
+const POD_MUTABLE: &str = "containers[].image initContainers[].image activeDeadlineSeconds tolerations \
+                           terminationGracePeriodSeconds";
+const IN_PLACE: &str = "resources.limits.cpu resources.limits.memory resources.requests.cpu resources.requests.memory";
+const SET_FIXED: &str = "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', \
+'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden";
 const POD_FIXED: &str = "pod updates may not change fields other than \
 `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions \
 to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
