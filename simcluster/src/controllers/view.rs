@@ -62,6 +62,8 @@ pub(crate) enum Link {
 pub(crate) struct NodeInfo {
     /// Null while pods are bound to a node that is not there.
     pub object: Arc<Value>,
+    /// Neither cordoned nor tainted.
+    pub open: bool,
     pub allocatable: Requests,
     pub used: Requests,
 }
@@ -161,6 +163,7 @@ impl View {
         if kind.is(&resource::NODE) {
             let node = self.nodes.entry(key.1.clone()).or_default();
             node.object = new.cloned().unwrap_or_default();
+            node.open = !node.object.yes("spec.unschedulable") && node.object.items("spec.taints").is_empty();
             node.allocatable = Requests::of_list(node.object.at("status.allocatable"));
         } else if kind.is(&resource::POD) {
             let counted = |pod: &&Arc<Value>| node_of(pod).is_some() && !is_terminal(pod);
@@ -264,11 +267,6 @@ pub(crate) fn condition<'a>(object: &'a Value, kind: &str) -> &'a str {
 
 pub(crate) fn condition_is_true(object: &Value, kind: &str) -> bool {
     condition(object, kind) == "True"
-}
-
-/// The items of an array; none for anything else.
-pub(crate) fn list(value: &Value) -> &[Value] {
-    value.items("")
 }
 
 pub(crate) fn owners(object: &Value) -> impl Iterator<Item = &Value> {

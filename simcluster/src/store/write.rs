@@ -104,7 +104,7 @@ impl State {
         }
         admission::mutate(self, kind, &mut object);
         rules::fill_in(self, kind, &mut object)?;
-        refuse_invalid(kind, &name, &rules::validate(kind, None, &object))?;
+        refuse_invalid(kind, &name, &rules::validate(kind, "", None, &object))?;
         admission::validate(self, kind, None, &object, writer.dry_run)?;
         managed.write(&mut object);
         Ok(if writer.dry_run { Arc::new(object) } else { self.put(kind, key, object) })
@@ -176,7 +176,7 @@ impl State {
         let mut managed = Managed::of(&old);
         managed.updated(&writer.actor(&version, &now), &old, &new);
         managed.write(&mut new);
-        self.finish(kind, key, &old, new, writer.dry_run)
+        self.finish(kind, key, &old, new, writer)
     }
 
     /// Server-side apply; the answer says whether the object was created.
@@ -227,7 +227,7 @@ impl State {
         if new == *old {
             return Ok((false, old));
         }
-        Ok((false, self.finish(kind, key, &old, new, writer.dry_run)?))
+        Ok((false, self.finish(kind, key, &old, new, writer)?))
     }
 
     /// The common end of every change of an object that exists.
@@ -237,13 +237,13 @@ impl State {
         key: &Key,
         old: &Value,
         mut new: Value,
-        dry_run: bool,
+        writer: &Writer<'_>,
     ) -> Result<Arc<Value>, Status> {
         rules::count_generation(kind, old, &mut new);
         rules::derive(kind, &mut new);
-        refuse_invalid(kind, &key.1, &rules::validate(kind, Some(old), &new))?;
-        admission::validate(self, kind, Some(old), &new, dry_run)?;
-        if dry_run {
+        refuse_invalid(kind, &key.1, &rules::validate(kind, writer.subresource, Some(old), &new))?;
+        admission::validate(self, kind, Some(old), &new, writer.dry_run)?;
+        if writer.dry_run {
             return Ok(Arc::new(new));
         }
         let freed = new["metadata"]["deletionTimestamp"].is_string() && super::delete::is_free(kind, &new);
