@@ -4,7 +4,7 @@
 mod rbac;
 
 use http::HeaderMap;
-use jsonwebtoken::{DecodingKey, EncodingKey, Header, Validation, decode, encode};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
 use serde_json::{Value, json};
 
 pub(crate) use rbac::{Asked, authorize, escalation, populate, review};
@@ -67,10 +67,10 @@ pub(crate) fn authenticate(cluster: &Cluster, admin_token: &str, bearer: Option<
 
 /// The live account that a signed token that has not expired was given to.
 fn holder(cluster: &Cluster, secret: &str, token: &str) -> Option<User> {
-    let mut validation = Validation::default();
+    let mut validation = Validation::new(Algorithm::HS256);
+    validation.set_audience(&AUDIENCES);
     // The library would ask the machine's clock.
     validation.validate_exp = false;
-    validation.set_audience(&AUDIENCES);
     let claims = decode::<Value>(token, &DecodingKey::from_secret(secret.as_bytes()), &validation).ok()?.claims;
     let (ns, name) = claims.text("sub").split_once(':')?;
     let account = cluster.get(&SERVICE_ACCOUNT, ns, name)?;
