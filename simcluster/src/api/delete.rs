@@ -3,8 +3,6 @@
 //! The answer is a Status when the object went at once, and the object when something holds it; a few kinds answer the
 //! object in both cases.
 
-use std::sync::Arc;
-
 use serde_json::{Value, json};
 
 use super::{Answer, Ask, body, query, read, reply};
@@ -28,7 +26,7 @@ pub(super) fn one(ask: &Ask<'_>) -> Answer {
 pub(super) fn collection(ask: &Ask<'_>) -> Answer {
     let (kind, options, selector) = (ask.at.kind, options(ask)?, ask.query.selector(ask.at.kind)?);
     let cluster = &ask.api.cluster;
-    let (revision, objects) = cluster.snapshot(kind, ask.at.namespace.as_deref());
+    let (revision, objects) = cluster.objects(kind, ask.at.namespace.as_deref());
     let mut answered = Vec::new();
     for object in objects.into_iter().filter(|object| selector.matches(object)) {
         let part = |field: &str| object["metadata"][field].as_str().unwrap_or_default();
@@ -49,7 +47,7 @@ fn answers_object(kind: &Kind) -> bool {
         .any(|k| kind.is(k))
 }
 
-fn success(kind: &Kind, object: &Arc<Value>) -> Value {
+fn success(kind: &Kind, object: &Value) -> Value {
     let mut details = json!({
         "name": object["metadata"]["name"], "kind": kind.plural, "uid": object["metadata"]["uid"],
     });

@@ -7,7 +7,6 @@
 mod body;
 mod delete;
 mod discovery;
-mod jsonpatch;
 mod patch;
 mod path;
 mod pod;
@@ -15,7 +14,6 @@ mod query;
 mod read;
 mod reply;
 mod scale;
-mod strategic;
 mod watch;
 mod write;
 

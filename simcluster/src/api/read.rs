@@ -3,8 +3,6 @@
 //! A continue token names the revision of its first page and the key to go on from; every page is cut from the state at
 //! that revision, told back from the remembered changes. When those are forgotten the answer is 410.
 
-use std::sync::Arc;
-
 use axum::response::Response;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::Serialize;
@@ -13,12 +11,15 @@ use serde_json::{Value, json};
 use super::{
     Answer, Ask,
     query::invalid_options,
-    reply::{self, Form, Item},
+    reply::{self, Form},
 };
-use crate::status::{Cause, Status};
+use crate::{
+    status::{Cause, Status},
+    store::Object,
+};
 
 pub(super) fn get(ask: &Ask<'_>) -> Answer {
-    let found = ask.api.cluster.get(ask.at.kind, ask.ns(), ask.name());
+    let found = ask.api.cluster.object(ask.at.kind, ask.ns(), ask.name());
     let object = found.ok_or_else(|| Status::not_found(ask.at.kind, ask.name()))?;
     Ok(match reply::form(ask.headers) {
         Form::Whole => reply::object(200, &object),
@@ -43,7 +44,7 @@ pub(super) fn list(ask: &Ask<'_>) -> Answer {
     let start = start(ask)?;
     let cluster = &ask.api.cluster;
     let (revision, objects) = match start.revision {
-        0 => cluster.snapshot(kind, ask.at.namespace.as_deref()),
+        0 => cluster.objects(kind, ask.at.namespace.as_deref()),
         revision => match cluster.list_at(kind, ask.at.namespace.as_deref(), revision) {
             Ok(objects) => (revision, objects),
             Err(_) => return Err(too_old(start.after.as_ref())),
@@ -51,7 +52,7 @@ pub(super) fn list(ask: &Ask<'_>) -> Answer {
     };
     let after = |object: &Value| start.after.as_ref().is_none_or(|last| key(object) > *last);
     let mut objects = objects.into_iter().filter(|object| after(object) && selector.matches(object));
-    let page: Vec<Arc<Value>> = objects.by_ref().take(limit.unwrap_or(usize::MAX)).collect();
+    let page: Vec<Object> = objects.by_ref().take(limit.unwrap_or(usize::MAX)).collect();
     let remaining = objects.count();
     let mut metadata = json!({"resourceVersion": revision.to_string()});
     if remaining > 0
@@ -66,7 +67,7 @@ pub(super) fn list(ask: &Ask<'_>) -> Answer {
 }
 
 /// A list as it goes over the wire.
-pub(super) fn written(ask: &Ask<'_>, metadata: &Value, page: &[Arc<Value>]) -> Response {
+pub(super) fn written(ask: &Ask<'_>, metadata: &Value, page: &[Object]) -> Response {
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
     struct List<'a, T> {
@@ -81,13 +82,13 @@ pub(super) fn written(ask: &Ask<'_>, metadata: &Value, page: &[Arc<Value>]) -> R
             kind: format!("{}List", kind.kind),
             api_version: kind.api_version(),
             metadata,
-            items: page.iter().map(|object| Item(object)).collect(),
+            items: page.iter().map(Object::item).collect(),
         }),
         Form::MetadataOnly => serde_json::to_vec(&List {
             kind: "PartialObjectMetadataList".to_owned(),
             api_version: "meta.k8s.io/v1".to_owned(),
             metadata,
-            items: page.iter().map(|object| reply::partial(object)).collect(),
+            items: page.iter().map(reply::partial).collect(),
         }),
     };
     reply::json_bytes(200, bytes.unwrap_or_default())

@@ -7,10 +7,10 @@ use axum::{
     response::Response,
 };
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use serde::{Serialize, Serializer, ser::SerializeMap};
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Value, json};
 
-use crate::status::Status;
+use crate::{status::Status, store::Object};
 
 pub(crate) fn status(status: &Status) -> Response {
     let mut response = object(status.code, &status.to_value());
@@ -20,7 +20,7 @@ pub(crate) fn status(status: &Status) -> Response {
     response
 }
 
-pub(crate) fn object(code: u16, object: &Value) -> Response {
+pub(crate) fn object(code: u16, object: &impl Serialize) -> Response {
     json_bytes(code, serde_json::to_vec(object).unwrap_or_default())
 }
 
@@ -128,21 +128,6 @@ pub(crate) fn acceptable(headers: &HeaderMap) -> Result<(), Status> {
 }
 
 /// The metadata-only form of an object.
-pub(crate) fn partial(object: &Value) -> Value {
-    json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": object["metadata"]})
-}
-
-/// An object as an item of a list: without its `kind` and `apiVersion`, which the list states.
-pub(crate) struct Item<'a>(pub &'a Value);
-
-impl Serialize for Item<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let empty = Map::new();
-        let fields = self.0.as_object().unwrap_or(&empty);
-        let mut map = serializer.serialize_map(None)?;
-        for (key, value) in fields.iter().filter(|(key, _)| *key != "kind" && *key != "apiVersion") {
-            map.serialize_entry(key, value)?;
-        }
-        map.end()
-    }
+pub(crate) fn partial(object: &Object) -> Value {
+    json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": object.metadata()})
 }

@@ -5,7 +5,7 @@
 //! no longer match are DELETED, shown as they were with the new revision. Bookmarks come once a minute and in the last
 //! seconds before the time-out.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{collections::VecDeque, time::Duration};
 
 use axum::body::Bytes;
 use serde_json::{Value, json};
@@ -22,7 +22,7 @@ use crate::{
     resource::Kind,
     selector::Selector,
     status::{Cause, Status},
-    store::{Change, ChangeType, Cluster},
+    store::{ChangeType, Cluster, Event, Object},
 };
 
 /// As long as a real server lets a watch live that names no time-out.
@@ -152,7 +152,7 @@ impl Watch {
 
     /// Reads what has changed since the last revision into `ready`.
     fn catch_up(&mut self) {
-        match self.cluster.since(self.kind, self.revision) {
+        match self.cluster.events(self.kind, self.revision) {
             Ok((newest, changes)) => {
                 for change in &changes {
                     if let Some((event, object)) = self.seen(change) {
@@ -171,7 +171,7 @@ impl Watch {
     }
 
     /// How this watch sees a change, if at all.
-    fn seen(&self, change: &Change) -> Option<(&'static str, Arc<Value>)> {
+    fn seen(&self, change: &Event) -> Option<(&'static str, Object)> {
         let mine = |object: &Value| {
             let home = object["metadata"]["namespace"].as_str();
             self.namespace.is_none() || self.namespace.as_deref() == home
@@ -183,19 +183,15 @@ impl Watch {
         let now = change.change != ChangeType::Deleted && self.selector.matches(&change.object);
         match (before, now) {
             (None, false) => None,
-            (None, true) => Some(("ADDED", Arc::clone(&change.object))),
-            (Some(_), true) => Some(("MODIFIED", Arc::clone(&change.object))),
-            (Some(_), false) if change.change == ChangeType::Deleted => Some(("DELETED", Arc::clone(&change.object))),
-            (Some(before), false) => {
-                let mut last = Value::clone(before);
-                last["metadata"]["resourceVersion"] = change.revision.to_string().into();
-                Some(("DELETED", Arc::new(last)))
-            }
+            (None, true) => Some(("ADDED", change.object.clone())),
+            (Some(_), true) => Some(("MODIFIED", change.object.clone())),
+            (Some(_), false) if change.change == ChangeType::Deleted => Some(("DELETED", change.object.clone())),
+            (Some(before), false) => Some(("DELETED", before.at_revision(change.revision))),
         }
     }
 
     fn show_present(&mut self) {
-        let (revision, objects) = self.cluster.snapshot(self.kind, self.namespace.as_deref());
+        let (revision, objects) = self.cluster.objects(self.kind, self.namespace.as_deref());
         for object in &objects {
             if self.selector.matches(object) {
                 self.send("ADDED", object);
@@ -204,20 +200,17 @@ impl Watch {
         self.revision = revision;
     }
 
-    fn send(&mut self, event: &'static str, object: &Value) {
+    fn send(&mut self, event: &'static str, object: &Object) {
         #[derive(serde::Serialize)]
-        struct Line<'a> {
+        struct Line<'a, T> {
             r#type: &'static str,
-            object: &'a Value,
+            object: &'a T,
         }
-        let partial;
-        let object = if self.form == Form::MetadataOnly {
-            partial = reply::partial(object);
-            &partial
-        } else {
-            object
+        let line = match self.form {
+            Form::Whole => line_of(&Line { r#type: event, object }),
+            Form::MetadataOnly => line_of(&Line { r#type: event, object: &reply::partial(object) }),
         };
-        self.ready.push_back(line_of(&Line { r#type: event, object }));
+        self.ready.push_back(line);
     }
 
     fn bookmark(&mut self, initial_end: bool) {
