@@ -14,12 +14,8 @@ use tokio::sync::watch;
 pub struct Clock(Arc<Mode>);
 
 enum Mode {
-    /// Read elsewhere; waits pass in real time.
-    Read(Box<dyn Fn() -> Timestamp + Send + Sync>),
-    Scaled {
-        began: Timestamp,
-        factor: u32,
-    },
+    /// So many times as fast as real time since then.
+    Scaled(Timestamp, u32),
     Manual(watch::Sender<Timestamp>),
 }
 
@@ -30,17 +26,12 @@ fn real_now() -> Timestamp {
 
 impl Clock {
     pub fn real() -> Self {
-        Self::from_fn(real_now)
-    }
-
-    /// A clock that reads `now` whenever it is asked; waits still pass in real time.
-    pub fn from_fn(now: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
-        Self(Arc::new(Mode::Read(Box::new(now))))
+        Self::scaled(1)
     }
 
     /// From now on time passes `factor` times as fast: a wait of ten seconds takes `10 / factor`.
     pub fn scaled(factor: u32) -> Self {
-        Self(Arc::new(Mode::Scaled { began: real_now(), factor: factor.max(1) }))
+        Self(Arc::new(Mode::Scaled(real_now(), factor.max(1))))
     }
 
     /// Stands at `start` until `SimCluster::advance` moves it.
@@ -50,8 +41,7 @@ impl Clock {
 
     pub fn now(&self) -> Timestamp {
         match &*self.0 {
-            Mode::Read(now) => now(),
-            Mode::Scaled { began, factor } => {
+            Mode::Scaled(began, factor) => {
                 let passed = real_now().duration_since(*began);
                 let passed = Duration::try_from(passed).unwrap_or_default().saturating_mul(*factor);
                 began.checked_add(passed).unwrap_or(Timestamp::MAX)
@@ -63,8 +53,7 @@ impl Clock {
     /// Waits for a span of the cluster's time.
     pub async fn sleep(&self, span: Duration) {
         match &*self.0 {
-            Mode::Read(_) => tokio::time::sleep(span).await,
-            Mode::Scaled { factor, .. } => tokio::time::sleep(span / *factor).await,
+            Mode::Scaled(_, factor) => tokio::time::sleep(span / *factor).await,
             Mode::Manual(now) => {
                 let due = self.after(span);
                 // The sender lives in this clock, so that waiting cannot fail.

@@ -167,10 +167,7 @@ pub(crate) fn review(cluster: &Cluster, user: &User, mut review: Value) -> Resul
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{
-        Arc,
-        atomic::{AtomicI64, Ordering},
-    };
+    use std::time::Duration;
 
     use jiff::Timestamp;
 
@@ -201,12 +198,14 @@ mod tests {
         }
     }
 
-    /// A cluster at a time that can be set, and the user behind the token of its account `limited`.
-    fn cluster() -> (Cluster, Arc<AtomicI64>, String) {
-        let seconds = Arc::new(AtomicI64::new(1_000_000));
-        let read = Arc::clone(&seconds);
-        let clock = Clock::from_fn(move || Timestamp::from_second(read.load(Ordering::Relaxed)).unwrap());
-        let cluster = Cluster::new(clock, 1, 100);
+    fn token(cluster: &Cluster) -> String {
+        let answer = request_token(cluster, SECRET, "a", "limited", &json!({"spec": {"expirationSeconds": 600}}));
+        answer.unwrap().text("status.token").to_owned()
+    }
+
+    /// A cluster, and the token of its account `limited`.
+    fn cluster() -> (Cluster, String) {
+        let cluster = Cluster::new(Clock::manual(Timestamp::UNIX_EPOCH), 1, 100);
         populate(&cluster).unwrap();
         let rules = json!([
             {"apiGroups": [""], "resources": ["pods", "pods/log"], "verbs": ["get", "list"]},
@@ -229,14 +228,13 @@ mod tests {
         ] {
             cluster.create(kind, ns, object, "test").unwrap();
         }
-        let answer = request_token(&cluster, SECRET, "a", "limited", &json!({"spec": {"expirationSeconds": 600}}));
-        let token = answer.unwrap().text("status.token").to_owned();
-        (cluster, seconds, token)
+        let token = token(&cluster);
+        (cluster, token)
     }
 
     #[test]
     fn a_role_allows_what_it_lists_and_nothing_else() {
-        let (cluster, _, token) = cluster();
+        let (cluster, token) = cluster();
         let limited = authenticate(&cluster, SECRET, Some(&token)).unwrap();
         for (words, allowed) in [
             ("get - pods a x", true),
@@ -265,22 +263,23 @@ mod tests {
 
     #[test]
     fn a_token_ends_with_its_time_and_with_its_account() {
-        let (cluster, seconds, token) = cluster();
+        let (cluster, first) = cluster();
         let code = |token: &str| authenticate(&cluster, SECRET, Some(token)).err().map(|status| status.code);
-        assert_eq!((code(&token), code("not-a-token"), code(SECRET)), (None, Some(401), None));
-        seconds.fetch_add(599, Ordering::Relaxed);
-        assert_eq!(code(&token), None);
-        seconds.fetch_add(1, Ordering::Relaxed);
-        assert_eq!(code(&token), Some(401));
-        seconds.fetch_sub(1, Ordering::Relaxed);
+        let pass = |seconds| cluster.clock().move_to(cluster.clock().after(Duration::from_secs(seconds)));
+        assert_eq!((code(&first), code("not-a-token"), code(SECRET)), (None, Some(401), None));
+        pass(599);
+        let second = token(&cluster);
+        assert_eq!(code(&first), None);
+        pass(1);
+        assert_eq!((code(&first), code(&second)), (Some(401), None));
         cluster.delete(&SERVICE_ACCOUNT, "a", "limited", &DeleteOptions::default()).unwrap();
         cluster.create(&SERVICE_ACCOUNT, "a", json!({"metadata": {"name": "limited"}}), "test").unwrap();
-        assert_eq!(code(&token), Some(401), "another account of the same name");
+        assert_eq!(code(&second), Some(401), "another account of the same name");
     }
 
     #[test]
     fn nobody_grants_or_becomes_more_than_they_may() {
-        let (cluster, _, token) = cluster();
+        let (cluster, token) = cluster();
         let limited = authenticate(&cluster, SECRET, Some(&token)).unwrap();
         let role = |verb: &str| {
             let rule = json!({"apiGroups": [""], "resources": ["pods"], "verbs": [verb]});

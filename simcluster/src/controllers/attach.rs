@@ -4,21 +4,9 @@
 //! node uses it any more: at once on a living node or on one that is declared out of service, and otherwise only after
 //! the six minutes that Kubernetes waits before it risks a second writer.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::collections::BTreeSet;
 
-use serde_json::{Value, json};
-
-use super::{
-    Controller, Ctx, Queue, Seen, View, claim_names, condition_is_true, events::fnv1a, evict::is_out_of_service,
-    is_terminal, node_of, view::Link,
-};
-use crate::{
-    dig::Dig,
-    resource::{
-        NODE, PERSISTENT_VOLUME as VOLUME, PERSISTENT_VOLUME_CLAIM as CLAIM, POD, VOLUME_ATTACHMENT as ATTACHMENT,
-    },
-    store::Key,
-};
+use super::{events::fnv1a, evict::is_out_of_service, prelude::*};
 
 const WHO: &str = "attachdetach-controller";
 /// How long a volume stays attached to a node that does not answer: seconds.
@@ -39,24 +27,24 @@ impl Controller for Attachments {
         if seen.is(&POD) {
             if seen.changes(|pod| (node_of(pod).map(str::to_owned), is_terminal(pod))) {
                 for claim in claim_names(seen.latest()) {
-                    let claim = view.get(&CLAIM, &seen.key.0, &claim);
+                    let claim = view.get(&PERSISTENT_VOLUME_CLAIM, &seen.key.0, &claim);
                     claim.into_iter().for_each(|claim| look_at(claim.text("spec.volumeName")));
                 }
             }
-        } else if seen.is(&VOLUME) {
+        } else if seen.is(&PERSISTENT_VOLUME) {
             look_at(&seen.key.1);
-        } else if seen.is(&CLAIM) {
+        } else if seen.is(&PERSISTENT_VOLUME_CLAIM) {
             look_at(seen.latest().text("spec.volumeName"));
-        } else if seen.is(&ATTACHMENT) && seen.new.is_none() {
+        } else if seen.is(&VOLUME_ATTACHMENT) && seen.new.is_none() {
             look_at(seen.latest().text("spec.source.persistentVolumeName"));
         } else if seen.is(&NODE) && seen.changes(lets_go) {
-            let here = view.linked(Link::Node(seen.key.1.clone())).filter(|(kind, ..)| kind.is(&ATTACHMENT));
+            let here = view.linked(Link::Node(seen.key.1.clone())).filter(|(kind, ..)| kind.is(&VOLUME_ATTACHMENT));
             here.for_each(|(.., attachment)| look_at(attachment.text("spec.source.persistentVolumeName")));
         }
     }
 
     fn sync(&mut self, key: &Key, ctx: &Ctx<'_>, queue: &mut Queue) {
-        let volume = ctx.view.get(&VOLUME, "", &key.1).filter(|volume| volume.has("spec.csi"));
+        let volume = ctx.view.get(&PERSISTENT_VOLUME, "", &key.1).filter(|volume| volume.has("spec.csi"));
         let users = volume.map(|volume| users(ctx.view, volume)).unwrap_or_default();
         let nodes: BTreeSet<&str> = users.iter().filter_map(|pod| node_of(pod)).collect();
         let mut attached: BTreeSet<&str> = BTreeSet::new();
@@ -92,7 +80,7 @@ fn lets_go(node: &Value) -> bool {
 }
 
 /// Until when an attachment that nobody uses any more stays; `None` if it may go now.
-fn stays_until(ctx: &Ctx<'_>, attachment: &Value, node: &str) -> Option<jiff::Timestamp> {
+fn stays_until(ctx: &Ctx<'_>, attachment: &Value, node: &str) -> Option<Timestamp> {
     let silent = ctx.view.get(&NODE, "", node).is_some_and(|node| !lets_go(node));
     let until = ctx.waits(attachment, "detach", ctx.delays.seconds(FORCED_AFTER));
     until.filter(|_| silent)
@@ -112,7 +100,7 @@ fn attach(ctx: &Ctx<'_>, volume: &Value, node: &str, pod: &Value) {
         "spec": {"attacher": driver, "source": {"persistentVolumeName": name}, "nodeName": node},
         "status": {"attached": false},
     });
-    let Ok(attachment) = ctx.cluster.create(&ATTACHMENT, "", attachment, WHO) else {
+    let Ok(attachment) = ctx.cluster.create(&VOLUME_ATTACHMENT, "", attachment, WHO) else {
         return;
     };
     let device = format!("/dev/{}/{name}", driver.split('.').nth(1).unwrap_or(driver));

@@ -5,19 +5,7 @@
 //! attached anywhere. A claim that a pod uses stays until the pod is gone; a volume whose claim is gone is deleted if
 //! its class says so. A claim is not matched with a volume that it does not name.
 
-use std::sync::Arc;
-
-use serde_json::{Value, json};
-
-use super::{
-    Controller, Ctx, Queue, Seen, View, claim_names, is_deleting, is_terminal, requests::quantity,
-    scheduler::SELECTED_NODE, uid, view::Link,
-};
-use crate::{
-    dig::Dig,
-    resource::{NODE, PERSISTENT_VOLUME as VOLUME, PERSISTENT_VOLUME_CLAIM as CLAIM, POD, STORAGE_CLASS as CLASS},
-    store::Key,
-};
+use super::{prelude::*, requests::quantity, scheduler::SELECTED_NODE};
 
 const WHO: &str = "persistentvolume-controller";
 
@@ -26,12 +14,12 @@ pub(super) struct Claims;
 
 impl Controller for Claims {
     fn observe(&mut self, seen: &Seen<'_>, view: &View, queue: &mut Queue) {
-        if seen.is(&CLAIM) {
+        if seen.is(&PERSISTENT_VOLUME_CLAIM) {
             queue.add(seen.key.clone());
             if seen.new.is_none() {
                 queue.add((String::new(), seen.latest().text("spec.volumeName").to_owned()));
             }
-        } else if seen.is(&VOLUME) {
+        } else if seen.is(&PERSISTENT_VOLUME) {
             queue.add(seen.key.clone());
             let claim = seen.latest().at("spec.claimRef");
             if claim.is_object() {
@@ -42,18 +30,18 @@ impl Controller for Claims {
             if seen.old.is_some_and(uses) && !seen.new.is_some_and(uses) {
                 claim_names(seen.latest()).for_each(|claim| queue.add((seen.key.0.clone(), claim)));
             }
-        } else if seen.is(&CLASS) {
-            let unbound = view.all(&CLAIM).filter(|(_, claim)| claim.text("status.phase") != "Bound");
-            unbound.for_each(|(key, _)| queue.add(key.clone()));
+        } else if seen.is(&STORAGE_CLASS) {
+            let unbound = |(_, claim): &(&Key, &Arc<Value>)| claim.text("status.phase") != "Bound";
+            queue.add_all(view.all(&PERSISTENT_VOLUME_CLAIM).filter(unbound));
         }
     }
 
     fn sync(&mut self, key: &Key, ctx: &Ctx<'_>, queue: &mut Queue) {
         if key.0.is_empty() {
-            if let Some(volume) = ctx.view.get(&VOLUME, "", &key.1) {
+            if let Some(volume) = ctx.view.get(&PERSISTENT_VOLUME, "", &key.1) {
                 reclaim(ctx, volume);
             }
-        } else if let Some(claim) = ctx.view.get(&CLAIM, &key.0, &key.1) {
+        } else if let Some(claim) = ctx.view.get(&PERSISTENT_VOLUME_CLAIM, &key.0, &key.1) {
             if is_deleting(claim) {
                 let mut users = ctx.view.pods_linked(Link::Claim(key.0.clone(), key.1.clone()));
                 if users.all(|(_, pod)| is_terminal(pod)) {
@@ -71,7 +59,7 @@ impl Controller for Claims {
 }
 
 fn class_of<'a>(ctx: &'a Ctx<'_>, claim: &Value) -> Option<&'a Arc<Value>> {
-    ctx.view.get(&CLASS, "", claim.text("spec.storageClassName"))
+    ctx.view.get(&STORAGE_CLASS, "", claim.text("spec.storageClassName"))
 }
 
 fn provision(ctx: &Ctx<'_>, claim: &Value, key: &Key, queue: &mut Queue) {
@@ -110,11 +98,10 @@ fn provision(ctx: &Ctx<'_>, claim: &Value, key: &Key, queue: &mut Queue) {
         events.normal(claim, "ExternalProvisioning", &message);
     }
     if let Some(until) = ctx.waits(claim, "provision", ctx.delays.provision) {
-        queue.add_at(key.clone(), until);
-        return;
+        return queue.add_at(key.clone(), until);
     }
     let name = format!("pvc-{}", uid(claim));
-    let made = ctx.cluster.create(&VOLUME, "", volume(ctx, claim, class, node, &name), WHO);
+    let made = ctx.cluster.create(&PERSISTENT_VOLUME, "", volume(ctx, claim, class, node, &name), WHO);
     if made.is_err_and(|status| status.reason != "AlreadyExists") {
         queue.add_at(key.clone(), ctx.now + ctx.delays.seconds(1));
         return;
@@ -165,7 +152,7 @@ fn volume(ctx: &Ctx<'_>, claim: &Value, class: &Value, node: Option<&str>, name:
 
 /// Completes the binding of a claim that names its volume.
 fn bind(ctx: &Ctx<'_>, claim: &Value) {
-    let Some(volume) = ctx.view.get(&VOLUME, "", claim.text("spec.volumeName")) else {
+    let Some(volume) = ctx.view.get(&PERSISTENT_VOLUME, "", claim.text("spec.volumeName")) else {
         return;
     };
     let taken_by = volume.text("spec.claimRef.uid");
@@ -189,7 +176,7 @@ fn grow(ctx: &Ctx<'_>, claim: &Value) {
     if !grows || !class_of(ctx, claim).is_some_and(|class| class.yes("allowVolumeExpansion")) {
         return;
     }
-    let Some(volume) = ctx.view.get(&VOLUME, "", claim.text("spec.volumeName")) else {
+    let Some(volume) = ctx.view.get(&PERSISTENT_VOLUME, "", claim.text("spec.volumeName")) else {
         return;
     };
     ctx.edit(volume, WHO, |volume| volume.put("spec.capacity.storage", wanted.clone()));
@@ -200,7 +187,7 @@ fn grow(ctx: &Ctx<'_>, claim: &Value) {
 /// Deletes or releases a volume whose claim is gone.
 fn reclaim(ctx: &Ctx<'_>, volume: &Value) {
     let of = volume.at("spec.claimRef");
-    let holder = ctx.view.get(&CLAIM, of.text("namespace"), of.text("name"));
+    let holder = ctx.view.get(&PERSISTENT_VOLUME_CLAIM, of.text("namespace"), of.text("name"));
     // A volume that nobody has taken yet waits for a claim that names it.
     let lost = of.has("uid") && holder.is_none_or(|holder| uid(holder) != of.text("uid"));
     if is_deleting(volume) && (lost || !of.has("uid")) {

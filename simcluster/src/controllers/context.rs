@@ -3,7 +3,11 @@
 //! A write that comes too late (the object is gone, or was changed so that the write is refused) is not an error: the
 //! change that came first is seen next, and the key is looked at again.
 
-use std::{cell::RefCell, collections::BTreeMap, time::Duration};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -28,23 +32,19 @@ pub(crate) struct Ctx<'a> {
 
 /// Since when objects (by uid) wait for something; forgotten with the object.
 #[derive(Default)]
-pub(super) struct Waits(RefCell<BTreeMap<(String, &'static str), Timestamp>>);
+pub(super) struct Waits(RefCell<HashMap<String, BTreeMap<&'static str, Timestamp>>>);
 
 impl Waits {
     pub fn forget_all(&mut self, uid: &str) {
-        let waits = self.0.get_mut();
-        while let Some(key) = waits.range((uid.to_owned(), "")..).next().map(|(key, _)| key.clone())
-            && key.0 == uid
-        {
-            waits.remove(&key);
-        }
+        self.0.get_mut().remove(uid);
     }
 }
 
 impl Ctx<'_> {
     /// When this was first asked about the object since it was last forgotten.
     pub fn since(&self, object: &Value, what: &'static str) -> Timestamp {
-        *self.waits.0.borrow_mut().entry((uid(object).to_owned(), what)).or_insert(self.now)
+        let mut waits = self.waits.0.borrow_mut();
+        *waits.entry(uid(object).to_owned()).or_default().entry(what).or_insert(self.now)
     }
 
     /// Whether a wait goes on: until when. It begins when it is first asked for.
@@ -54,7 +54,7 @@ impl Ctx<'_> {
 
     /// Ends a wait; `false` if there was none.
     pub fn forget(&self, object: &Value, what: &'static str) -> bool {
-        self.waits.0.borrow_mut().remove(&(uid(object).to_owned(), what)).is_some()
+        self.waits.0.borrow_mut().get_mut(uid(object)).and_then(|waits| waits.remove(what)).is_some()
     }
 
     /// Records events in the name of a component.

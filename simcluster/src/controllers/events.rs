@@ -4,16 +4,9 @@
 //! newer shape (eventTime, reportingComponent, series), everybody else's the older one (count and time-stamps). There is
 //! room for so many; beyond that the oldest go before their time.
 
-use std::{
-    collections::{BTreeSet, HashSet},
-    time::Duration,
-};
+use std::{collections::VecDeque, time::Duration};
 
-use jiff::Timestamp;
-use serde_json::{Value, json};
-
-use super::{Controller, Ctx, Queue, Seen, View, uid};
-use crate::{clock, dig::Dig, resource::EVENT, store::Key};
+use super::prelude::*;
 
 const TIME_TO_LIVE: Duration = Duration::from_hours(1);
 const AT_MOST: usize = 20_000;
@@ -46,25 +39,24 @@ impl<'a> Recorder<'a> {
     }
 
     fn record(&self, about: &Value, kind: &str, reason: &str, message: &str) {
+        let Self { ctx, component, host } = self;
         let metadata = &about["metadata"];
         // Events about cluster-scoped objects live in `default`.
         let ns = metadata["namespace"].as_str().unwrap_or("default");
-        let digest = fnv1a(&[uid(about), about.text("kind"), self.component, reason, message]);
+        let digest = fnv1a(&[uid(about), about.text("kind"), component, reason, message]);
         let name = format!("{}.{digest:016x}", metadata.text("name"));
-        let (now, micros) = (clock::seconds(self.ctx.now), clock::micros(self.ctx.now));
-        let by_scheduler = self.component == SCHEDULER;
-        let repeated = self.ctx.cluster.get(&EVENT, ns, &name).is_some_and(|event| {
-            self.ctx.edit(&event, self.component, |event| {
-                let field = if by_scheduler { "series.count" } else { "count" };
-                event.put(field, event.int(field).unwrap_or(1) + 1);
-                if by_scheduler {
-                    event.put("series.lastObservedTime", micros.as_str());
-                } else {
-                    event.put("lastTimestamp", now.as_str());
-                }
-            })
-        });
-        if repeated {
+        let (now, micros) = (clock::seconds(ctx.now), clock::micros(ctx.now));
+        let by_scheduler = *component == SCHEDULER;
+        if let Some(event) = ctx.cluster.get(&EVENT, ns, &name) {
+            let (count, last, now) = if by_scheduler {
+                ("series.count", "series.lastObservedTime", micros)
+            } else {
+                ("count", "lastTimestamp", now)
+            };
+            ctx.edit(&event, component, |event| {
+                event.put(count, event.int(count).unwrap_or(1) + 1);
+                event.put(last, now);
+            });
             return;
         }
         let mut event = json!({
@@ -73,74 +65,52 @@ impl<'a> Recorder<'a> {
                 "kind": about["kind"], "apiVersion": about["apiVersion"], "name": metadata["name"],
                 "uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"],
             },
-            "reportingComponent": self.component,
+            "source": {}, "firstTimestamp": null, "lastTimestamp": null, "eventTime": null,
+            "reportingComponent": component, "reportingInstance": host.unwrap_or_default(),
         });
         if metadata["namespace"].is_string() {
             event.put("involvedObject.namespace", ns);
         }
-        let shape = if by_scheduler {
-            let action = if reason == "Scheduled" { "Binding" } else { "Scheduling" };
-            json!({
-                "source": {}, "firstTimestamp": null, "lastTimestamp": null, "eventTime": micros, "action": action,
-                "reportingInstance": "default-scheduler-simcluster",
-            })
+        if by_scheduler {
+            event.put("eventTime", micros);
+            event.put("action", if reason == "Scheduled" { "Binding" } else { "Scheduling" });
+            event.put("reportingInstance", "default-scheduler-simcluster");
         } else {
-            json!({
-                "source": {"component": self.component}, "firstTimestamp": now, "lastTimestamp": now, "count": 1,
-                "eventTime": null, "reportingInstance": self.host.unwrap_or_default(),
-            })
-        };
-        for (field, value) in shape.fields("") {
-            event[field] = value.clone();
-        }
-        if let Some(host) = self.host {
-            event.put("source.host", host);
+            event.put("firstTimestamp", now.as_str());
+            event.put("lastTimestamp", now);
+            event.put("count", 1);
+            event.put("source.component", *component);
+            host.iter().for_each(|host| event.put("source.host", *host));
         }
         // A namespace that is being deleted takes no new events; that must not stop the component.
-        let _ = self.ctx.cluster.create(&EVENT, ns, event, self.component);
+        let _ = ctx.cluster.create(&EVENT, ns, event, component);
     }
 }
 
 /// Forgets events. There is one key: the next look.
 #[derive(Default)]
 pub(super) struct Expiry {
-    /// When each event is to be looked at again.
-    due: BTreeSet<(Timestamp, Key)>,
-    known: HashSet<Key>,
+    /// When an event will have to go, for each time that it happened.
+    due: VecDeque<(Timestamp, Key)>,
 }
 
 impl Controller for Expiry {
     fn observe(&mut self, seen: &Seen<'_>, _view: &View, queue: &mut Queue) {
-        if !seen.is(&EVENT) {
-            return;
-        }
-        let Some(event) = seen.new else {
-            self.known.remove(seen.key);
-            return;
-        };
-        if self.known.insert(seen.key.clone()) {
-            self.due.insert((expires(event), seen.key.clone()));
-            if self.due.len() == 1 || self.due.len() > AT_MOST {
-                queue.add(Key::default());
-            }
+        if let Some(event) = seen.new.filter(|_| seen.is(&EVENT)) {
+            self.due.push_back((expires(event), seen.key.clone()));
+            queue.add(Key::default());
         }
     }
 
     fn sync(&mut self, key: &Key, ctx: &Ctx<'_>, queue: &mut Queue) {
-        while let Some((at, (ns, name))) = self.due.first().cloned() {
-            let too_many = self.due.len() > AT_MOST;
-            if at > ctx.now && !too_many {
-                queue.add_beat(key.clone(), at);
-                return;
+        while let Some((at, (ns, name))) = self.due.front() {
+            if *at > ctx.now && self.due.len() <= AT_MOST {
+                return queue.add_beat(key.clone(), *at);
             }
-            self.due.pop_first();
-            match ctx.cluster.get(&EVENT, &ns, &name) {
-                Some(event) if expires(&event) > ctx.now && !too_many => {
-                    self.due.insert((expires(&event), (ns, name)));
-                }
-                Some(event) => drop(ctx.delete(&event, None)),
-                None => {}
+            if let Some(event) = ctx.cluster.get(&EVENT, ns, name).filter(|event| expires(event) <= *at) {
+                ctx.delete(&event, None);
             }
+            self.due.pop_front();
         }
     }
 }

@@ -7,19 +7,7 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
-use serde_json::{Value, json};
-
-use super::{
-    Controller, Ctx, Queue, Seen, View, condition_is_true, fit::covers, is_deleting, is_terminal, node_of,
-    set_condition,
-};
-use crate::{
-    clock,
-    dig::Dig,
-    resource::{NODE, POD},
-    store::Key,
-};
+use super::{fit::covers, prelude::*};
 
 const WHO: &str = "taint-eviction-controller";
 
@@ -38,7 +26,7 @@ pub(super) struct TaintEviction;
 impl Controller for TaintEviction {
     fn observe(&mut self, seen: &Seen<'_>, view: &View, queue: &mut Queue) {
         if seen.is(&NODE) && seen.changes(|node| node.at("spec.taints").clone()) {
-            view.pods_on(&seen.key.1).for_each(|(key, _)| queue.add(key.clone()));
+            queue.add_all(view.pods_on(&seen.key.1));
         } else if seen.is(&POD) {
             let node = seen.new.and_then(|pod| node_object(view, pod));
             if node.is_some_and(|node| node.has("spec.taints")) {
@@ -98,7 +86,7 @@ impl Controller for PodGc {
         if seen.is(&POD) && seen.new.is_some_and(|pod| is_garbage(view, pod)) {
             queue.add(seen.key.clone());
         } else if seen.is(&NODE) && seen.changes(|node| is_out_of_service(node) && !condition_is_true(node, "Ready")) {
-            view.pods_on(&seen.key.1).for_each(|(key, _)| queue.add(key.clone()));
+            queue.add_all(view.pods_on(&seen.key.1));
         }
     }
 
@@ -108,8 +96,7 @@ impl Controller for PodGc {
         };
         let round = next_round(ctx.since(pod, "garbage"), ctx.delays.pod_gc_period);
         if round > ctx.now {
-            queue.add_at(key.clone(), round);
-            return;
+            return queue.add_at(key.clone(), round);
         }
         if !is_terminal(pod) {
             ctx.edit_status(pod, "pod-garbage-collector", |pod| pod.put("status.phase", "Failed"));

@@ -10,19 +10,8 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
-
-use super::{
-    Controller, Ctx, Queue, Seen, View,
-    context::{has_finalizer, retain},
-    is_deleting, uid,
-    view::{Entry, Link, owners},
-};
-use crate::{
-    dig::Dig,
-    resource::{self, Kind},
-    store::{FOREGROUND, Key, ORPHAN},
-};
+use super::prelude::*;
+use crate::store::{FOREGROUND, ORPHAN};
 
 const WHO: &str = "kube-controller-manager";
 
@@ -100,7 +89,7 @@ impl Controller for GarbageCollector {
 
 /// Whether there is an object where a reference points.
 fn lives(view: &View, owner: &Value, ns: &str) -> bool {
-    let kind = resource::find_kind(owner.text("apiVersion"), owner.text("kind"));
+    let kind = find_kind(owner.text("apiVersion"), owner.text("kind"));
     let object = kind.and_then(|kind| view.get(kind, ns, owner.text("name")));
     object.is_some_and(|object| object["metadata"]["uid"] == owner["uid"])
 }

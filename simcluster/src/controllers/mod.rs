@@ -21,6 +21,17 @@ mod scheduler;
 mod statefulset;
 mod view;
 
+/// What every controller needs.
+mod prelude {
+    pub(super) use std::sync::Arc;
+
+    pub(super) use jiff::Timestamp;
+    pub(super) use serde_json::{Value, json};
+
+    pub(super) use super::{Controller, Queue, context::*, view::*};
+    pub(super) use crate::{clock, dig::Dig, resource::*, store::Key};
+}
+
 use std::time::Duration;
 
 use jiff::Timestamp;

@@ -5,15 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Value, json};
-
-use super::{Controller, Ctx, Queue, Seen, View, is_deleting, set_condition};
-use crate::{
-    clock,
-    dig::Dig,
-    resource::{self, CONFIG_MAP, NAMESPACE, SERVICE_ACCOUNT},
-    store::Key,
-};
+use super::prelude::*;
 
 const WHO: &str = "kube-controller-manager";
 const ABOUT_ROOT_CA: &str = "Contains a CA bundle for the cluster's internal API addresses. This cluster is simulated.";
@@ -66,12 +58,11 @@ impl Controller for Termination {
             return;
         };
         if let Some(until) = ctx.waits(namespace, "linger", ctx.delays.namespace_linger) {
-            queue.add_at(key.clone(), until);
-            return;
+            return queue.add_at(key.clone(), until);
         }
         // How much there still is of each kind, and how much each finalizer holds.
         let (mut kinds, mut held): (BTreeMap<String, usize>, BTreeMap<String, usize>) = Default::default();
-        for kind in resource::ALL.iter().filter(|kind| kind.namespaced) {
+        for kind in ALL.iter().filter(|kind| kind.namespaced) {
             for object in ctx.cluster.list(kind, Some(&key.1)).iter().filter(|object| !is_deleting(object)) {
                 ctx.delete(object, None);
             }
@@ -83,14 +74,13 @@ impl Controller for Termination {
             }
         }
         if kinds.is_empty() {
-            ctx.cluster.finalize_namespace(&key.1);
-            return;
+            return ctx.cluster.finalize_namespace(&key.1);
         }
         let conditions = conditions(&kinds, &held);
         ctx.edit_status(namespace, WHO, |namespace| {
             for (kind, holds, reason, message) in conditions {
                 let condition = json!({
-                    "type": kind, "status": if holds { "True" } else { "False" }, "reason": reason, "message": message,
+                    "type": format!("Namespace{kind}"), "status": if holds { "True" } else { "False" }, "reason": reason, "message": message,
                     "lastTransitionTime": clock::seconds(ctx.now),
                 });
                 set_condition(namespace, condition);
@@ -114,17 +104,16 @@ fn conditions(kinds: &BTreeMap<String, usize>, held: &BTreeMap<String, usize>) -
         let held = told(held, "in");
         ("SomeFinalizersRemain", format!("Some content in the namespace has finalizers remaining: {held}"))
     };
-    let none = |kind, reason, message: &str| (kind, false, reason, message.to_owned());
-    let failure = "All content successfully deleted, may be waiting on finalization";
-    [
-        none("NamespaceDeletionDiscoveryFailure", "ResourcesDiscovered", "All resources successfully discovered"),
-        none(
-            "NamespaceDeletionGroupVersionParsingFailure",
-            "ParsedGroupVersions",
-            "All legacy kube types successfully parsed",
+    let [discovered, parsed, deleted] = [
+        ("DeletionDiscoveryFailure", "ResourcesDiscovered", "All resources successfully discovered"),
+        ("DeletionGroupVersionParsingFailure", "ParsedGroupVersions", "All legacy kube types successfully parsed"),
+        (
+            "DeletionContentFailure",
+            "ContentDeleted",
+            "All content successfully deleted, may be waiting on finalization",
         ),
-        none("NamespaceDeletionContentFailure", "ContentDeleted", failure),
-        ("NamespaceContentRemaining", true, "SomeResourcesRemain", remaining),
-        ("NamespaceFinalizersRemaining", !held.is_empty(), reason, waiting),
     ]
+    .map(|(kind, reason, message)| (kind, false, reason, message.to_owned()));
+    let content = ("ContentRemaining", true, "SomeResourcesRemain", remaining);
+    [discovered, parsed, deleted, content, ("FinalizersRemaining", !held.is_empty(), reason, waiting)]
 }

@@ -6,21 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use jiff::Timestamp;
-use serde_json::{Value, json};
-
-use super::{
-    Controller, Ctx, Queue, Seen, View, condition_is_true,
-    context::{push, retain},
-    is_terminal, set_condition,
-    view::condition,
-};
-use crate::{
-    clock,
-    dig::Dig,
-    resource::{LEASE, NODE},
-    store::Key,
-};
+use super::prelude::*;
 
 const WHO: &str = "node-controller";
 const LEASES: &str = "kube-node-lease";
@@ -46,7 +32,7 @@ impl Controller for NodeLifecycle {
             }
             // The last one's fate decides whether the others may be given up.
             if nobody_answered != self.ready.is_empty() {
-                view.all(&NODE).for_each(|(key, _)| queue.add(key.clone()));
+                queue.add_all(view.all(&NODE));
             }
         } else if seen.is(&LEASE) && seen.key.0 == LEASES && !self.ready.contains(&seen.key.1) {
             queue.add((String::new(), seen.key.1.clone()));
@@ -54,7 +40,7 @@ impl Controller for NodeLifecycle {
     }
 
     fn observe_faults(&mut self, view: &View, queue: &mut Queue) {
-        view.all(&NODE).for_each(|(key, _)| queue.add(key.clone()));
+        queue.add_all(view.all(&NODE));
     }
 
     fn sync(&mut self, key: &Key, ctx: &Ctx<'_>, queue: &mut Queue) {
@@ -132,9 +118,7 @@ impl NodeLifecycle {
             ("unreachable", "NoExecute", unknown && somebody_answers),
             ("not-ready", "NoSchedule", not_ready),
             ("not-ready", "NoExecute", not_ready && somebody_answers),
-            ("memory-pressure", "NoSchedule", condition_is_true(node, "MemoryPressure")),
             ("disk-pressure", "NoSchedule", condition_is_true(node, "DiskPressure")),
-            ("pid-pressure", "NoSchedule", condition_is_true(node, "PIDPressure")),
         ] {
             let key = format!("node.kubernetes.io/{name}");
             let is = |taint: &Value| taint["key"] == key.as_str() && taint["effect"] == effect;

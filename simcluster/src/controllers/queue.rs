@@ -24,6 +24,10 @@ impl Queue {
         }
     }
 
+    pub fn add_all<'a, T>(&mut self, entries: impl Iterator<Item = (&'a Key, T)>) {
+        entries.for_each(|(key, _)| self.add(key.clone()));
+    }
+
     pub fn add_at(&mut self, key: Key, at: Timestamp) {
         self.timers.add(key, at);
     }

@@ -3,15 +3,10 @@
 //! What is taken is counted by admission in the same step as the object is made, so that only deletions, ended pods and
 //! changed limits are looked at here.
 
-use serde_json::Value;
-
-use super::{Controller, Ctx, Queue, Seen, View, is_terminal};
+use super::prelude::*;
 use crate::{
     admission::quota::{Usage, amounts, counted_kinds, covers, to_value, usage},
-    dig::Dig,
     quantity::Quantity,
-    resource::{PERSISTENT_VOLUME_CLAIM as CLAIM, POD, RESOURCE_QUOTA as QUOTA},
-    store::Key,
 };
 
 /// Keys are quotas.
@@ -19,19 +14,18 @@ pub(super) struct Quotas;
 
 impl Controller for Quotas {
     fn observe(&mut self, seen: &Seen<'_>, view: &View, queue: &mut Queue) {
-        if seen.is(&QUOTA) {
-            queue.add(seen.key.clone());
-            return;
+        if seen.is(&RESOURCE_QUOTA) {
+            return queue.add(seen.key.clone());
         }
         let ended = seen.is(&POD) && seen.new.is_some_and(|pod| is_terminal(pod));
-        let shrunk = seen.is(&CLAIM) && seen.old.is_some();
+        let shrunk = seen.is(&PERSISTENT_VOLUME_CLAIM) && seen.old.is_some();
         if (seen.new.is_none() || ended || shrunk) && counted_kinds().iter().any(|kind| seen.is(kind)) {
-            view.in_namespace(&QUOTA, &seen.key.0).for_each(|(key, _)| queue.add(key.clone()));
+            queue.add_all(view.in_namespace(&RESOURCE_QUOTA, &seen.key.0));
         }
     }
 
     fn sync(&mut self, key: &Key, ctx: &Ctx<'_>, _queue: &mut Queue) {
-        let Some(quota) = ctx.view.get(&QUOTA, &key.0, &key.1) else {
+        let Some(quota) = ctx.view.get(&RESOURCE_QUOTA, &key.0, &key.1) else {
             return;
         };
         let (hard, used) = (quota.at("spec.hard"), used(&key.0, quota, ctx));

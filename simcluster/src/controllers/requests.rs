@@ -47,7 +47,7 @@ impl Requests {
 
     /// Adds, or takes away if the sign is -1.
     pub fn add(&mut self, other: &Self, sign: i64) {
-        self.0.iter_mut().zip(other.0).for_each(|(own, other)| *own += sign * other);
+        self.0.iter_mut().zip(other.0).for_each(|(own, other)| *own = own.saturating_add(sign.saturating_mul(other)));
     }
 
     fn raise_to(&mut self, floor: &Self) {

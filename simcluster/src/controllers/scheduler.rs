@@ -5,25 +5,13 @@
 //! A pod that asks for what is not simulated (required affinity to other pods, a required spread) is given no node, and
 //! its condition says why. A pod whose claims wait for their first consumer is bound once they are.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
-
-use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Controller, Ctx, Queue, Seen, View, claim_names,
     fit::{Refusal, Wanted},
-    is_deleting, is_terminal, node_of, set_condition,
-    view::Link,
+    prelude::*,
 };
-use crate::{
-    clock,
-    dig::Dig,
-    resource::{self, PERSISTENT_VOLUME_CLAIM as CLAIM},
-    store::{Key, Writer},
-};
+use crate::store::Writer;
 
 const WHO: &str = "default-scheduler";
 const ZONE: &str = "topology.kubernetes.io/zone";
@@ -41,7 +29,7 @@ pub(super) struct Scheduler {
 
 impl Controller for Scheduler {
     fn observe(&mut self, seen: &Seen<'_>, view: &View, queue: &mut Queue) {
-        if seen.is(&resource::POD) {
+        if seen.is(&POD) {
             if seen.new.is_some_and(|pod| is_pending(pod)) {
                 queue.add(seen.key.clone());
             } else {
@@ -49,22 +37,18 @@ impl Controller for Scheduler {
             }
         }
         if may_make_room(seen) {
-            for key in std::mem::take(&mut self.refused) {
-                queue.add(key);
-            }
+            std::mem::take(&mut self.refused).into_iter().for_each(|key| queue.add(key));
         } else if let Some(claim) = claim_of(seen) {
-            let waiting = view.pods_linked(claim).filter(|(_, pod)| is_pending(pod));
-            waiting.for_each(|(key, _)| queue.add(key.clone()));
+            queue.add_all(view.pods_linked(claim).filter(|(_, pod)| is_pending(pod)));
         }
     }
 
     fn sync(&mut self, key: &Key, ctx: &Ctx<'_>, queue: &mut Queue) {
-        let Some(pod) = ctx.view.get(&resource::POD, &key.0, &key.1).filter(|pod| is_pending(pod)) else {
+        let Some(pod) = ctx.view.get(&POD, &key.0, &key.1).filter(|pod| is_pending(pod)) else {
             return;
         };
         if let Some(until) = ctx.waits(pod, "schedule", ctx.delays.schedule) {
-            queue.add_at(key.clone(), until);
-            return;
+            return queue.add_at(key.clone(), until);
         }
         match self.choose(ctx, pod) {
             Ok(Some(node)) => bind(ctx, pod, &node),
@@ -83,27 +67,27 @@ fn is_pending(pod: &Value) -> bool {
 
 /// Whether a change could let a pending pod fit that did not before. Heartbeats could not.
 fn may_make_room(seen: &Seen<'_>) -> bool {
-    if seen.is(&resource::NODE) {
+    if seen.is(&NODE) {
         let part = |path: &'static str| move |node: &Value| node.at(path).clone();
         return ["spec", "metadata.labels", "status.allocatable"].iter().any(|path| seen.changes(part(path)));
     }
     let counts = |pod: &Arc<Value>| node_of(pod).is_some() && !is_terminal(pod);
-    seen.is(&resource::POD) && seen.old.is_some_and(counts) && !seen.new.is_some_and(counts)
+    seen.is(&POD) && seen.old.is_some_and(counts) && !seen.new.is_some_and(counts)
 }
 
 /// The claim that a change is about, for those who wait for it.
 fn claim_of(seen: &Seen<'_>) -> Option<Link> {
-    if seen.is(&CLAIM) {
+    if seen.is(&PERSISTENT_VOLUME_CLAIM) {
         return Some(Link::Claim(seen.key.0.clone(), seen.key.1.clone()));
     }
     let of = |path: &str| seen.latest().text(path).to_owned();
-    seen.is(&resource::PERSISTENT_VOLUME).then(|| Link::Claim(of("spec.claimRef.namespace"), of("spec.claimRef.name")))
+    seen.is(&PERSISTENT_VOLUME).then(|| Link::Claim(of("spec.claimRef.namespace"), of("spec.claimRef.name")))
 }
 
 impl Scheduler {
     /// The node for a pod; `None` while its volumes are being made for the chosen node.
     fn choose(&mut self, ctx: &Ctx<'_>, pod: &Value) -> Result<Option<String>, String> {
-        let all = ctx.view.count(&resource::NODE);
+        let all = ctx.view.count(&NODE);
         if all == 0 {
             return Err("no nodes available to schedule pods".to_owned());
         }
@@ -178,13 +162,13 @@ fn unsupported(pod: &Value) -> Option<&'static str> {
 fn claims_of<'a>(view: &'a View, pod: &Value) -> Result<Vec<&'a Arc<Value>>, String> {
     let mut claims = Vec::new();
     for name in claim_names(pod) {
-        let Some(claim) = view.get(&CLAIM, pod.text("metadata.namespace"), &name) else {
+        let Some(claim) = view.get(&PERSISTENT_VOLUME_CLAIM, pod.text("metadata.namespace"), &name) else {
             return Err(format!("persistentvolumeclaim \"{name}\" not found"));
         };
         if is_deleting(claim) {
             return Err(format!("persistentvolumeclaim \"{name}\" is being deleted"));
         }
-        let class = view.get(&resource::STORAGE_CLASS, "", claim.text("spec.storageClassName"));
+        let class = view.get(&STORAGE_CLASS, "", claim.text("spec.storageClassName"));
         if class.is_some_and(|class| class["volumeBindingMode"] == "WaitForFirstConsumer") {
             claims.push(claim);
         } else if !claim.has("spec.volumeName") {
@@ -196,18 +180,16 @@ fn claims_of<'a>(view: &'a View, pod: &Value) -> Result<Vec<&'a Arc<Value>>, Str
 
 /// `0/3 nodes are available: 1 Insufficient memory, 2 node(s) …`, with what preemption would come to.
 fn explain(nodes: usize, refusals: &[Refusal]) -> String {
-    let histogram = |reasons: &mut dyn Iterator<Item = &'static str>| {
+    let count = |reasons: Vec<&'static str>| {
         let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-        reasons.for_each(|reason| *counts.entry(reason).or_default() += 1);
+        reasons.into_iter().for_each(|reason| *counts.entry(reason).or_default() += 1);
         let mut lines: Vec<String> = counts.into_iter().map(|(reason, count)| format!("{count} {reason}")).collect();
         lines.sort();
         lines.join(", ")
     };
-    let reasons = histogram(&mut refusals.iter().flat_map(|r| r.reasons.iter().copied()));
-    let preemption = histogram(&mut refusals.iter().map(|refusal| match refusal.others_in_the_way {
-        true => "No preemption victims found for incoming pod",
-        false => "Preemption is not helpful for scheduling",
-    }));
+    let reasons = count(refusals.iter().flat_map(|(reasons, _)| reasons.clone()).collect());
+    let help = ["Preemption is not helpful for scheduling", "No preemption victims found for incoming pod"];
+    let preemption = count(refusals.iter().map(|(_, in_the_way)| help[usize::from(*in_the_way)]).collect());
     format!(
         "0/{nodes} nodes are available: {reasons}. no new claims to deallocate, preemption: 0/{nodes} nodes are \
          available: {preemption}."
@@ -219,7 +201,7 @@ fn bind(ctx: &Ctx<'_>, pod: &Value, node: &str) {
     let condition = json!({
         "type": "PodScheduled", "status": "True", "lastProbeTime": null, "lastTransitionTime": clock::seconds(ctx.now),
     });
-    let zone = ctx.view.get(&resource::NODE, "", node).and_then(|node| node["metadata"]["labels"][ZONE].as_str());
+    let zone = ctx.view.get(&NODE, "", node).and_then(|node| node["metadata"]["labels"][ZONE].as_str());
     let place = |pod: &mut Value| {
         pod.put("spec.nodeName", node);
         if let Some(zone) = zone {
@@ -229,7 +211,7 @@ fn bind(ctx: &Ctx<'_>, pod: &Value, node: &str) {
         Ok(())
     };
     let (key, writer) = ((ns.to_owned(), name.to_owned()), Writer::update(WHO).on("binding"));
-    if ctx.cluster.transact(|state| state.update(&resource::POD, &key, &writer, place)).is_ok() {
+    if ctx.cluster.transact(|state| state.update(&POD, &key, &writer, place)).is_ok() {
         ctx.events(WHO).normal(pod, "Scheduled", &format!("Successfully assigned {ns}/{name} to {node}"));
     }
 }

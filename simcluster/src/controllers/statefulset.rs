@@ -1,29 +1,17 @@
 //! The StatefulSet controller.
 //!
-//! Pods `<set>-<ordinal>` are made in order and removed in reverse order (`OrderedReady`) or all at once (`Parallel`).
-//! A pod that has ended is replaced; an unhealthy one never is: with `OrderedReady` it holds everything up, and with
-//! `OnDelete` it keeps its revision until somebody deletes it. Claims from `volumeClaimTemplates` are made with the pod
-//! and stay when it goes. A revision is a name made from the template; old templates are not kept, so that a partitioned
-//! roll-out is not simulated, and neither are `minReadySeconds` and retention of claims: such a set gets a warning, no pods.
+//! Pods `<set>-<ordinal>` are made in order and removed in reverse order. A pod that has ended is replaced; an unhealthy
+//! one never is: it holds everything up, and with `OnDelete` it keeps its revision until somebody deletes it. Claims from
+//! `volumeClaimTemplates` are made with the pod and stay when it goes. A revision is a name made from the template; old
+//! templates are not kept. A set that asks for what is not simulated (`UNSUPPORTED`) gets a warning and no pods.
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::Arc,
     time::Duration,
 };
 
-use serde_json::{Value, json};
-
-use super::{
-    Controller, Ctx, Queue, Seen, View, condition_is_true, fnv1a, is_deleting, is_terminal, uid,
-    view::{Link, owners},
-};
-use crate::{
-    dig::Dig,
-    resource::{PERSISTENT_VOLUME_CLAIM as CLAIM, POD, STATEFUL_SET},
-    status::Status,
-    store::Key,
-};
+use super::{events::fnv1a, prelude::*};
+use crate::status::Status;
 
 const WHO: &str = "statefulset-controller";
 const REVISION: &str = "controller-revision-hash";
@@ -31,7 +19,9 @@ const REVISION: &str = "controller-revision-hash";
 const RETRY_FIRST: Duration = Duration::from_millis(50);
 const RETRY_MOST: Duration = Duration::from_secs(30);
 /// Demands that would be kinder to ignore than Kubernetes is, with the value that asks for nothing.
-const UNSUPPORTED: [(&str, &str); 4] = [
+const UNSUPPORTED: [(&str, &str); 6] = [
+    ("spec.podManagementPolicy", "\"OrderedReady\""),
+    ("spec.ordinals.start", "0"),
     ("spec.updateStrategy.rollingUpdate.partition", "0"),
     ("spec.minReadySeconds", "0"),
     ("spec.persistentVolumeClaimRetentionPolicy.whenDeleted", "\"Retain\""),
@@ -75,10 +65,8 @@ struct Sync<'a> {
     set: &'a Value,
     ns: &'a str,
     name: &'a str,
-    ordered: bool,
     on_delete: bool,
-    /// The ordinals that there should be.
-    wanted: std::ops::Range<u64>,
+    replicas: u64,
     pods: BTreeMap<u64, &'a Arc<Value>>,
     /// The revision that the pods should have.
     revision: String,
@@ -90,16 +78,13 @@ impl<'a> Sync<'a> {
         let ordinal = |pod: &str| pod.strip_prefix(name)?.strip_prefix('-')?.parse().ok();
         let owned = ctx.view.pods_linked(Link::Owner(uid(set).to_owned()));
         let digest = format!("{:016x}", fnv1a(&[uid(set), &set.at("spec.template").to_string()]));
-        let number = |path: &str, default: u64| set.at(path).as_u64().unwrap_or(default);
-        let first = number("spec.ordinals.start", 0);
         Self {
             ctx,
             set,
             ns: set.text("metadata.namespace"),
             name,
-            ordered: set.text("spec.podManagementPolicy") != "Parallel",
             on_delete: set.text("spec.updateStrategy.type") == "OnDelete",
-            wanted: first..first.saturating_add(number("spec.replicas", 1)),
+            replicas: set.at("spec.replicas").as_u64().unwrap_or(1),
             pods: owned.filter_map(|(key, pod)| Some((ordinal(&key.1)?, pod))).collect(),
             revision: format!("{name}-{}", &digest[..10]),
         }
@@ -120,80 +105,53 @@ impl<'a> Sync<'a> {
     }
 
     fn manage(&self) -> Result<(), Status> {
-        for ordinal in self.wanted.clone() {
-            let pod = self.pods.get(&ordinal);
-            match pod {
-                None => self.create(ordinal)?,
-                Some(pod) if is_terminal(pod) && !is_deleting(pod) => self.delete(pod),
-                Some(_) => {}
-            }
-            if self.ordered && pod.is_none_or(|pod| is_deleting(pod) || !is_healthy(pod)) {
-                return Ok(());
-            }
-        }
-        for (_, pod) in self.pods.iter().rev().filter(|(ordinal, _)| !self.wanted.contains(ordinal)) {
-            if !is_deleting(pod) {
-                self.delete(pod);
-            }
-            if self.ordered {
-                return Ok(());
+        for ordinal in 0..self.replicas {
+            match self.pods.get(&ordinal) {
+                None => return self.create(ordinal),
+                Some(pod) if is_healthy(pod) && !is_deleting(pod) => {}
+                Some(pod) => {
+                    if is_terminal(pod) {
+                        self.delete(pod);
+                    }
+                    return Ok(());
+                }
             }
         }
-        if !self.on_delete {
-            self.roll();
+        // All are healthy: one step of scaling down, or else of the roll-out, each from the highest ordinal.
+        let surplus = self.pods.range(self.replicas..).next_back().map(|(_, pod)| pod);
+        let outdated = || self.pods.values().rev().find(|pod| !self.on_delete && revision(pod) != self.revision);
+        if let Some(pod) = surplus.or_else(outdated) {
+            self.delete(pod);
         }
         Ok(())
     }
 
-    /// `RollingUpdate`: one pod at a time from the highest ordinal, waiting for each to be healthy.
-    fn roll(&self) {
-        for pod in self.wanted.clone().rev().map(|ordinal| self.pods.get(&ordinal)) {
-            let Some(pod) = pod.filter(|pod| !is_deleting(pod)) else { return };
-            if revision(pod) != self.revision {
-                return self.delete(pod);
-            }
-            if !is_healthy(pod) {
-                return;
-            }
-        }
-    }
-
     fn delete(&self, pod: &Value) {
-        if self.ctx.delete(pod, None) {
+        if !is_deleting(pod) && self.ctx.delete(pod, None) {
             let message = format!("Delete Pod {} in StatefulSet {} successful", pod.text("metadata.name"), self.name);
             self.ctx.events(WHO).normal(self.set, "SuccessfulDelete", &message);
         }
     }
 
     fn create(&self, ordinal: u64) -> Result<(), Status> {
-        let (name, set) = (format!("{}-{ordinal}", self.name), self.name);
+        let (name, of_set) = (format!("{}-{ordinal}", self.name), format!("in StatefulSet {}", self.name));
         for template in self.templates() {
             let claim = claim_name(template, &name);
-            if self.ctx.view.get(&CLAIM, self.ns, &claim).is_none() {
-                let made = self.ctx.cluster.create(&CLAIM, self.ns, self.claim(template, &claim), WHO);
-                self.tell(made, &format!("Create Claim {claim} Pod {name} in StatefulSet {set} success"), || {
-                    format!("Create Claim {claim} for Pod {name} in StatefulSet {set}")
-                })?;
+            if self.ctx.view.get(&PERSISTENT_VOLUME_CLAIM, self.ns, &claim).is_none() {
+                let success = format!("Create Claim {claim} Pod {name} {of_set} success");
+                let failure = format!("Create Claim {claim} for Pod {name} {of_set} failed");
+                self.make(&PERSISTENT_VOLUME_CLAIM, self.claim(template, &claim), &success, &failure)?;
             }
         }
-        let made = self.ctx.cluster.create(&POD, self.ns, self.pod(&name, ordinal), WHO);
-        let what = format!("Create Pod {name} in StatefulSet {set}");
-        self.tell(made, &format!("{what} successful"), || what.clone())
+        let what = format!("Create Pod {name} {of_set}");
+        self.make(&POD, self.pod(&name, ordinal), &format!("{what} successful"), &format!("{what} failed"))
     }
 
-    fn tell(
-        &self,
-        made: Result<Arc<Value>, Status>,
-        success: &str,
-        attempt: impl Fn() -> String,
-    ) -> Result<(), Status> {
-        let events = self.ctx.events(WHO);
+    fn make(&self, kind: &'static Kind, object: Value, success: &str, failure: &str) -> Result<(), Status> {
+        let (made, events) = (self.ctx.cluster.create(kind, self.ns, object, WHO), self.ctx.events(WHO));
         match &made {
             Ok(_) => events.normal(self.set, "SuccessfulCreate", success),
-            Err(status) => {
-                let message = format!("{} failed error: {}", attempt(), status.message);
-                events.warning(self.set, "FailedCreate", &message);
-            }
+            Err(why) => events.warning(self.set, "FailedCreate", &format!("{failure} error: {}", why.message)),
         }
         made.map(|_| ())
     }

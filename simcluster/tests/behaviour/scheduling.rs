@@ -1,145 +1,123 @@
 //! Which node a pod gets, and what is said when it gets none.
 
-use lumbung_simcluster::{DeleteOptions, SimCluster, resource};
+use lumbung_simcluster::{SimCluster, resource::*};
 use serde_json::{Value, json};
 
-use crate::support::{NS, bare_pod, cluster, container, create, events, pod, runs};
+use crate::support::{bare_pod, cluster, container, create, delete, edit, events, pod, runs};
 
 const UNHELPFUL: &str =
     "no new claims to deallocate, preemption: 0/3 nodes are available: 3 Preemption is not helpful for scheduling.";
+const OTHER: &str = "2 node(s) didn't match Pod's node affinity/selector";
 
 fn message(sim: &SimCluster, name: &str) -> String {
-    let pod = pod(sim, name);
-    let conditions = pod["status"]["conditions"].as_array().cloned().unwrap_or_default();
+    let conditions = pod(sim, name)["status"]["conditions"].as_array().cloned().unwrap_or_default();
     let scheduled = conditions.into_iter().find(|c| c["type"] == "PodScheduled").unwrap_or_default();
     assert_eq!((&scheduled["status"], &scheduled["reason"]), (&json!("False"), &json!("Unschedulable")));
-    scheduled["message"].as_str().unwrap_or_default().to_owned()
+    let message = scheduled["message"].as_str().unwrap_or_default();
+    message.strip_prefix("0/3 nodes are available: ").unwrap_or(message).to_owned()
 }
 
-fn sized(name: &str, cpu: &str, memory: &str) -> Value {
+fn sized(name: &str, cpu: &str, memory: &str, more: Value) -> Value {
     let resources = json!({"requests": {"cpu": cpu, "memory": memory}});
-    bare_pod(name, json!({"name": "app", "image": "nginx", "resources": resources}))
-}
-
-fn cordon(sim: &SimCluster, name: &str, cordoned: bool) {
-    let change = |node: &mut Value| node["spec"]["unschedulable"] = json!(cordoned);
-    sim.cluster().update(&resource::NODE, "", name, "test", change).expect("changed");
-}
-
-fn on(mut pod: Value, key: &str, node: &str) -> Value {
-    let term = json!({"key": key, "operator": "In", "values": [node]});
-    let field = if key == "metadata.name" { "matchFields" } else { "matchExpressions" };
-    pod["spec"]["affinity"] = json!({"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {
-        "nodeSelectorTerms": [{field: [term]}],
-    }}});
+    let mut pod = bare_pod(name, json!({"name": "app", "image": "nginx", "resources": resources}));
+    for (field, value) in more.as_object().into_iter().flatten() {
+        pod["spec"][field] = value.clone();
+    }
     pod
 }
 
+fn only(field: &str, key: &str, node: &str) -> Value {
+    let term = json!({field: [{"key": key, "operator": "In", "values": [node]}]});
+    json!({"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term]}}}})
+}
+
 #[tokio::test]
-async fn refusals_are_counted_per_reason() {
+async fn refusals_are_counted_per_reason_until_there_is_room() {
     let sim = cluster().await;
-    cordon(&sim, "n2", true);
+    edit(&sim, &NODE, "n2", |node| node["spec"]["unschedulable"] = json!(true));
+    edit(&sim, &NODE, "n3", |node| node["spec"]["taints"] = json!([{"key": "k", "effect": "NoSchedule"}]));
     sim.settle().await;
-    create(&sim, &resource::POD, on(sized("cordoned", "1", "1Gi"), "kubernetes.io/hostname", "n2"));
-    create(&sim, &resource::POD, sized("toobig", "5", "9Gi"));
-    let mut labelled = sized("nosuchlabel", "1", "1Gi");
-    labelled["spec"]["nodeSelector"] = json!({"disk": "ssd"});
-    create(&sim, &resource::POD, labelled);
+    let anti = json!([{"topologyKey": "kubernetes.io/hostname", "labelSelector": {}}]);
+    let anti = json!({"affinity": {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": anti}}});
+    let volume = |claim: &str| json!({"volumes": [{"name": "d", "persistentVolumeClaim": {"claimName": claim}}]});
+    let claim = json!({"accessModes": ["ReadWriteOnce"], "storageClassName": "no", "resources": {"requests": {"storage": "1"}}});
+    create(&sim, &PERSISTENT_VOLUME_CLAIM, json!({"metadata": {"name": "unbound"}, "spec": claim}));
+    let refused = "1 node(s) had untolerated taint(s), 1 node(s) were unschedulable";
+    let affinity = "1 node(s) didn't match Pod's node affinity/selector";
+    for (name, cpu, more, expected) in [
+        (
+            "x",
+            "1",
+            only("matchExpressions", "kubernetes.io/hostname", "n2"),
+            format!("{affinity}, {refused}. {UNHELPFUL}"),
+        ),
+        ("labelled", "1", json!({"nodeSelector": {"disk": "ssd"}}), format!("{affinity}, {refused}. {UNHELPFUL}")),
+        ("big", "5", json!({}), format!("1 Insufficient cpu, {refused}. {UNHELPFUL}")),
+        ("noclaim", "1", volume("missing"), "persistentvolumeclaim \"missing\" not found. not found".to_owned()),
+        ("unbound", "1", volume("unbound"), "pod has unbound immediate PersistentVolumeClaims. not found".to_owned()),
+        ("anti", "1", anti, "the simulated scheduler does not support affinity between pods.".to_owned()),
+    ] {
+        create(&sim, &POD, sized(name, cpu, "1Gi", more));
+        sim.settle().await;
+        assert_eq!(message(&sim, name), expected);
+        assert_eq!(events(&sim, name, "FailedScheduling"), [format!("0/3 nodes are available: {expected}")]);
+    }
+    edit(&sim, &NODE, "n2", |node| node["spec"]["unschedulable"] = json!(false));
     sim.settle().await;
-
-    let affinity = "2 node(s) didn't match Pod's node affinity/selector";
-    let expected = format!("0/3 nodes are available: 1 node(s) were unschedulable, {affinity}. {UNHELPFUL}");
-    assert_eq!(message(&sim, "cordoned"), expected);
-    assert_eq!(message(&sim, "nosuchlabel"), expected);
-    let resources = "2 Insufficient cpu, 2 Insufficient memory";
-    let expected = format!("0/3 nodes are available: 1 node(s) were unschedulable, {resources}. {UNHELPFUL}");
-    assert_eq!(message(&sim, "toobig"), expected);
-    assert_eq!(events(&sim, "toobig", "FailedScheduling"), [expected]);
-
-    cordon(&sim, "n2", false);
+    assert!(runs(&sim, "x") && !runs(&sim, "labelled"));
+    assert_eq!(
+        (&pod(&sim, "x")["spec"]["nodeName"], &pod(&sim, "x")["metadata"]["generation"]),
+        (&json!("n2"), &json!(1))
+    );
+    edit(&sim, &NODE, "n1", |node| node["metadata"]["labels"]["disk"] = json!("ssd"));
     sim.settle().await;
-    assert!(runs(&sim, "cordoned"));
-    assert_eq!(pod(&sim, "cordoned")["metadata"]["generation"], 1);
-    assert_eq!(pod(&sim, "cordoned")["spec"]["nodeName"], "n2");
+    assert!(runs(&sim, "labelled"));
 }
 
 #[tokio::test]
 async fn a_full_node_takes_no_more_until_a_pod_has_gone() {
     let sim = cluster().await;
     for name in ["a", "b", "c"] {
-        create(&sim, &resource::POD, on(sized(name, "1500m", "1Gi"), "metadata.name", "n1"));
+        create(&sim, &POD, sized(name, "1500m", "1Gi", only("matchFields", "metadata.name", "n1")));
     }
     sim.settle().await;
     assert!(runs(&sim, "a") && runs(&sim, "b"));
-    let expected = "0/3 nodes are available: 1 Insufficient cpu, 2 node(s) didn't match Pod's node affinity/selector. \
-                    no new claims to deallocate, preemption: 0/3 nodes are available: 1 No preemption victims found \
-                    for incoming pod, 2 Preemption is not helpful for scheduling.";
+    let expected = format!(
+        "1 Insufficient cpu, {OTHER}. no new claims to deallocate, preemption: 0/3 nodes are available: 1 No preemption \
+         victims found for incoming pod, 2 Preemption is not helpful for scheduling."
+    );
     assert_eq!(message(&sim, "c"), expected);
-    sim.cluster().delete(&resource::POD, NS, "a", &DeleteOptions::default()).expect("deleted");
-    sim.settle().await;
+    delete(&sim, &POD, "a").await;
     assert!(runs(&sim, "c"));
 }
 
 #[tokio::test]
-async fn pods_spread_over_the_emptier_nodes() {
+async fn pods_go_where_they_prefer_else_to_the_emptier_node_and_bear_what_they_tolerate() {
     let sim = cluster().await;
-    for name in ["a", "b", "c"] {
-        create(&sim, &resource::POD, sized(name, "1", "1Gi"));
+    let wish = json!({"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["n1"]}]});
+    let wish = json!({"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 1, "preference": wish}]});
+    let tolerant = json!({"tolerations": [{"key": "k", "operator": "Equal", "value": "v"}]});
+    for (name, more, expected) in [
+        ("a", json!({}), "n1"),
+        ("b", json!({}), "n2"),
+        ("c", json!({}), "n3"),
+        ("d", json!({"affinity": {"nodeAffinity": wish}}), "n1"),
+        ("e", json!({}), "n2"),
+        ("f", tolerant, "n3"),
+    ] {
+        create(&sim, &POD, sized(name, "1", "1Gi", more));
+        sim.settle().await;
+        assert_eq!(pod(&sim, name)["spec"]["nodeName"], expected, "{name}");
+        let taint = json!([{"key": "k", "value": "v", "effect": "NoSchedule"}]);
+        edit(&sim, &NODE, "n3", |node| node["spec"]["taints"] = if name == "e" { taint } else { json!([]) });
+    }
+    create(&sim, &POD, bare_pod("gone", container("app", "nginx")));
+    for name in ["n1", "n2", "n3"] {
+        delete(&sim, &NODE, name).await;
     }
     sim.settle().await;
-    let mut nodes: Vec<Value> = ["a", "b", "c"].map(|name| pod(&sim, name)["spec"]["nodeName"].clone()).to_vec();
-    nodes.sort_by_key(ToString::to_string);
-    assert_eq!(nodes, ["n1", "n2", "n3"]);
-}
-
-#[tokio::test]
-async fn taints_repel_those_who_do_not_tolerate_them() {
-    let sim = cluster().await;
-    for node in ["n1", "n2", "n3"] {
-        let taint =
-            |node: &mut Value| node["spec"]["taints"] = json!([{"key": "k", "value": "v", "effect": "NoSchedule"}]);
-        sim.cluster().update(&resource::NODE, "", node, "test", taint).expect("tainted");
-    }
-    create(&sim, &resource::POD, bare_pod("x", container("app", "nginx")));
-    let mut tolerant = bare_pod("y", container("app", "nginx"));
-    tolerant["spec"]["tolerations"] = json!([{"key": "k", "operator": "Equal", "value": "v"}]);
-    create(&sim, &resource::POD, tolerant);
+    assert!(sim.cluster().list(&POD, Some("shop")).is_empty(), "pods of nodes that are gone go, too");
+    create(&sim, &POD, bare_pod("late", container("app", "nginx")));
     sim.settle().await;
-    let expected = format!("0/3 nodes are available: 3 node(s) had untolerated taint(s). {UNHELPFUL}");
-    assert_eq!(message(&sim, "x"), expected);
-    assert!(runs(&sim, "y"));
-}
-
-#[tokio::test]
-async fn a_claim_that_cannot_be_bound_holds_its_pod() {
-    let sim = cluster().await;
-    let mut pod = bare_pod("x", container("app", "nginx"));
-    pod["spec"]["volumes"] = json!([{"name": "d", "persistentVolumeClaim": {"claimName": "missing"}}]);
-    create(&sim, &resource::POD, pod);
-    sim.settle().await;
-    let expected = "0/3 nodes are available: persistentvolumeclaim \"missing\" not found. not found";
-    assert_eq!(message(&sim, "x"), expected);
-    let claim = json!({
-        "metadata": {"name": "missing"},
-        "spec": {
-            "accessModes": ["ReadWriteOnce"], "storageClassName": "nosuch",
-            "resources": {"requests": {"storage": "1Gi"}},
-        },
-    });
-    create(&sim, &resource::PERSISTENT_VOLUME_CLAIM, claim);
-    sim.settle().await;
-    let expected = "0/3 nodes are available: pod has unbound immediate PersistentVolumeClaims. not found";
-    assert_eq!(message(&sim, "x"), expected);
-}
-
-#[tokio::test]
-async fn what_is_not_simulated_is_refused_aloud() {
-    let sim = cluster().await;
-    let mut pod = bare_pod("x", container("app", "nginx"));
-    let term = json!({"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"app": "x"}}});
-    pod["spec"]["affinity"] = json!({"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}});
-    create(&sim, &resource::POD, pod);
-    sim.settle().await;
-    let expected = "0/3 nodes are available: the simulated scheduler does not support affinity between pods.";
-    assert_eq!(message(&sim, "x"), expected);
+    assert_eq!(message(&sim, "late"), "no nodes available to schedule pods");
 }

@@ -1,8 +1,9 @@
-//! A small cluster for tests, and the objects that they put into it.
+//! A small cluster for tests, whose time is moved by hand, and the objects that they put into it.
 
 use std::{sync::Arc, time::Duration};
 
-use lumbung_simcluster::{Delays, NodeSpec, Options, SimCluster, resource};
+use jiff::Timestamp;
+use lumbung_simcluster::{Clock, Delays, DeleteOptions, NodeSpec, Options, SimCluster, resource};
 use serde_json::{Value, json};
 
 pub const NS: &str = "shop";
@@ -13,8 +14,13 @@ pub async fn cluster() -> SimCluster {
 }
 
 pub async fn cluster_with(delays: Delays) -> SimCluster {
+    cluster_from(Options { delays, ..Options::default() }).await
+}
+
+pub async fn cluster_from(options: Options) -> SimCluster {
     let nodes = ["n1", "n2", "n3"].map(|name| NodeSpec::new(name, 4000, 8192)).to_vec();
-    let sim = SimCluster::start(Options { nodes, delays, ..Options::default() }).await.expect("the cluster starts");
+    let clock = Clock::manual(Timestamp::from_second(1_800_000_000).expect("in range"));
+    let sim = SimCluster::start(Options { nodes, clock, ..options }).await.expect("the cluster starts");
     create(&sim, &resource::NAMESPACE, json!({"metadata": {"name": NS}}));
     sim.settle().await;
     sim
@@ -24,23 +30,42 @@ pub fn create(sim: &SimCluster, kind: &'static resource::Kind, object: Value) ->
     sim.cluster().create(kind, NS, object, "test").expect("the object is accepted")
 }
 
+pub fn edit(sim: &SimCluster, kind: &'static resource::Kind, name: &str, change: impl FnOnce(&mut Value)) {
+    sim.cluster().update(kind, NS, name, "test", change).expect("the change is accepted");
+}
+
+pub async fn delete(sim: &SimCluster, kind: &'static resource::Kind, name: &str) {
+    sim.cluster().delete(kind, NS, name, &DeleteOptions::default()).expect("the deletion is accepted");
+    sim.settle().await;
+}
+
+pub fn find(sim: &SimCluster, kind: &'static resource::Kind, name: &str) -> Option<Arc<Value>> {
+    sim.cluster().get(kind, NS, name)
+}
+
 pub fn get(sim: &SimCluster, kind: &'static resource::Kind, name: &str) -> Arc<Value> {
-    sim.cluster().get(kind, NS, name).unwrap_or_else(|| panic!("{} {name} exists", kind.kind))
+    find(sim, kind, name).unwrap_or_else(|| panic!("{} {name} exists", kind.kind))
 }
 
 pub fn pod(sim: &SimCluster, name: &str) -> Arc<Value> {
     get(sim, &resource::POD, name)
 }
 
-/// Waits until the condition holds, looking again after each write; fails after ten seconds.
+/// Lets so many of the cluster's seconds pass.
+pub async fn pass(sim: &SimCluster, seconds: u64) {
+    sim.advance(Duration::from_secs(seconds)).await;
+}
+
+/// Lets time pass until the condition holds; fails after a minute of the cluster's time.
 pub async fn until(sim: &SimCluster, what: &str, holds: impl Fn(&SimCluster) -> bool) {
-    let mut changed = sim.cluster().changed();
-    let wait = async {
-        while !holds(sim) {
-            changed.changed().await.expect("the cluster lives");
+    sim.settle().await;
+    for _ in 0..6000 {
+        if holds(sim) {
+            return;
         }
-    };
-    assert!(tokio::time::timeout(Duration::from_secs(10), wait).await.is_ok(), "in vain: {what}");
+        sim.advance(Duration::from_millis(10)).await;
+    }
+    panic!("in vain: {what}");
 }
 
 /// Status of a condition, and its reason.
@@ -57,7 +82,7 @@ pub fn is_ready(object: &Value) -> bool {
 
 /// Whether a pod of this name is there and ready.
 pub fn runs(sim: &SimCluster, name: &str) -> bool {
-    sim.cluster().get(&resource::POD, NS, name).is_some_and(|pod| is_ready(&pod))
+    find(sim, &resource::POD, name).is_some_and(|pod| is_ready(&pod))
 }
 
 /// The messages of the events about an object with this reason.
@@ -80,19 +105,16 @@ pub fn bare_pod(name: &str, container: Value) -> Value {
 pub fn set(name: &str, image: &str) -> Value {
     let mut app = container("app", image);
     app["volumeMounts"] = json!([{"name": "data", "mountPath": "/data"}]);
+    let claim = json!({
+        "accessModes": ["ReadWriteOnce"], "storageClassName": "longhorn", "resources": {"requests": {"storage": "1Gi"}},
+    });
     json!({
         "metadata": {"name": name},
         "spec": {
             "serviceName": name, "replicas": 1, "selector": {"matchLabels": {"app": name}},
             "updateStrategy": {"type": "OnDelete"},
             "template": {"metadata": {"labels": {"app": name}}, "spec": {"containers": [app]}},
-            "volumeClaimTemplates": [{
-                "metadata": {"name": "data"},
-                "spec": {
-                    "accessModes": ["ReadWriteOnce"], "storageClassName": "longhorn",
-                    "resources": {"requests": {"storage": "1Gi"}},
-                },
-            }],
+            "volumeClaimTemplates": [{"metadata": {"name": "data"}, "spec": claim}],
         },
     })
 }

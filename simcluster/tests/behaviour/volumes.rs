@@ -1,17 +1,14 @@
 //! Claims, volumes and attachments.
 
-use lumbung_simcluster::{DeleteOptions, SimCluster, resource};
+use lumbung_simcluster::{SimCluster, resource::*};
 use serde_json::{Value, json};
 
-use crate::support::{NS, bare_pod, cluster, container, create, get, pod, runs};
+use crate::support::{bare_pod, cluster, container, create, delete, edit, find, get, pod, runs};
 
 fn claim(name: &str, class: &str) -> Value {
-    json!({
-        "metadata": {"name": name, "finalizers": ["kubernetes.io/pvc-protection"]},
-        "spec": {
-            "accessModes": ["ReadWriteOnce"], "storageClassName": class, "resources": {"requests": {"storage": "1Gi"}},
-        },
-    })
+    let resources = json!({"requests": {"storage": "1Gi"}});
+    let spec = json!({"accessModes": ["ReadWriteOnce"], "storageClassName": class, "resources": resources});
+    json!({"metadata": {"name": name, "finalizers": ["kubernetes.io/pvc-protection"]}, "spec": spec})
 }
 
 fn pod_with(name: &str, claim: &str) -> Value {
@@ -20,72 +17,56 @@ fn pod_with(name: &str, claim: &str) -> Value {
     pod
 }
 
-fn bound_claim(sim: &SimCluster, name: &str) -> (Value, Value) {
-    let claim = get(sim, &resource::PERSISTENT_VOLUME_CLAIM, name);
+fn volume_of(sim: &SimCluster, claim: &str) -> Value {
+    let claim = get(sim, &PERSISTENT_VOLUME_CLAIM, claim);
     assert_eq!(claim["status"]["phase"], "Bound");
-    let volume = claim["spec"]["volumeName"].as_str().unwrap_or_default();
-    let volume = sim.cluster().get(&resource::PERSISTENT_VOLUME, "", volume).expect("the volume exists");
-    (Value::clone(&claim), Value::clone(&volume))
+    Value::clone(&get(sim, &PERSISTENT_VOLUME, claim["spec"]["volumeName"].as_str().unwrap_or_default()))
 }
 
 #[tokio::test]
 async fn a_local_volume_waits_for_its_pod_and_pins_it() {
     let sim = cluster().await;
-    create(&sim, &resource::PERSISTENT_VOLUME_CLAIM, claim("data", "local-path"));
+    create(&sim, &PERSISTENT_VOLUME_CLAIM, claim("data", "local-path"));
     sim.settle().await;
-    assert_ne!(get(&sim, &resource::PERSISTENT_VOLUME_CLAIM, "data")["status"]["phase"], "Bound");
-
-    create(&sim, &resource::POD, pod_with("x", "data"));
+    assert_ne!(get(&sim, &PERSISTENT_VOLUME_CLAIM, "data")["status"]["phase"], "Bound");
+    create(&sim, &POD, pod_with("x", "data"));
     sim.settle().await;
-    let node = pod(&sim, "x")["spec"]["nodeName"].clone();
-    let (_, volume) = bound_claim(&sim, "data");
-    let term = &volume["spec"]["nodeAffinity"]["required"]["nodeSelectorTerms"][0]["matchExpressions"][0];
-    assert_eq!((&term["key"], &term["values"][0]), (&json!("kubernetes.io/hostname"), &node));
     assert!(runs(&sim, "x"));
+    let node = pod(&sim, "x")["spec"]["nodeName"].clone();
+    let term =
+        &volume_of(&sim, "data")["spec"]["nodeAffinity"]["required"]["nodeSelectorTerms"][0]["matchExpressions"][0];
+    assert_eq!((&term["key"], &term["values"][0]), (&json!("kubernetes.io/hostname"), &node));
 
-    sim.cluster().delete(&resource::POD, NS, "x", &DeleteOptions::default()).expect("deleted");
-    sim.settle().await;
+    delete(&sim, &POD, "x").await;
     let mut elsewhere = pod_with("y", "data");
-    let other = if node == "n1" { "n2" } else { "n1" };
-    elsewhere["spec"]["nodeSelector"] = json!({"kubernetes.io/hostname": other});
-    create(&sim, &resource::POD, elsewhere);
+    elsewhere["spec"]["nodeSelector"] = json!({"kubernetes.io/hostname": if node == "n1" { "n2" } else { "n1" }});
+    create(&sim, &POD, elsewhere);
+    create(&sim, &POD, pod_with("z", "data"));
     sim.settle().await;
-    let stuck = pod(&sim, "y");
-    let message = stuck["status"]["conditions"][0]["message"].as_str().unwrap_or_default();
-    assert!(message.contains("1 node(s) didn't match PersistentVolume's node affinity"), "{message}");
+    let stuck = pod(&sim, "y")["status"]["conditions"][0]["message"].to_string();
+    assert!(stuck.contains("1 node(s) didn't match PersistentVolume's node affinity"), "{stuck}");
+    assert_eq!(pod(&sim, "z")["spec"]["nodeName"], node);
 }
 
 #[tokio::test]
-async fn a_used_claim_is_protected_and_its_volume_goes_with_it() {
+async fn a_used_claim_grows_is_protected_and_takes_its_volume_with_it() {
     let sim = cluster().await;
-    create(&sim, &resource::PERSISTENT_VOLUME_CLAIM, claim("data", "longhorn"));
-    create(&sim, &resource::POD, pod_with("x", "data"));
+    create(&sim, &PERSISTENT_VOLUME_CLAIM, claim("data", "longhorn"));
+    create(&sim, &POD, pod_with("x", "data"));
     sim.settle().await;
-    let (_, volume) = bound_claim(&sim, "data");
-    assert!(volume["spec"]["nodeAffinity"].is_null());
-    assert_eq!(sim.cluster().list(&resource::VOLUME_ATTACHMENT, None).len(), 1);
-
-    let delete = |kind, name: &str| sim.cluster().delete(kind, NS, name, &DeleteOptions::default()).expect("deleted");
-    delete(&resource::PERSISTENT_VOLUME_CLAIM, "data");
-    sim.settle().await;
-    assert!(get(&sim, &resource::PERSISTENT_VOLUME_CLAIM, "data")["metadata"]["deletionTimestamp"].is_string());
-
-    delete(&resource::POD, "x");
-    sim.settle().await;
-    assert!(sim.cluster().get(&resource::PERSISTENT_VOLUME_CLAIM, NS, "data").is_none());
-    assert!(sim.cluster().list(&resource::PERSISTENT_VOLUME, None).is_empty());
-    assert!(sim.cluster().list(&resource::VOLUME_ATTACHMENT, None).is_empty());
-}
-
-#[tokio::test]
-async fn a_claim_grows_where_its_class_allows_it() {
-    let sim = cluster().await;
-    create(&sim, &resource::PERSISTENT_VOLUME_CLAIM, claim("data", "longhorn"));
-    sim.settle().await;
+    assert!(volume_of(&sim, "data")["spec"]["nodeAffinity"].is_null());
+    assert_eq!(sim.cluster().list(&VOLUME_ATTACHMENT, None).len(), 1);
     let grow = |claim: &mut Value| claim["spec"]["resources"]["requests"]["storage"] = json!("2Gi");
-    sim.cluster().update(&resource::PERSISTENT_VOLUME_CLAIM, NS, "data", "test", grow).expect("grown");
+    edit(&sim, &PERSISTENT_VOLUME_CLAIM, "data", grow);
     sim.settle().await;
-    let (claim, volume) = bound_claim(&sim, "data");
-    assert_eq!(claim["status"]["capacity"]["storage"], "2Gi");
-    assert_eq!(volume["spec"]["capacity"]["storage"], "2Gi");
+    assert_eq!(get(&sim, &PERSISTENT_VOLUME_CLAIM, "data")["status"]["capacity"]["storage"], "2Gi");
+    assert_eq!(volume_of(&sim, "data")["spec"]["capacity"]["storage"], "2Gi");
+
+    delete(&sim, &PERSISTENT_VOLUME_CLAIM, "data").await;
+    assert!(get(&sim, &PERSISTENT_VOLUME_CLAIM, "data")["metadata"]["deletionTimestamp"].is_string());
+    delete(&sim, &POD, "x").await;
+    assert!(find(&sim, &PERSISTENT_VOLUME_CLAIM, "data").is_none());
+    for kind in [&PERSISTENT_VOLUME, &VOLUME_ATTACHMENT] {
+        assert!(sim.cluster().list(kind, None).is_empty(), "{}", kind.kind);
+    }
 }
