@@ -45,15 +45,16 @@ pub async fn prepare(cluster: &SimCluster) -> anyhow::Result<String> {
     }
     let accounts = Api::<ServiceAccount>::namespaced(admin, NAMESPACE);
     let request = TokenRequest {
-        spec: TokenRequestSpec {
+        spec: Some(TokenRequestSpec {
             expiration_seconds: Some(TOKEN_SECONDS),
             ..TokenRequestSpec::default()
-        },
+        }),
         ..TokenRequest::default()
     };
     let answer = accounts
         .create_token_request(ACCOUNT, &PostParams::default(), &request)
         .await?;
-    let token = answer.status.context("a token request is answered with a token")?.token;
+    let token = answer.status.and_then(|status| status.token);
+    let token = token.context("a token request is answered with a token")?;
     Ok(cluster.kubeconfig_for(&token))
 }

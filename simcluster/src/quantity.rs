@@ -17,27 +17,16 @@ pub struct Quantity {
 #[error("quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'")]
 pub struct Malformed;
 
-const DECIMAL: [(&str, i128); 10] = [
-    ("E", 1_000_000_000_000_000_000 * NANO),
-    ("P", 1_000_000_000_000_000 * NANO),
-    ("T", 1_000_000_000_000 * NANO),
-    ("G", 1_000_000_000 * NANO),
-    ("M", 1_000_000 * NANO),
-    ("k", 1_000 * NANO),
-    ("", NANO),
-    ("m", 1_000_000),
-    ("u", 1_000),
-    ("n", 1),
-];
+/// A thousand of each is one of the next.
+const DECIMAL: [&str; 10] = ["n", "u", "m", "", "k", "M", "G", "T", "P", "E"];
+/// 1024 of each is one of the next.
+const BINARY: [&str; 7] = ["", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
 
-const BINARY: [(&str, i128); 6] = [
-    ("Ei", NANO << 60),
-    ("Pi", NANO << 50),
-    ("Ti", NANO << 40),
-    ("Gi", NANO << 30),
-    ("Mi", NANO << 20),
-    ("Ki", NANO << 10),
-];
+/// The suffixes with what they stand for, from the smallest.
+fn suffixes(binary: bool) -> impl DoubleEndedIterator<Item = (&'static str, i128)> {
+    let (names, first, step): (&[_], i128, i128) = if binary { (&BINARY, NANO, 1024) } else { (&DECIMAL, 1, 1000) };
+    (0u32..).zip(names).map(move |(at, name)| (*name, first * step.pow(at))).collect::<Vec<_>>().into_iter()
+}
 
 impl Quantity {
     pub fn whole(units: i128) -> Self {
@@ -81,6 +70,15 @@ fn div_ceil(number: i128, by: i128) -> i128 {
     number.div_euclid(by) + i128::from(number.rem_euclid(by) != 0)
 }
 
+fn scale(suffix: &str) -> Option<(bool, i128)> {
+    let known = |binary| suffixes(binary).find(|(name, _)| *name == suffix).map(|(_, scale)| (binary, scale));
+    let exponent = || suffix.strip_prefix(['e', 'E'])?.parse::<i32>().ok().filter(|e| (-9..=18).contains(e));
+    known(false).or_else(|| known(true)).or_else(|| {
+        let power = exponent()?.checked_add(9)?;
+        Some((false, 10_i128.pow(power.unsigned_abs())))
+    })
+}
+
 impl FromStr for Quantity {
     type Err = Malformed;
 
@@ -88,50 +86,26 @@ impl FromStr for Quantity {
         let digits = text.find(|c: char| !c.is_ascii_digit() && !"+-.".contains(c)).unwrap_or(text.len());
         let (number, suffix) = text.split_at(digits);
         let (binary, scale) = scale(suffix).ok_or(Malformed)?;
-        let (negative, number) = match number.strip_prefix('-') {
-            Some(rest) => (true, rest),
-            None => (false, number.strip_prefix('+').unwrap_or(number)),
-        };
+        let sign = if number.starts_with('-') { -1 } else { 1 };
+        let number = number.strip_prefix(['-', '+']).unwrap_or(number);
         let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-        if (whole.is_empty() && fraction.is_empty()) || !(whole.len() <= 18 && fraction.len() <= 18) {
+        let all = format!("{whole}{fraction}");
+        if all.is_empty() || whole.len().max(fraction.len()) > 18 || !all.bytes().all(|c| c.is_ascii_digit()) {
             return Err(Malformed);
         }
-        let parse = |digits: &str| {
-            if digits.is_empty() { Ok(0) } else { digits.parse::<u64>().map(i128::from) }
-        };
-        let whole = parse(whole).map_err(|_| Malformed)?;
-        let part = parse(fraction).map_err(|_| Malformed)?;
+        let scaled = all.parse::<i128>().ok().and_then(|all| all.checked_mul(scale)).ok_or(Malformed)?;
         let denominator = 10_i128.pow(u32::try_from(fraction.len()).unwrap_or(18));
-        let part = part.checked_mul(scale).ok_or(Malformed)?;
-        let nanos = whole.checked_mul(scale).ok_or(Malformed)? + div_ceil(part, denominator);
-        Ok(Self { nanos: if negative { -nanos } else { nanos }, binary })
+        Ok(Self { nanos: sign * div_ceil(scaled, denominator), binary })
     }
-}
-
-fn scale(suffix: &str) -> Option<(bool, i128)> {
-    if let Some((_, scale)) = BINARY.iter().find(|(name, _)| *name == suffix) {
-        return Some((true, *scale));
-    }
-    if let Some((_, scale)) = DECIMAL.iter().find(|(name, _)| *name == suffix) {
-        return Some((false, *scale));
-    }
-    let exponent = suffix.strip_prefix(['e', 'E'])?.parse::<i32>().ok().filter(|e| (-9..=18).contains(e))?;
-    let power = 10_i128.pow(exponent.unsigned_abs());
-    Some((false, if exponent < 0 { NANO / power } else { NANO * power }))
 }
 
 impl fmt::Display for Quantity {
     /// The canonical form: the largest suffix that leaves no fraction.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let fits = |scale: i128| self.nanos % scale == 0;
-        let binary = BINARY.iter().find(|(_, scale)| self.binary && fits(*scale) && self.nanos != 0);
-        let small = self.binary && self.is_whole() && self.nanos.abs() < 1024 * NANO;
-        let chosen = match binary {
-            Some(found) => *found,
-            None if self.nanos == 0 || small || (self.binary && self.is_whole()) => ("", NANO),
-            None => *DECIMAL.iter().find(|(_, scale)| fits(*scale)).unwrap_or(&("n", 1)),
-        };
-        write!(f, "{}{}", self.nanos / chosen.1, chosen.0)
+        let binary = self.binary && self.is_whole();
+        let fitting = suffixes(binary).rev().find(|(_, scale)| self.nanos % scale == 0);
+        let (suffix, scale) = fitting.filter(|_| !self.is_zero()).unwrap_or(("", NANO));
+        write!(f, "{}{suffix}", self.nanos / scale)
     }
 }
 
@@ -145,41 +119,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn canonical_forms() {
-        for (sent, stored) in [
-            ("0.250", "250m"),
-            ("2000m", "2"),
-            ("4096Mi", "4Gi"),
-            ("1.5Gi", "1536Mi"),
-            ("512Mi", "512Mi"),
-            ("0", "0"),
-            ("0Gi", "0"),
-            ("1000", "1k"),
-            ("10", "10"),
-            ("1e3", "1k"),
-            ("100M", "100M"),
-            ("0.5Ki", "512"),
-            ("1u", "1u"),
-            ("-5", "-5"),
-        ] {
-            assert_eq!(canonical(sent), stored, "{sent}");
-        }
-    }
-
-    #[test]
-    fn malformed_amounts_are_refused() {
-        for text in ["", "abc", "1Zi", "1.2.3", "Gi", "--1", "1e99"] {
+    fn forms_and_sums() {
+        let sent = "0.250 2000m 4096Mi 1.5Gi 512Mi 0 0Gi 1000 10 1e3 100M 0.5Ki 1u -5 .5 1e-3";
+        let stored = "250m 2 4Gi 1536Mi 512Mi 0 0 1k 10 1k 100M 512 1u -5 500m 1m";
+        assert_eq!(sent.split(' ').map(canonical).collect::<Vec<_>>().join(" "), stored);
+        for text in ["", "abc", "1Zi", "1.2.3", "Gi", "--1", "1e99", "."] {
             assert_eq!(text.parse::<Quantity>(), Err(Malformed), "{text}");
         }
-    }
-
-    #[test]
-    fn sums_and_order() {
         let q = |text: &str| text.parse::<Quantity>().unwrap();
-        assert_eq!(q("100m").plus(q("0.9")).to_string(), "1");
-        assert_eq!(q("0").plus(q("64Mi")).to_string(), "64Mi");
-        assert_eq!(q("1Gi").minus(q("1Mi")).to_string(), "1023Mi");
-        assert!(q("1Gi") > q("1G"));
-        assert_eq!((q("1.5m").milli(), q("1.5").units()), (2, 2));
+        assert_eq!(
+            (q("0").plus(q("64Mi")).to_string(), q("1Gi").minus(q("1Mi")).to_string()),
+            ("64Mi".into(), "1023Mi".into())
+        );
+        assert_eq!((q("1.5m").milli(), q("1.5").units(), q("1Gi") > q("1G")), (2, 2, true));
     }
 }

@@ -28,12 +28,16 @@ impl Kind {
 
     /// `statefulsets.apps`, `pods`: how messages name the resource.
     pub fn qualified(&self) -> String {
-        if self.group.is_empty() { self.plural.to_owned() } else { format!("{}.{}", self.plural, self.group) }
+        self.in_group(self.plural)
     }
 
     /// `StatefulSet.apps`, `Pod`: how validation messages name the kind.
     pub fn qualified_kind(&self) -> String {
-        if self.group.is_empty() { self.kind.to_owned() } else { format!("{}.{}", self.kind, self.group) }
+        self.in_group(self.kind)
+    }
+
+    fn in_group(&self, name: &str) -> String {
+        if self.group.is_empty() { name.to_owned() } else { format!("{name}.{}", self.group) }
     }
 
     pub fn has(&self, subresource: &str) -> bool {

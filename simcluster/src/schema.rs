@@ -2,9 +2,13 @@
 //!
 //! The rules are told by a field's name and its parent's, which is unambiguous over the kinds that are served.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use crate::normal;
+/// A field's place: the name of the object that it is in, and its own; both empty at the top.
+pub type Place<'a> = (&'a str, &'a str);
+
+/// What an item of a list is called as a parent.
+pub const ITEM: &str = "[]";
 
 /// How a field's value is owned and merged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,87 +24,50 @@ pub enum Shape {
 }
 
 /// Objects that are one value.
-const ATOMIC: [&str; 23] = [
-    "roleRef",
-    "selector",
-    "nodeSelector",
-    "labelSelector",
-    "podSelector",
-    "namespaceSelector",
-    "scopeSelector",
-    "requiredDuringSchedulingIgnoredDuringExecution",
-    "secretKeyRef",
-    "configMapKeyRef",
-    "fieldRef",
-    "resourceFieldRef",
-    "secretRef",
-    "nodePublishSecretRef",
-    "dataSource",
-    "dataSourceRef",
-    "involvedObject",
-    "targetRef",
-    "allowedTopologies",
-    "related",
-    "resource",
-    "volumeNodeAffinity",
-    "configMapRef",
+const ATOMIC: &str = "selector nodeSelector labelSelector podSelector namespaceSelector scopeSelector secretKeyRef \
+    requiredDuringSchedulingIgnoredDuringExecution configMapKeyRef fieldRef resourceFieldRef secretRef configMapRef \
+    nodePublishSecretRef dataSource dataSourceRef involvedObject targetRef related resource volumeNodeAffinity roleRef";
+
+/// Lists that are not: the parent (`*` is any), the names, and what tells the items apart; a set if nothing does.
+const LISTS: [(&str, &str, &[&str]); 12] = [
+    ("metadata", "ownerReferences", &["uid"]),
+    ("metadata", "finalizers", &[]),
+    ("spec", "podCIDRs", &[]),
+    ("spec", "containers initContainers ephemeralContainers volumes imagePullSecrets schedulingGates", &["name"]),
+    ("spec", "hostAliases", &["ip"]),
+    ("spec", "topologySpreadConstraints", &["topologyKey", "whenUnsatisfiable"]),
+    ("spec", "ports", &["port", "protocol"]),
+    ("status", "podIPs hostIPs", &["ip"]),
+    ("status", "volumesAttached", &["name"]),
+    ("status", "conditions addresses", &["type"]),
+    (ITEM, "ports", &["containerPort", "protocol"]),
+    ("*", "env claims", &["name"]),
 ];
 
-/// The shape of the field `name` of the object that is called `parent` (both empty at the top).
-pub fn shape(parent: &str, name: &str, value: &Value) -> Shape {
+pub fn shape((parent, name): Place<'_>, value: &Value) -> Shape {
+    let among = |names: &str| names.split(' ').any(|other| other == name);
     match value {
-        Value::Object(_) if ATOMIC.contains(&name) => Shape::Atomic,
-        Value::Object(_) => Shape::Granular,
-        Value::Array(_) => list(parent, name),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Shape::Atomic,
-    }
-}
-
-fn list(parent: &str, name: &str) -> Shape {
-    match (parent, name) {
-        ("metadata", "ownerReferences") => Shape::Keyed(&["uid"]),
-        ("metadata", "finalizers") | ("spec", "podCIDRs") => Shape::Set,
-        (
-            "spec",
-            "containers"
-            | "initContainers"
-            | "ephemeralContainers"
-            | "volumes"
-            | "imagePullSecrets"
-            | "schedulingGates",
-        )
-        | (_, "env")
-        | ("resources", "claims")
-        | ("status", "volumesAttached") => Shape::Keyed(&["name"]),
-        ("spec", "hostAliases") | ("status", "podIPs" | "hostIPs") => Shape::Keyed(&["ip"]),
-        ("spec", "topologySpreadConstraints") => Shape::Keyed(&["topologyKey", "whenUnsatisfiable"]),
-        ("spec", "ports") => Shape::Keyed(&["port", "protocol"]),
-        (_, "ports") if parent == ITEM => Shape::Keyed(&["containerPort", "protocol"]),
-        (_, "volumeMounts") => Shape::Keyed(&["mountPath"]),
-        (_, "volumeDevices") => Shape::Keyed(&["devicePath"]),
-        ("status", "conditions" | "addresses") => Shape::Keyed(&["type"]),
+        Value::Object(_) if !among(ATOMIC) => Shape::Granular,
+        Value::Array(_) if name == "volumeMounts" => Shape::Keyed(&["mountPath"]),
+        Value::Array(_) if name == "volumeDevices" => Shape::Keyed(&["devicePath"]),
+        Value::Array(_) => {
+            match LISTS.iter().find(|(home, names, _)| (*home == parent || *home == "*") && among(names)) {
+                Some((_, _, [])) => Shape::Set,
+                Some((_, _, keys)) => Shape::Keyed(keys),
+                None => Shape::Atomic,
+            }
+        }
         _ => Shape::Atomic,
     }
 }
 
-/// What an item of a keyed list is called as a parent.
-pub const ITEM: &str = "[]";
-
-/// The items' identity in a keyed list: its key fields with the schema's defaults, as JSON with sorted keys.
-pub fn item_key(keys: &[&str], item: &Value) -> String {
-    let mut key = serde_json::Map::new();
-    for field in keys {
-        let value = match (*field, item.get(*field)) {
-            (_, Some(value)) => value.clone(),
-            ("protocol", None) => "TCP".into(),
-            (_, None) => continue,
-        };
-        key.insert((*field).to_owned(), value);
-    }
-    Value::Object(key).to_string()
-}
-
-/// Amounts may be sent as numbers; in an applied configuration only they are changed, since its empty maps are owned.
-pub fn normalize_amounts(object: &mut Value) {
-    normal::amounts_to_text("", object);
+/// An item's identity in its list, as the edge of a field path: its value in a set, else its key fields with the schema's
+/// defaults, as JSON with sorted keys.
+pub fn edge(shape: Shape, item: &Value) -> String {
+    let Shape::Keyed(keys) = shape else { return format!("v:{item}") };
+    let field = |key: &str| match item.get(key) {
+        None if key == "protocol" => Some((key.to_owned(), "TCP".into())),
+        value => value.map(|value| (key.to_owned(), value.clone())),
+    };
+    format!("k:{}", Value::Object(keys.iter().filter_map(|key| field(key)).collect::<Map<_, _>>()))
 }

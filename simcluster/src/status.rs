@@ -1,8 +1,8 @@
 //! The API's error answers: `Status` objects, with the texts and details that a real server gives.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use crate::resource::Kind;
+use crate::{dig::Dig, resource::Kind};
 
 /// A refused request. `code` is the HTTP status; an empty `reason` is left out of the body, as a real server does for
 /// some of its 500s.
@@ -29,28 +29,35 @@ pub struct Cause {
 }
 
 impl Cause {
+    fn new(reason: &'static str, field: impl Into<String>, message: String) -> Self {
+        Self { reason, field: field.into(), message }
+    }
+
     pub fn required(field: impl Into<String>, why: &str) -> Self {
-        let message = if why.is_empty() { "Required value".to_owned() } else { format!("Required value: {why}") };
-        Self { reason: "FieldValueRequired", field: field.into(), message }
+        let why = if why.is_empty() { String::new() } else { format!(": {why}") };
+        Self::new("FieldValueRequired", field, format!("Required value{why}"))
     }
 
     /// `value` is shown as JSON.
     pub fn invalid(field: impl Into<String>, value: &Value, why: &str) -> Self {
-        Self { reason: "FieldValueInvalid", field: field.into(), message: format!("Invalid value: {value}: {why}") }
+        Self::new("FieldValueInvalid", field, format!("Invalid value: {value}: {why}"))
     }
 
     pub fn forbidden(field: impl Into<String>, why: &str) -> Self {
-        Self { reason: "FieldValueForbidden", field: field.into(), message: format!("Forbidden: {why}") }
+        Self::new("FieldValueForbidden", field, format!("Forbidden: {why}"))
     }
 
     pub fn duplicate(field: impl Into<String>, value: &Value) -> Self {
-        Self { reason: "FieldValueDuplicate", field: field.into(), message: format!("Duplicate value: {value}") }
+        Self::new("FieldValueDuplicate", field, format!("Duplicate value: {value}"))
     }
 
     pub fn unsupported(field: impl Into<String>, value: &Value, known: &[&str]) -> Self {
         let known = known.iter().map(|k| format!("\"{k}\"")).collect::<Vec<_>>().join(", ");
-        let message = format!("Unsupported value: {value}: supported values: {known}");
-        Self { reason: "FieldValueNotSupported", field: field.into(), message }
+        Self::new("FieldValueNotSupported", field, format!("Unsupported value: {value}: supported values: {known}"))
+    }
+
+    pub fn to_value(&self) -> Value {
+        json!({"reason": self.reason, "message": self.message, "field": self.field})
     }
 }
 
@@ -59,42 +66,37 @@ impl Status {
         Self { code, reason, message: message.into(), details: None, retry_after: None, continue_token: None }
     }
 
-    fn about(mut self, kind: &Kind, name: &str) -> Self {
-        let mut details = Map::new();
-        if !name.is_empty() {
-            details.insert("name".into(), name.into());
+    /// Says what it is about: an object of this kind, under the kind's name or its resource's.
+    pub fn about(mut self, kind: &Kind, called: &str, name: &str) -> Self {
+        let mut details = json!({"kind": called});
+        for (field, text) in [("name", name), ("group", kind.group)] {
+            if !text.is_empty() {
+                details[field] = text.into();
+            }
         }
-        if !kind.group.is_empty() {
-            details.insert("group".into(), kind.group.into());
-        }
-        details.insert("kind".into(), kind.plural.into());
-        self.details = Some(Value::Object(details));
+        self.details = Some(details);
         self
     }
 
-    fn with_causes(mut self, causes: Vec<Value>) -> Self {
-        let details = self.details.get_or_insert_with(|| json!({}));
-        details["causes"] = Value::Array(causes);
+    pub fn with_causes(mut self, causes: impl IntoIterator<Item = Value>) -> Self {
+        self.details.get_or_insert_with(|| json!({}))["causes"] = causes.into_iter().collect();
         self
     }
 
     pub fn not_found(kind: &Kind, name: &str) -> Self {
-        Self::new(404, "NotFound", format!("{} \"{name}\" not found", kind.qualified())).about(kind, name)
+        Self::new(404, "NotFound", format!("{} \"{name}\" not found", kind.qualified())).about(kind, kind.plural, name)
     }
 
-    pub fn already_exists(kind: &Kind, name: &str) -> Self {
-        Self::new(409, "AlreadyExists", format!("{} \"{name}\" already exists", kind.qualified())).about(kind, name)
-    }
-
-    /// The name is taken by an object that is on its way out.
-    pub fn being_deleted(kind: &Kind, name: &str) -> Self {
-        let message = format!("object is being deleted: {} \"{name}\" already exists", kind.qualified());
-        Self::new(409, "AlreadyExists", message).about(kind, name)
+    /// `dying` is a name that is taken by an object on its way out.
+    pub fn already_exists(kind: &Kind, name: &str, dying: bool) -> Self {
+        let why = if dying { "object is being deleted: " } else { "" };
+        let message = format!("{why}{} \"{name}\" already exists", kind.qualified());
+        Self::new(409, "AlreadyExists", message).about(kind, kind.plural, name)
     }
 
     pub fn conflict(kind: &Kind, name: &str, why: &str) -> Self {
         let message = format!("Operation cannot be fulfilled on {} \"{name}\": {why}", kind.qualified());
-        Self::new(409, "Conflict", message).about(kind, name)
+        Self::new(409, "Conflict", message).about(kind, kind.plural, name)
     }
 
     pub fn modified(kind: &Kind, name: &str) -> Self {
@@ -103,17 +105,8 @@ impl Status {
     }
 
     pub fn forbidden(kind: &Kind, name: &str, why: &str) -> Self {
-        Self::new(403, "Forbidden", format!("{} \"{name}\" is forbidden: {why}", kind.qualified())).about(kind, name)
-    }
-
-    /// Creation in a namespace that is being deleted.
-    pub fn namespace_terminating(kind: &Kind, name: &str, ns: &str) -> Self {
-        let why = format!("unable to create new content in namespace {ns} because it is being terminated");
-        Self::forbidden(kind, name, &why).with_causes(vec![json!({
-            "reason": "NamespaceTerminating",
-            "message": format!("namespace {ns} is being terminated"),
-            "field": "metadata.namespace",
-        })])
+        let message = format!("{} \"{name}\" is forbidden: {why}", kind.qualified());
+        Self::new(403, "Forbidden", message).about(kind, kind.plural, name)
     }
 
     pub fn bad_request(message: impl Into<String>) -> Self {
@@ -121,45 +114,38 @@ impl Status {
     }
 
     pub fn invalid(kind: &Kind, name: &str, causes: &[Cause]) -> Self {
-        let mut all: Vec<String> = causes.iter().map(|c| format!("{}: {}", c.field, c.message)).collect();
-        all.dedup();
-        let why = if let [one] = all.as_slice() { one.clone() } else { format!("[{}]", all.join(", ")) };
-        let mut details = Map::new();
-        if !name.is_empty() {
-            details.insert("name".into(), name.into());
-        }
-        if !kind.group.is_empty() {
-            details.insert("group".into(), kind.group.into());
-        }
-        details.insert("kind".into(), kind.kind.into());
-        let causes =
-            causes.iter().map(|c| json!({"reason": c.reason, "message": c.message, "field": c.field})).collect();
-        let mut status = Self::new(422, "Invalid", format!("{} \"{name}\" is invalid: {why}", kind.qualified_kind()));
-        status.details = Some(Value::Object(details));
-        status.with_causes(causes)
+        Self::invalid_as(kind, (&kind.qualified_kind(), kind.kind), name, causes)
     }
 
     /// The same, said of the resource: what is wrong with how an object is written rather than with the object.
     pub fn invalid_resource(kind: &Kind, name: &str, causes: &[Cause]) -> Self {
-        let mut status = Self::invalid(kind, name, causes);
-        status.message = status.message.replacen(&kind.qualified_kind(), &kind.qualified(), 1);
-        if let Some(details) = &mut status.details {
-            details["kind"] = kind.plural.into();
-        }
-        status
+        Self::invalid_as(kind, (&kind.qualified(), kind.plural), name, causes)
+    }
+
+    fn invalid_as(kind: &Kind, (qualified, called): (&str, &str), name: &str, causes: &[Cause]) -> Self {
+        let mut all: Vec<String> = causes.iter().map(|c| format!("{}: {}", c.field, c.message)).collect();
+        all.dedup();
+        let why = if let [one] = all.as_slice() { one.clone() } else { format!("[{}]", all.join(", ")) };
+        let status = Self::new(422, "Invalid", format!("{qualified} \"{name}\" is invalid: {why}"));
+        status.about(kind, called, name).with_causes(causes.iter().map(Cause::to_value))
     }
 
     /// A server-side apply that would take fields from other managers: (manager as shown, field path).
     pub fn apply_conflict(conflicts: &[(String, String)]) -> Self {
-        let shown: Vec<String> = conflicts.iter().map(|(who, field)| format!("conflict with {who}: {field}")).collect();
-        let message = match shown.as_slice() {
-            [one] => format!("Apply failed with 1 conflict: {one}"),
-            many => apply_conflicts_text(many.len(), conflicts),
-        };
-        let causes = conflicts.iter().map(|(who, field)| {
+        let mut message = format!("Apply failed with {} conflicts:", conflicts.len());
+        // Several conflicts are grouped by manager, each field on a line of its own.
+        for (at, (who, field)) in conflicts.iter().enumerate() {
+            if at == 0 || conflicts[at - 1].0 != *who {
+                message += &format!("{}conflicts with {who}:", if at == 0 { " " } else { "\n" });
+            }
+            message += &format!("\n- {field}");
+        }
+        if let [(who, field)] = conflicts {
+            message = format!("Apply failed with 1 conflict: conflict with {who}: {field}");
+        }
+        Self::new(409, "Conflict", message).with_causes(conflicts.iter().map(|(who, field)| {
             json!({"reason": "FieldManagerConflict", "message": format!("conflict with {who}"), "field": field})
-        });
-        Self::new(409, "Conflict", message).with_causes(causes.collect())
+        }))
     }
 
     pub fn expired(message: impl Into<String>) -> Self {
@@ -176,34 +162,18 @@ impl Status {
     }
 
     pub fn to_value(&self) -> Value {
-        let mut body = json!({
-            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": self.message,
-            "code": self.code,
-        });
+        let mut body = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure"});
+        body.put("message", self.message.as_str());
+        body.put("code", self.code);
         if !self.reason.is_empty() {
-            body["reason"] = self.reason.into();
+            body.put("reason", self.reason);
         }
         if let Some(details) = &self.details {
-            body["details"] = details.clone();
+            body.put("details", details.clone());
         }
         if let Some(token) = &self.continue_token {
-            body["metadata"]["continue"] = token.as_str().into();
+            body.put("metadata.continue", token.as_str());
         }
         body
     }
-}
-
-/// Several conflicts are grouped by manager, each field on a line of its own.
-fn apply_conflicts_text(count: usize, conflicts: &[(String, String)]) -> String {
-    let mut text = format!("Apply failed with {count} conflicts:");
-    let mut last = None;
-    for (who, field) in conflicts {
-        if last != Some(who) {
-            text.push_str(if last.is_none() { " " } else { "\n" });
-            text.extend(["conflicts with ", who, ":"]);
-            last = Some(who);
-        }
-        text.extend(["\n- ", field]);
-    }
-    text
 }

@@ -12,34 +12,27 @@ use serde_json::Value;
 
 use crate::resource::Kind;
 
+macro_rules! schema {
+    ($kind:expr, $object:expr; $($group:ident: $($name:ident)*;)*) => {
+        match $kind {
+            $($(stringify!($name) => again::<$group::$name>($object),)*)*
+            other => Err(format!("no schema for kind {other}")),
+        }
+    };
+}
+
 /// The paths of the fields that the kind does not have, or why the object cannot be read at all.
 pub fn unknown_fields(kind: &Kind, object: &Value) -> Result<Vec<String>, String> {
-    let again = match kind.kind {
-        "ConfigMap" => again::<core::ConfigMap>(object),
-        "Event" => again::<core::Event>(object),
-        "LimitRange" => again::<core::LimitRange>(object),
-        "Namespace" => again::<core::Namespace>(object),
-        "Node" => again::<core::Node>(object),
-        "PersistentVolumeClaim" => again::<core::PersistentVolumeClaim>(object),
-        "PersistentVolume" => again::<core::PersistentVolume>(object),
-        "Pod" => again::<core::Pod>(object),
-        "ResourceQuota" => again::<core::ResourceQuota>(object),
-        "Secret" => again::<core::Secret>(object),
-        "ServiceAccount" => again::<core::ServiceAccount>(object),
-        "Service" => again::<core::Service>(object),
-        "StatefulSet" => again::<apps::StatefulSet>(object),
-        "SelfSubjectAccessReview" => again::<authorization::SelfSubjectAccessReview>(object),
-        "Lease" => again::<coordination::Lease>(object),
-        "Ingress" => again::<networking::Ingress>(object),
-        "NetworkPolicy" => again::<networking::NetworkPolicy>(object),
-        "PriorityClass" => again::<scheduling::PriorityClass>(object),
-        "ClusterRole" => again::<rbac::ClusterRole>(object),
-        "ClusterRoleBinding" => again::<rbac::ClusterRoleBinding>(object),
-        "Role" => again::<rbac::Role>(object),
-        "RoleBinding" => again::<rbac::RoleBinding>(object),
-        "StorageClass" => again::<storage::StorageClass>(object),
-        "VolumeAttachment" => again::<storage::VolumeAttachment>(object),
-        other => Err(format!("no schema for kind {other}")),
+    let again = schema! { kind.kind, object;
+        core: ConfigMap Event LimitRange Namespace Node PersistentVolume PersistentVolumeClaim Pod ResourceQuota Secret
+            Service ServiceAccount;
+        apps: StatefulSet;
+        authorization: SelfSubjectAccessReview;
+        coordination: Lease;
+        networking: Ingress NetworkPolicy;
+        rbac: ClusterRole ClusterRoleBinding Role RoleBinding;
+        scheduling: PriorityClass;
+        storage: StorageClass VolumeAttachment;
     }?;
     let mut unknown = Vec::new();
     lost(object, &again, "", &mut unknown);
@@ -47,19 +40,21 @@ pub fn unknown_fields(kind: &Kind, object: &Value) -> Result<Vec<String>, String
 }
 
 fn again<T: DeserializeOwned + Serialize>(object: &Value) -> Result<Value, String> {
-    let typed = T::deserialize(object).map_err(|error| error.to_string())?;
-    serde_json::to_value(typed).map_err(|error| error.to_string())
+    T::deserialize(object).and_then(serde_json::to_value).map_err(|error| error.to_string())
+}
+
+fn below(path: &str, key: &str) -> String {
+    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
 }
 
 fn lost(sent: &Value, again: &Value, path: &str, unknown: &mut Vec<String>) {
     match (sent, again) {
         (Value::Object(sent), _) => {
             for (key, value) in sent.iter().filter(|(_, value)| !value.is_null()) {
-                let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
                 match again.get(key) {
-                    Some(again) => lost(value, again, &path, unknown),
+                    Some(again) => lost(value, again, &below(path, key), unknown),
                     None if value.as_array().is_some_and(Vec::is_empty) => {}
-                    None => unknown.push(path),
+                    None => unknown.push(below(path, key)),
                 }
             }
         }

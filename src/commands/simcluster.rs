@@ -44,11 +44,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         .await
         .with_context(|| format!("listening on {}", args.listen))?;
     let account = crate::simulated::prepare(&cluster).await?;
-    let kubeconfig = if args.as_lumbung {
-        account
-    } else {
-        cluster.kubeconfig()
-    };
+    let kubeconfig = if args.as_lumbung { account } else { cluster.kubeconfig() };
     match &args.kubeconfig {
         Some(path) => {
             write_private(path, &kubeconfig).with_context(|| format!("writing {}", path.display()))?;

@@ -17,7 +17,8 @@ const KNOWN: [&str; 6] = ["kind", "apiVersion", "gracePeriodSeconds", "precondit
 
 pub(super) fn one(ask: &Ask<'_>) -> Answer {
     let (kind, options) = (ask.at.kind, options(ask, &sent(ask)?)?);
-    Ok(match ask.api.cluster.delete(kind, ask.ns(), ask.name(), &options)? {
+    let key = key(kind, ask.ns(), ask.name());
+    Ok(match ask.api.cluster.transact(|state| state.delete(kind, &key, &options))? {
         Deleted::Gone(object) if !answers_object(kind) => {
             let mut details = json!({"name": ask.name(), "kind": kind.plural, "uid": object["metadata"]["uid"]});
             if !kind.group.is_empty() {
@@ -32,7 +33,7 @@ pub(super) fn one(ask: &Ask<'_>) -> Answer {
 pub(super) fn collection(ask: &Ask<'_>) -> Answer {
     let (kind, options, selector) = (ask.at.kind, options(ask, &sent(ask)?)?, ask.query.selector(ask.at.kind)?);
     let cluster = &ask.api.cluster;
-    let (revision, objects) = cluster.snapshot(kind, ask.at.namespace.as_deref());
+    let (revision, objects) = cluster.objects(kind, ask.at.namespace.as_deref());
     let mut answered = Vec::new();
     for object in objects.into_iter().filter(|object| selector.matches(object)) {
         match cluster.delete(kind, object.text("metadata.namespace"), object.text("metadata.name"), &options) {

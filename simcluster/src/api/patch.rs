@@ -1,51 +1,83 @@
 //! `patch`: server-side apply, JSON merge patch, strategic merge patch and JSON patch.
+//!
+//! A strategic merge is an apply's merge: lists are keyed alike, nulls delete. Its directives (`$patch` and the like) are
+//! answered 501. JSON patch has the real server's one deviation: `replace` of a map member that is not there adds it.
 
-use serde_json::{Map, Value, json};
+pub(super) use json_patch::merge;
+use json_patch::{AddOperation, PatchOperation};
+use serde_json::{Value, json};
 
-use super::{Answer, Ask, body, body::Validation, jsonpatch, query::invalid_options, reply, strategic};
+use super::{Answer, Ask, body, body::Validation, query::invalid_options, reply};
 use crate::{
-    fields::compare::duplicate_item,
-    normal, schema,
+    dig::Dig,
+    fields::merge::{duplicate_item, lay},
+    normal,
     status::{Cause, Status},
     store::{Writer, key},
     typed,
 };
 
 pub(super) fn patch(ask: &Ask<'_>) -> Answer {
-    let media = ask.media_type();
-    if media != "application/apply-patch+yaml" && ask.query.has("force") {
+    const APPLY: &str = "application/apply-patch+yaml";
+    if ask.media_type() == APPLY {
+        return apply(ask);
+    }
+    if ask.query.has("force") {
         let cause = Cause::forbidden("force", "may not be specified for non-apply patch");
         return Err(invalid_options("PatchOptions", &[cause]));
     }
-    let json = || body::parse(&ask.body, "error decoding patch");
-    match media {
-        "application/apply-patch+yaml" => apply(ask),
-        "application/merge-patch+json" => {
-            let patch = json()?;
-            write(ask, |object| {
-                merge(object, &patch);
-                Ok(())
-            })
-        }
-        "application/strategic-merge-patch+json" => {
-            let patch = json()?;
-            write(ask, |object| strategic::apply(object, &patch))
-        }
-        "application/json-patch+json" => {
-            let patch = json()?;
-            if !patch.is_array() {
-                let why =
-                    "error decoding patch: json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp";
-                return Err(Status::bad_request(why));
-            }
-            write(ask, |object| jsonpatch::apply(object, &patch))
-        }
+    let change = match ask.media_type() {
+        "application/merge-patch+json" => |object: &mut Value, patch: &Value| {
+            merge(object, patch);
+            Ok(())
+        },
+        "application/strategic-merge-patch+json" => strategic,
+        "application/json-patch+json" => operations,
         _ => {
-            let mut status = Status::unsupported_media_type("415: Unsupported Media Type");
-            status.details = Some(json!({}));
-            Err(status)
+            let status = Status::unsupported_media_type("415: Unsupported Media Type");
+            return Err(Status { details: Some(json!({})), ..status });
         }
+    };
+    let patch = body::parse(&ask.body, "error decoding patch")?;
+    write(ask, |object| change(object, &patch))
+}
+
+fn strategic(object: &mut Value, patch: &Value) -> Result<(), Status> {
+    if let Some(directive) = directive(patch) {
+        return Err(Status::not_implemented(format_args!("the patch directive {directive}")));
     }
+    lay(object, patch);
+    Ok(())
+}
+
+fn directive(patch: &Value) -> Option<&String> {
+    let among = |(name, value)| if String::as_str(name).starts_with('$') { Some(name) } else { directive(value) };
+    patch.fields("").find_map(among).or_else(|| patch.items("").iter().find_map(directive))
+}
+
+fn operations(object: &mut Value, patch: &Value) -> Result<(), Status> {
+    if !patch.is_array() {
+        let why = "error decoding patch: json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp";
+        return Err(Status::bad_request(why));
+    }
+    let mut done = || {
+        for operation in patch.items("") {
+            let mut operation: PatchOperation = serde_json::from_value(operation.clone()).ok()?;
+            if let PatchOperation::Replace(replace) = &operation
+                && let Some((parent, _)) = replace.path.as_str().rsplit_once('/')
+                && object.pointer(parent).is_some_and(Value::is_object)
+            {
+                let (path, value) = (replace.path.clone(), replace.value.clone());
+                operation = PatchOperation::Add(AddOperation { path, value });
+            }
+            json_patch::patch(object, &[operation]).ok()?;
+        }
+        Some(())
+    };
+    done().ok_or_else(|| {
+        let status = Status::new(422, "Invalid", "the server rejected our request due to an error in our request");
+        Status { details: Some(json!({})), ..status }
+    })
 }
 
 fn write(ask: &Ask<'_>, change: impl FnOnce(&mut Value) -> Result<(), Status>) -> Answer {
@@ -71,10 +103,8 @@ fn write(ask: &Ask<'_>, change: impl FnOnce(&mut Value) -> Result<(), Status>) -
 fn checked(ask: &Ask<'_>, object: &mut Value, validation: Validation) -> Result<Vec<String>, Status> {
     let refuse = |object: &Value, why: &str| {
         let cause = Cause::invalid("patch", &object.to_string().into(), why);
-        let mut status = Status::new(422, "Invalid", format!(" \"\" is invalid: patch: {}", cause.message));
-        status.details =
-            Some(json!({"causes": [{"reason": cause.reason, "message": cause.message, "field": cause.field}]}));
-        status
+        let status = Status::new(422, "Invalid", format!(" \"\" is invalid: patch: {}", cause.message));
+        status.with_causes([cause.to_value()])
     };
     let unknown = typed::unknown_fields(ask.at.kind, object).map_err(|why| refuse(object, &why))?;
     let warnings: Vec<String> = unknown.iter().map(|path| format!("unknown field \"{path}\"")).collect();
@@ -92,10 +122,7 @@ fn same_identity(ask: &Ask<'_>, before: &Value, after: &Value) -> Result<(), Sta
         let cause = Cause::invalid("metadata.uid", &after["uid"], "field is immutable");
         return Err(Status::invalid(ask.at.kind, ask.name(), &[cause.clone(), cause]));
     }
-    if changed("resourceVersion") {
-        return Err(Status::modified(ask.at.kind, ask.name()));
-    }
-    Ok(())
+    if changed("resourceVersion") { Err(Status::modified(ask.at.kind, ask.name())) } else { Ok(()) }
 }
 
 fn apply(ask: &Ask<'_>) -> Answer {
@@ -105,56 +132,27 @@ fn apply(ask: &Ask<'_>) -> Answer {
     };
     let mut applied = body::yaml(&ask.body)?;
     let kind = ask.at.kind;
-    let (version, name) = (applied["apiVersion"].as_str(), applied["kind"].as_str());
-    if version != Some(&kind.api_version()) || name != Some(kind.kind) {
-        let (group, version) =
-            version.unwrap_or_default().rsplit_once('/').unwrap_or(("", version.unwrap_or_default()));
-        let message = format!("invalid object type: {group}/{version}, Kind={}", name.unwrap_or_default());
-        return Err(Status::bad_request(message));
+    let (version, name) = (applied.text("apiVersion"), applied.text("kind"));
+    if version != kind.api_version() || name != kind.kind {
+        let (group, version) = version.rsplit_once('/').unwrap_or(("", version));
+        return Err(Status::bad_request(format!("invalid object type: {group}/{version}, Kind={name}")));
     }
-    if !applied["metadata"]["managedFields"].is_null() {
+    if applied.has("metadata.managedFields") {
         return Err(Status::bad_request("metadata.managedFields must be nil"));
     }
     body::of_address(ask, &applied)?;
-    let namespace = applied["metadata"]["namespace"].as_str().unwrap_or_default().to_owned();
-    let untyped = |why: String| {
-        let place = format!("{namespace}/{}; {}", ask.name(), kind.api_version());
-        Status::new(500, "", format!("failed to create typed patch object ({place}, Kind={}): {why}", kind.kind))
-    };
-    schema::normalize_amounts(&mut applied);
+    let place = format!("{}/{}; {version}, Kind={name}", applied.text("metadata.namespace"), ask.name());
+    let untyped = |why| Status::new(500, "", format!("failed to create typed patch object ({place}): {why}"));
+    normal::amounts_to_text(&mut applied);
     let unknown = typed::unknown_fields(kind, &applied).map_err(untyped)?;
-    if !unknown.is_empty() {
-        let all: Vec<String> = unknown.iter().map(|path| format!(".{path}: field not declared in schema")).collect();
-        return Err(untyped(if let [one] = all.as_slice() {
-            one.clone()
-        } else {
-            format!("errors:\n  {}", all.join("\n  "))
-        }));
-    }
-    if let Some(why) = duplicate_item(&applied) {
-        return Err(untyped(why));
+    let unknown: Vec<_> = unknown.iter().map(|path| format!(".{path}: field not declared in schema")).collect();
+    match unknown.as_slice() {
+        [] => duplicate_item(&applied).map_or(Ok(()), |why| Err(untyped(why)))?,
+        [one] => return Err(untyped(one.clone())),
+        many => return Err(untyped(format!("errors:\n  {}", many.join("\n  ")))),
     }
     let writer = Writer::apply(manager, ask.query.flag("force")).on(&ask.at.subresource).dry_run(ask.dry_run()?);
     let key = key(kind, ask.ns(), ask.name());
     let (created, object) = ask.api.cluster.transact(|state| state.apply(kind, &key, applied, &writer))?;
     Ok(reply::object(if created { 201 } else { 200 }, &object))
-}
-
-/// RFC 7396.
-pub(super) fn merge(target: &mut Value, patch: &Value) {
-    let Value::Object(patch) = patch else {
-        *target = patch.clone();
-        return;
-    };
-    if !target.is_object() {
-        *target = Value::Object(Map::new());
-    }
-    let Value::Object(fields) = target else { return };
-    for (key, value) in patch {
-        if value.is_null() {
-            fields.remove(key);
-        } else {
-            merge(fields.entry(key.clone()).or_insert(Value::Null), value);
-        }
-    }
 }

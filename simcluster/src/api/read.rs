@@ -3,8 +3,6 @@
 //! A continue token names the revision of its first page and the key to go on from; every page is cut from the state at
 //! that revision, told back from the remembered changes. When those are forgotten the answer is 410.
 
-use std::sync::Arc;
-
 use axum::response::Response;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::Serialize;
@@ -13,15 +11,16 @@ use serde_json::{Value, json};
 use super::{
     Answer, Ask,
     query::invalid_options,
-    reply::{self, Form, Item},
+    reply::{self, Form},
 };
 use crate::{
     dig::Dig,
     status::{Cause, Status},
+    store::Object,
 };
 
 pub(super) fn get(ask: &Ask<'_>) -> Answer {
-    let found = ask.api.cluster.get(ask.at.kind, ask.ns(), ask.name());
+    let found = ask.api.cluster.object(ask.at.kind, ask.ns(), ask.name());
     let object = found.ok_or_else(|| Status::not_found(ask.at.kind, ask.name()))?;
     Ok(match reply::form(ask.headers) {
         Form::Whole => reply::object(200, &object),
@@ -49,7 +48,7 @@ pub(super) fn list(ask: &Ask<'_>) -> Answer {
     let start = start(ask)?;
     let namespace = ask.at.namespace.as_deref();
     let (revision, objects) = match start.revision {
-        0 => cluster.snapshot(kind, namespace),
+        0 => cluster.objects(kind, namespace),
         revision => {
             let objects = cluster.list_at(kind, namespace, revision);
             (revision, objects.map_err(|_| too_old(start.after.as_ref()))?)
@@ -57,7 +56,7 @@ pub(super) fn list(ask: &Ask<'_>) -> Answer {
     };
     let after = |object: &Value| start.after.as_ref().is_none_or(|last| place(object) > *last);
     let mut objects = objects.into_iter().filter(|object| after(object) && selector.matches(object));
-    let page: Vec<Arc<Value>> = objects.by_ref().take(limit.unwrap_or(usize::MAX)).collect();
+    let page: Vec<Object> = objects.by_ref().take(limit.unwrap_or(usize::MAX)).collect();
     let remaining = objects.count();
     let mut metadata = json!({"resourceVersion": revision.to_string()});
     if let (Some(last), true) = (page.last(), remaining > 0) {
@@ -70,7 +69,7 @@ pub(super) fn list(ask: &Ask<'_>) -> Answer {
 }
 
 /// A list as it goes over the wire.
-pub(super) fn written(ask: &Ask<'_>, metadata: &Value, page: &[Arc<Value>]) -> Response {
+pub(super) fn written(ask: &Ask<'_>, metadata: &Value, page: &[Object]) -> Response {
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
     struct List<'a, T> {
@@ -82,12 +81,12 @@ pub(super) fn written(ask: &Ask<'_>, metadata: &Value, page: &[Arc<Value>]) -> R
     let kind = ask.at.kind;
     if reply::form(ask.headers) == Form::MetadataOnly {
         let (kind, api_version) = ("PartialObjectMetadataList".to_owned(), "meta.k8s.io/v1".to_owned());
-        let items = page.iter().map(|object| reply::partial(object)).collect();
-        return reply::json(200, &List { kind, api_version, metadata, items });
+        let items = page.iter().map(reply::partial).collect();
+        return reply::object(200, &List { kind, api_version, metadata, items });
     }
     let (kind, api_version) = (format!("{}List", kind.kind), kind.api_version());
-    let items = page.iter().map(|object| Item(object)).collect();
-    reply::json(200, &List { kind, api_version, metadata, items })
+    let items = page.iter().map(Object::item).collect();
+    reply::object(200, &List { kind, api_version, metadata, items })
 }
 
 fn start(ask: &Ask<'_>) -> Result<Start, Status> {

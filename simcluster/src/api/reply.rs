@@ -8,10 +8,10 @@ use axum::{
 };
 use futures::{StreamExt as _, stream};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use serde::{Serialize, Serializer};
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Value, json};
 
-use crate::status::Status;
+use crate::{status::Status, store::Object};
 
 impl From<Status> for Response {
     fn from(status: Status) -> Self {
@@ -23,12 +23,8 @@ impl From<Status> for Response {
     }
 }
 
-pub(crate) fn object(code: u16, object: &Value) -> Response {
-    json(code, object)
-}
-
-pub(crate) fn json(code: u16, body: &impl Serialize) -> Response {
-    with_type(code, "application/json", Body::from(serde_json::to_vec(body).unwrap_or_default()))
+pub(crate) fn object(code: u16, object: &impl Serialize) -> Response {
+    with_type(code, "application/json", Body::from(serde_json::to_vec(object).unwrap_or_default()))
 }
 
 pub(crate) fn text(code: u16, text: impl Into<Body>) -> Response {
@@ -129,17 +125,6 @@ pub(crate) fn acceptable(headers: &HeaderMap) -> Result<(), Status> {
 }
 
 /// The metadata-only form of an object.
-pub(crate) fn partial(object: &Value) -> Value {
-    json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": object["metadata"]})
-}
-
-/// An object as an item of a list: without its `kind` and `apiVersion`, which the list states.
-pub(crate) struct Item<'a>(pub &'a Value);
-
-impl Serialize for Item<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let empty = Map::new();
-        let fields = self.0.as_object().unwrap_or(&empty);
-        serializer.collect_map(fields.iter().filter(|(key, _)| *key != "kind" && *key != "apiVersion"))
-    }
+pub(crate) fn partial(object: &Object) -> Value {
+    json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": object.metadata()})
 }

@@ -8,14 +8,12 @@
 
 use std::{
     collections::VecDeque,
-    future::Future,
-    pin::Pin,
     sync::{Arc, OnceLock},
     time::Duration,
 };
 
 use axum::{body::Bytes, response::Response};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::sync::{broadcast, watch};
 
 use super::{
@@ -30,7 +28,7 @@ use crate::{
     resource::{self, Kind},
     selector::Selector,
     status::{Cause, Status},
-    store::{Change, ChangeType, Cluster},
+    store::{ChangeType, Cluster, Event, Object},
 };
 
 /// As long as a real server lets a watch live that names no time-out.
@@ -40,10 +38,10 @@ const BOOKMARK_PERIOD: Duration = Duration::from_mins(1);
 const BACKLOG: usize = 256;
 
 /// A change for the watches of its kind; `None` where changes were forgotten before they could be told.
-type News = Option<Arc<Event>>;
+type News = Option<Arc<Told>>;
 
-struct Event {
-    change: Change,
+struct Told {
+    event: Arc<Event>,
     /// The object in its whole form as ADDED, MODIFIED and DELETED, each written when it is first asked for.
     lines: [OnceLock<Bytes>; 3],
 }
@@ -74,27 +72,31 @@ impl Hub {
             let newest = *changed.borrow_and_update();
             for ((kind, news), told) in resource::ALL.iter().zip(&self.0).zip(&mut told) {
                 let changes =
-                    if news.receiver_count() == 0 { Ok((newest, Vec::new())) } else { cluster.since(kind, *told) };
+                    if news.receiver_count() == 0 { Ok((newest, Vec::new())) } else { cluster.events(kind, *told) };
                 let (now_told, changes) = match changes {
-                    Ok((revision, changes)) => (revision, changes.into_iter().map(Event::shared).collect()),
+                    Ok((revision, changes)) => {
+                        (revision, changes.into_iter().map(|event| Some(Told::shared(event))).collect())
+                    }
                     Err(_) => (newest, vec![None]),
                 };
                 *told = now_told;
-                // Nobody may be listening any more.
-                changes.into_iter().for_each(|event| _ = news.send(event));
+                for event in changes {
+                    // Nobody may be listening any more.
+                    let _ = news.send(event);
+                }
             }
         }
     }
 }
 
-impl Event {
-    fn shared(change: Change) -> News {
-        Some(Arc::new(Self { change, lines: Default::default() }))
+impl Told {
+    fn shared(event: Arc<Event>) -> Arc<Self> {
+        Arc::new(Self { event, lines: Default::default() })
     }
 
     /// How a watch sees it, if at all.
     fn seen(&self, namespace: Option<&str>, selector: &Selector, form: Form) -> Option<Bytes> {
-        let Change { change, object, previous, revision } = &self.change;
+        let Event { change, object, previous, revision } = &*self.event;
         if namespace.is_some_and(|ns| ns != object.text("metadata.namespace")) {
             return None;
         }
@@ -105,11 +107,7 @@ impl Event {
             (None, true) => 0,
             (Some(_), true) => 1,
             (Some(_), false) if deleted => 2,
-            (Some(before), false) => {
-                let mut last = Value::clone(before);
-                last.put("metadata.resourceVersion", revision.to_string());
-                return Some(line(TYPES[2], &last, form));
-            }
+            (Some(before), false) => return Some(line(TYPES[2], &before.at_revision(*revision), form)),
         };
         Some(match form {
             Form::Whole => self.lines[seen_as].get_or_init(|| line(TYPES[seen_as], object, form)).clone(),
@@ -118,21 +116,26 @@ impl Event {
     }
 }
 
-fn line(event: &str, object: &Value, form: Form) -> Bytes {
-    #[derive(serde::Serialize)]
-    struct Line<'a> {
-        r#type: &'a str,
-        object: &'a Value,
+fn line(event: &str, object: &Object, form: Form) -> Bytes {
+    match form {
+        Form::Whole => written(event, object),
+        Form::MetadataOnly => written(event, &reply::partial(object)),
     }
-    let partial = (form == Form::MetadataOnly && TYPES.contains(&event)).then(|| reply::partial(object));
-    let object = partial.as_ref().unwrap_or(object);
+}
+
+fn written(event: &str, object: &impl serde::Serialize) -> Bytes {
+    #[derive(serde::Serialize)]
+    struct Line<'a, T> {
+        r#type: &'a str,
+        object: &'a T,
+    }
     let mut bytes = serde_json::to_vec(&Line { r#type: event, object }).unwrap_or_default();
     bytes.push(b'\n');
     Bytes::from(bytes)
 }
 
 fn expired(why: &str) -> Bytes {
-    line("ERROR", &Status::expired(why).to_value(), Form::Whole)
+    written("ERROR", &Status::expired(why).to_value())
 }
 
 /// A watch that is told at once that its revision is gone, and ends.
@@ -160,7 +163,7 @@ struct Watch {
     /// What is left of its time, and how much of that the timer waits for.
     left: Duration,
     step: Duration,
-    timer: Pin<Box<dyn Future<Output = ()> + Send>>,
+    timer: Ending,
     over: bool,
 }
 
@@ -194,7 +197,7 @@ pub(super) fn open(ask: &Ask<'_>) -> Answer {
     };
     watch.set_timer();
     if initial || (revision == 0 && !query.has("sendInitialEvents")) {
-        let (revision, objects) = cluster.snapshot(kind, ask.at.namespace.as_deref());
+        let (revision, objects) = cluster.objects(kind, ask.at.namespace.as_deref());
         let matching = objects.iter().filter(|object| watch.selector.matches(object));
         watch.ready.extend(matching.map(|object| line(TYPES[0], object, watch.form)));
         watch.revision = revision;
@@ -253,17 +256,19 @@ impl Watch {
 
     /// What it sees of an event, or of what the store remembers where events are missing.
     fn take(&mut self, news: News) {
-        let Some(event) = news else { return self.catch_up() };
-        if event.change.revision > self.revision {
-            self.revision = event.change.revision;
-            self.ready.extend(event.seen(self.namespace.as_deref(), &self.selector, self.form));
+        let Some(told) = news else { return self.catch_up() };
+        if told.event.revision > self.revision {
+            self.revision = told.event.revision;
+            self.ready.extend(told.seen(self.namespace.as_deref(), &self.selector, self.form));
         }
     }
 
     fn catch_up(&mut self) {
-        match self.cluster.since(self.kind, self.revision) {
+        match self.cluster.events(self.kind, self.revision) {
             Ok((newest, changes)) => {
-                changes.into_iter().for_each(|change| self.take(Event::shared(change)));
+                for change in changes {
+                    self.take(Some(Told::shared(change)));
+                }
                 self.revision = self.revision.max(newest);
             }
             Err(compacted) => {
@@ -290,7 +295,7 @@ impl Watch {
             tokio::select! {
                 () = &mut self.ending => self.over = true,
                 _ = self.faulty.changed() => self.over = self.is_cut(),
-                () = async { clock.sleep(delay.unwrap_or_default()).await }, if delay.is_some() => return,
+                () = clock.sleep(delay) => return,
             }
         }
     }
@@ -325,6 +330,6 @@ impl Watch {
             metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
         }
         let object = json!({"kind": kind, "apiVersion": api_version, "metadata": metadata});
-        self.ready.push_back(line("BOOKMARK", &object, self.form));
+        self.ready.push_back(written("BOOKMARK", &object));
     }
 }

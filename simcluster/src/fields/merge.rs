@@ -1,65 +1,109 @@
-//! Laying an applied configuration over an object, and taking away what its manager has given up.
+//! Objects as the schema divides them: their fields, the difference of two, laying one over another, taking fields away.
 
-use std::collections::HashSet;
+use std::collections::BTreeMap;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use super::set::Set;
-use crate::schema::{self, ITEM, Shape};
+use super::set::{Set, shown};
+use crate::schema::{self, ITEM, Place, Shape};
 
-/// `live` with every field of `applied` set.
-pub fn merge(live: &mut Value, applied: &Value) {
-    lay("", "", live, applied);
+/// The parts of a value that are owned apart from each other, by their edges.
+fn children<'a>(place: Place<'a>, value: &'a Value) -> Vec<(String, Place<'a>, &'a Value)> {
+    match (schema::shape(place, value), value) {
+        (Shape::Granular, Value::Object(fields)) => {
+            fields.iter().map(|(field, value)| (format!("f:{field}"), (place.1, field.as_str()), value)).collect()
+        }
+        (shape @ (Shape::Keyed(_) | Shape::Set), Value::Array(items)) => {
+            items.iter().map(|item| (schema::edge(shape, item), (place.1, ITEM), item)).collect()
+        }
+        _ => Vec::new(),
+    }
 }
 
-fn lay(parent: &str, name: &str, live: &mut Value, applied: &Value) {
-    let shape = schema::shape(parent, name, applied);
-    if schema::shape(parent, name, live) != shape {
-        *live = applied.clone();
-        return;
+/// The fields that a configuration sets: its leaves, and the items of its keyed lists.
+pub fn fields_of(object: &Value) -> Set {
+    fields(("", ""), object, false)
+}
+
+/// With `all`, also what only leads to others.
+fn fields(place: Place<'_>, value: &Value, all: bool) -> Set {
+    let mut set = Set::default();
+    for (edge, place, child) in children(place, value) {
+        let mut below = fields(place, child, all);
+        below.member |= edge.starts_with("k:");
+        set.put(edge, below);
     }
-    match (shape, live, applied) {
-        (Shape::Granular, Value::Object(live), Value::Object(applied)) => {
+    set.member = all || set.children.is_empty();
+    set
+}
+
+/// The fields of `to` that `from` does not have; with `changes` also those that have another value there.
+pub fn difference(from: &Value, to: &Value, changes: bool) -> Set {
+    differing(("", ""), from, to, changes)
+}
+
+fn differing(place: Place<'_>, from: &Value, to: &Value, changes: bool) -> Set {
+    let shape = schema::shape(place, to);
+    if shape == Shape::Atomic || shape != schema::shape(place, from) {
+        return Set { member: changes && from != to, ..Set::default() };
+    }
+    let before: BTreeMap<_, _> = children(place, from).into_iter().map(|(edge, _, value)| (edge, value)).collect();
+    let mut set = Set::default();
+    for (edge, place, value) in children(place, to) {
+        match before.get(&edge) {
+            Some(same) if *same == value => {}
+            Some(other) => set.put(edge, differing(place, other, value, changes)),
+            None => set.put(edge, fields(place, value, true)),
+        }
+    }
+    set
+}
+
+/// Lays a configuration or a strategic merge patch over an object; a null takes its field away.
+pub fn lay(live: &mut Value, applied: &Value) {
+    lay_at(("", ""), live, applied);
+}
+
+fn lay_at(place: Place<'_>, live: &mut Value, applied: &Value) {
+    let shape = schema::shape(place, applied);
+    match (shape, applied) {
+        (Shape::Granular, Value::Object(applied)) => {
+            if !live.is_object() {
+                *live = Value::Object(serde_json::Map::new());
+            }
+            let Value::Object(live) = live else { return };
             for (field, value) in applied {
-                match live.get_mut(field) {
-                    Some(present) => lay(name, field, present, value),
-                    None => {
-                        live.insert(field.clone(), value.clone());
-                    }
+                if value.is_null() {
+                    live.remove(field);
+                } else {
+                    lay_at((place.1, field), live.entry(field).or_insert(Value::Null), value);
                 }
             }
         }
-        (Shape::Keyed(keys), Value::Array(live), Value::Array(applied)) => {
-            *live = keyed(name, keys, std::mem::take(live), applied);
+        (Shape::Keyed(_) | Shape::Set, Value::Array(applied)) => {
+            let live_items = live.as_array_mut().map(std::mem::take).unwrap_or_default();
+            *live = merged(shape, place, live_items, applied).into();
         }
-        (Shape::Set, Value::Array(live), Value::Array(applied)) => {
-            let new: Vec<Value> = applied.iter().filter(|item| !live.contains(item)).cloned().collect();
-            live.extend(new);
-        }
-        (_, live, applied) => *live = applied.clone(),
+        _ => *live = applied.clone(),
     }
 }
 
 /// Applied items come in the applied order; items that only the live list has keep their place before the next shared one.
-fn keyed(name: &str, keys: &[&str], live: Vec<Value>, applied: &[Value]) -> Vec<Value> {
-    let wanted: Vec<String> = applied.iter().map(|item| schema::item_key(keys, item)).collect();
-    let present: HashSet<String> = live.iter().map(|item| schema::item_key(keys, item)).collect();
+fn merged(shape: Shape, place: Place<'_>, live: Vec<Value>, applied: &[Value]) -> Vec<Value> {
+    let wanted: Vec<String> = applied.iter().map(|item| schema::edge(shape, item)).collect();
+    let mut waiting: Vec<_> = live.into_iter().map(|item| (schema::edge(shape, &item), item)).collect();
     let mut merged = Vec::new();
-    let mut waiting = live.into_iter().map(|item| (schema::item_key(keys, &item), item)).collect::<Vec<_>>();
-    for (item, key) in applied.iter().zip(&wanted) {
-        if present.contains(key) {
-            while waiting.first().is_some_and(|(first, _)| !wanted.contains(first)) {
-                merged.push(waiting.remove(0).1);
-            }
+    for (item, edge) in applied.iter().zip(&wanted) {
+        let mut both = Value::Null;
+        if let Some(at) = waiting.iter().position(|(other, _)| other == edge) {
+            let (before, shared) = (waiting.drain(..at).collect::<Vec<_>>(), waiting.remove(0));
+            let (later, own): (Vec<_>, Vec<_>) = before.into_iter().partition(|(other, _)| wanted.contains(other));
+            merged.extend(own.into_iter().map(|(_, item)| item));
+            waiting.splice(0..0, later);
+            both = shared.1;
         }
-        match waiting.iter().position(|(other, _)| other == key) {
-            Some(at) => {
-                let mut both = waiting.remove(at).1;
-                lay(name, ITEM, &mut both, item);
-                merged.push(both);
-            }
-            None => merged.push(item.clone()),
-        }
+        lay_at((place.1, ITEM), &mut both, item);
+        merged.push(both);
     }
     merged.extend(waiting.into_iter().map(|(_, item)| item));
     merged
@@ -67,103 +111,43 @@ fn keyed(name: &str, keys: &[&str], live: Vec<Value>, applied: &[Value]) -> Vec<
 
 /// Takes away the fields of `last` under which nothing is `owned` any more.
 pub fn prune(object: &mut Value, last: &Set, owned: &Set) {
-    let nothing = Set::default();
-    let Value::Object(top) = object else { return };
-    // The parts of an object itself (metadata, spec) are never taken away whole.
-    for (edge, last) in &last.children {
-        let field = edge.trim_start_matches("f:");
-        let owned = owned.children.get(edge).unwrap_or(&nothing);
-        match top.get_mut(field) {
-            Some(value) if !last.children.is_empty() && ["metadata", "spec", "status"].contains(&field) => {
-                cut("", field, value, last, owned);
-            }
-            Some(value) if owned.is_empty() => {
-                *value = Value::Null;
-            }
-            Some(value) => cut("", field, value, last, owned),
-            None => {}
-        }
-    }
+    prune_at(("", ""), object, last, owned);
 }
 
-fn cut(parent: &str, name: &str, value: &mut Value, last: &Set, owned: &Set) {
-    match (schema::shape(parent, name, value), value) {
-        (Shape::Granular, Value::Object(fields)) => cut_fields(name, fields, last, owned),
-        (Shape::Keyed(keys), Value::Array(items)) => {
-            items.retain_mut(|item| {
-                let edge = format!("k:{}", schema::item_key(keys, item));
-                match (last.children.get(&edge), owned.children.get(&edge)) {
-                    (Some(_), None) => false,
-                    (Some(last), Some(owned)) => {
-                        cut(name, ITEM, item, last, owned);
-                        true
-                    }
-                    (None, _) => true,
-                }
-            });
+fn prune_at(place: Place<'_>, value: &mut Value, last: &Set, owned: &Set) {
+    let (shape, nothing) = (schema::shape(place, value), Set::default());
+    // The parts of an object itself (metadata, spec) are never taken away whole.
+    let is_top = place == ("", "");
+    let keep =
+        |edge: &str, place: Place<'_>, child: &mut Value| match (last.children.get(edge), owned.children.get(edge)) {
+            (None, _) => true,
+            (Some(last), None) if !is_top || last.children.is_empty() => false,
+            (Some(last), owned) => {
+                prune_at(place, child, last, owned.unwrap_or(&nothing));
+                true
+            }
+        };
+    match (shape, value) {
+        (Shape::Granular, Value::Object(fields)) => {
+            fields.retain(|field, child| keep(&format!("f:{field}"), (place.1, field), child));
         }
-        (Shape::Set, Value::Array(items)) => {
-            let gone = |edge: &String| last.children.contains_key(edge) && !owned.children.contains_key(edge);
-            items.retain(|item| !gone(&format!("v:{item}")));
+        (Shape::Keyed(_) | Shape::Set, Value::Array(items)) => {
+            items.retain_mut(|item| keep(&schema::edge(shape, item), (place.1, ITEM), item));
         }
         _ => {}
     }
 }
 
-fn cut_fields(name: &str, fields: &mut Map<String, Value>, last: &Set, owned: &Set) {
-    for (edge, last) in &last.children {
-        let field = edge.trim_start_matches("f:");
-        match (owned.children.get(edge), fields.get_mut(field)) {
-            (None, _) => {
-                fields.remove(field);
-            }
-            (Some(owned), Some(value)) => cut(name, field, value, last, owned),
-            (Some(_), None) => {}
-        }
-    }
+/// The first keyed list in which two items have the same key.
+pub fn duplicate_item(object: &Value) -> Option<String> {
+    duplicate("", ("", ""), object)
 }
 
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-    use crate::fields::compare::fields_of;
-
-    #[test]
-    fn keyed_items_merge_in_the_applied_order_and_others_keep_their_place() {
-        let mut live = json!({"spec": {"containers": [
-            {"name": "own", "image": "x"}, {"name": "a", "image": "1", "tty": true}, {"name": "b", "image": "1"}]}});
-        let applied = json!({"spec": {"containers": [{"name": "b", "image": "2"}, {"name": "a"}, {"name": "new"}]}});
-        merge(&mut live, &applied);
-        let containers = json!([
-            {"name": "own", "image": "x"}, {"name": "b", "image": "2"},
-            {"name": "a", "image": "1", "tty": true}, {"name": "new"}]);
-        assert_eq!(live, json!({"spec": {"containers": containers}}));
+fn duplicate(path: &str, place: Place<'_>, value: &Value) -> Option<String> {
+    let parts = children(place, value);
+    let twice = |at: usize| parts[..at].iter().any(|(edge, ..)| *edge == parts[at].0);
+    if let Some(at) = (0..parts.len()).find(|at| twice(*at)) {
+        return Some(format!("{path}: duplicate entries for key {}", shown(&parts[at].0)));
     }
-
-    #[test]
-    fn what_was_given_up_goes_with_its_defaults_unless_somebody_owns_it() {
-        let probe = json!({"httpGet": {"port": 80}});
-        let last = fields_of(&json!({"metadata": {"labels": {"a": "1", "b": "1"}}, "spec": {"containers": [
-            {"name": "app", "image": "i", "readinessProbe": probe}, {"name": "side", "image": "i"}]}}));
-        let owned = fields_of(&json!({"metadata": {"labels": {"b": "1"}}, "spec": {"containers": [
-            {"name": "app", "image": "i"}]}}));
-        let mut object = json!({"metadata": {"name": "x", "labels": {"a": "1", "b": "1", "c": "1"}}, "spec": {
-            "containers": [{"name": "app", "image": "i", "readinessProbe": {"httpGet": {"port": 80}, "periodSeconds": 10}},
-                {"name": "side", "image": "i"}, {"name": "other", "image": "i"}]}});
-        prune(&mut object, &last, &owned);
-        assert_eq!(
-            object,
-            json!({"metadata": {"name": "x", "labels": {"b": "1", "c": "1"}}, "spec": {"containers": [
-                {"name": "app", "image": "i"}, {"name": "other", "image": "i"}]}})
-        );
-    }
-
-    #[test]
-    fn atomic_values_are_replaced_whole() {
-        let mut live = json!({"spec": {"tolerations": [{"key": "a"}, {"key": "b"}], "nodeSelector": {"x": "1"}}});
-        merge(&mut live, &json!({"spec": {"tolerations": [{"key": "c"}], "nodeSelector": {"y": "1"}}}));
-        assert_eq!(live, json!({"spec": {"tolerations": [{"key": "c"}], "nodeSelector": {"y": "1"}}}));
-    }
+    parts.iter().find_map(|(edge, place, child)| duplicate(&format!("{path}{}", shown(edge)), *place, child))
 }

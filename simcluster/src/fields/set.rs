@@ -1,11 +1,17 @@
 //! Sets of field paths as trees, in the form of `fieldsV1`.
 //!
 //! An edge is `f:name` (a field or map key), `k:{...}` (an item of a keyed list) or `v:...` (an item of a set). A path is
-//! in the set when its node is a member; a node that is no member only leads to others.
+//! in the set when its node is a member. Sets are kept as `Shared` trees, in which equal parts are there once for the
+//! whole cluster: pods that were made alike differ by a few nodes.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, HashSet},
+    hash::{Hash, Hasher},
+    sync::Arc,
+};
 
-use serde_json::{Map, Value, json};
+use serde::{Serialize, Serializer, ser::SerializeMap};
+use serde_json::Value;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Set {
@@ -14,8 +20,14 @@ pub struct Set {
 }
 
 impl Set {
-    pub fn leaf() -> Self {
-        Self { member: true, children: BTreeMap::new() }
+    /// The set of these dotted field paths.
+    pub fn of_paths(paths: &str) -> Self {
+        let mut set = Self::default();
+        for path in paths.split(' ') {
+            let node = path.split('.').fold(&mut set, |at, step| at.children.entry(format!("f:{step}")).or_default());
+            node.member = true;
+        }
+        set
     }
 
     pub fn is_empty(&self) -> bool {
@@ -36,133 +48,128 @@ impl Set {
         }
     }
 
-    /// Takes out the paths that are in `other`.
-    pub fn subtract(&mut self, other: &Self) {
+    pub fn without(mut self, other: &Self) -> Self {
         self.member &= !other.member;
         for (edge, theirs) in &other.children {
-            if let Some(ours) = self.children.get_mut(edge) {
-                ours.subtract(theirs);
-                if ours.is_empty() {
-                    self.children.remove(edge);
-                }
+            if let Some(ours) = self.children.remove(edge) {
+                self.put(edge.clone(), ours.without(theirs));
             }
         }
-    }
-
-    pub fn intersection(&self, other: &Self) -> Self {
-        let mut both = Self { member: self.member && other.member, children: BTreeMap::new() };
-        for (edge, ours) in &self.children {
-            if let Some(theirs) = other.children.get(edge) {
-                both.put(edge.clone(), ours.intersection(theirs));
-            }
-        }
-        both
-    }
-
-    /// Takes out one path of fields.
-    pub fn remove_path(&mut self, path: &[&str]) {
-        let Some((first, rest)) = path.split_first() else {
-            self.member = false;
-            return;
-        };
-        let edge = format!("f:{first}");
-        if let Some(child) = self.children.get_mut(&edge) {
-            child.remove_path(rest);
-            if child.is_empty() {
-                self.children.remove(&edge);
-            }
-        }
-    }
-
-    pub fn to_fields_v1(&self) -> Value {
-        let mut fields = Map::new();
-        if self.member && !self.children.is_empty() {
-            fields.insert(".".into(), json!({}));
-        }
-        for (edge, child) in &self.children {
-            fields.insert(edge.clone(), child.to_fields_v1());
-        }
-        Value::Object(fields)
-    }
-
-    /// The whole of a stored `fieldsV1`; the top is never a member.
-    pub fn from_fields_v1(fields: &Value) -> Self {
-        let mut set = Self::node(fields);
-        set.member = false;
-        set
-    }
-
-    fn node(fields: &Value) -> Self {
-        let empty = Map::new();
-        let fields = fields.as_object().unwrap_or(&empty);
-        let children: BTreeMap<String, Self> = fields
-            .iter()
-            .filter(|(edge, _)| *edge != ".")
-            .map(|(edge, child)| (edge.clone(), Self::node(child)))
-            .collect();
-        Self { member: fields.contains_key(".") || children.is_empty(), children }
+        self
     }
 
     /// The members as messages show them: `.spec.template.spec.containers[name="app"].image`.
     pub fn paths(&self) -> Vec<String> {
-        let mut paths = Vec::new();
-        self.collect("", &mut paths);
-        paths
-    }
-
-    fn collect(&self, path: &str, paths: &mut Vec<String>) {
-        if self.member {
-            paths.push(path.to_owned());
-        }
-        for (edge, child) in &self.children {
-            child.collect(&format!("{path}{}", shown(edge)), paths);
-        }
+        let own = self.member.then(String::new);
+        let below = self.children.iter().flat_map(|(edge, child)| {
+            let step = shown(edge);
+            child.paths().into_iter().map(move |path| format!("{step}{path}"))
+        });
+        own.into_iter().chain(below).collect()
     }
 }
 
-fn shown(edge: &str) -> String {
-    if let Some(field) = edge.strip_prefix("f:") {
-        return format!(".{field}");
+pub fn shown(edge: &str) -> String {
+    let (kind, rest) = edge.split_at(2);
+    match (kind, serde_json::from_str::<BTreeMap<String, Value>>(rest)) {
+        ("k:", Ok(keys)) => {
+            format!("[{}]", keys.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(","))
+        }
+        ("v:", _) => format!("[={rest}]"),
+        _ => format!(".{rest}"),
     }
-    if let Some(value) = edge.strip_prefix("v:") {
-        return format!("[={value}]");
-    }
-    let key: Value = serde_json::from_str(edge.trim_start_matches("k:")).unwrap_or_default();
-    let parts: Vec<String> =
-        key.as_object().map(|key| key.iter().map(|(k, v)| format!("{k}={v}")).collect()).unwrap_or_default();
-    format!("[{}]", parts.join(","))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// A set in its kept form. Compared by address: equal sets of one `Pool` are the same one.
+#[derive(Clone, Debug)]
+pub struct Shared(Arc<Node>);
 
-    #[test]
-    fn fields_v1_round_trip_and_paths() {
-        let fields = json!({"f:metadata": {"f:labels": {".": {}, "f:x": {}}}, "f:spec": {"f:containers": {
-            "k:{\"name\":\"app\"}": {".": {}, "f:image": {}}}}});
-        let set = Set::from_fields_v1(&fields);
-        assert_eq!(set.to_fields_v1(), fields);
-        assert_eq!(
-            set.paths(),
-            [
-                ".metadata.labels",
-                ".metadata.labels.x",
-                ".spec.containers[name=\"app\"]",
-                ".spec.containers[name=\"app\"].image"
-            ]
-        );
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Node {
+    member: bool,
+    children: Box<[(Arc<str>, Shared)]>,
+}
+
+impl PartialEq for Shared {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Shared {}
+
+impl Hash for Shared {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        Arc::as_ptr(&self.0).hash(state);
+    }
+}
+
+impl Shared {
+    pub fn to_set(&self) -> Set {
+        let children = self.0.children.iter().map(|(edge, child)| (edge.to_string(), child.to_set()));
+        Set { member: self.0.member, children: children.collect() }
     }
 
-    #[test]
-    fn algebra() {
-        let a = Set::from_fields_v1(&json!({"f:a": {}, "f:b": {".": {}, "f:c": {}}}));
-        let b = Set::from_fields_v1(&json!({"f:b": {"f:c": {}}}));
-        let mut rest = a.clone();
-        rest.subtract(&b);
-        assert_eq!(rest.to_fields_v1(), json!({"f:a": {}, "f:b": {}}));
-        assert_eq!(a.intersection(&b), b);
-        rest.union(&b);
-        assert_eq!(rest, a);
+    pub fn is_empty(&self) -> bool {
+        !self.0.member && self.0.children.is_empty()
+    }
+}
+
+/// As `fieldsV1`; the top is never a member.
+impl Serialize for Shared {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        if self.0.member && !self.0.children.is_empty() {
+            map.serialize_entry(".", &BTreeMap::<String, ()>::new())?;
+        }
+        for (edge, child) in &self.0.children {
+            map.serialize_entry(&**edge, child)?;
+        }
+        map.end()
+    }
+}
+
+/// All nodes and texts in use, each once.
+#[derive(Default)]
+pub struct Pool {
+    nodes: HashSet<Arc<Node>>,
+    texts: HashSet<Arc<str>>,
+    /// How many nodes there may be before those that nobody uses any more are let go.
+    limit: usize,
+}
+
+impl Pool {
+    pub fn text(&mut self, text: &str) -> Arc<str> {
+        if let Some(known) = self.texts.get(text) {
+            return Arc::clone(known);
+        }
+        let new = Arc::from(text);
+        self.texts.insert(Arc::clone(&new));
+        new
+    }
+
+    pub fn share(&mut self, set: &Set) -> Shared {
+        if self.nodes.len() > self.limit {
+            self.sweep();
+        }
+        self.node(set)
+    }
+
+    fn node(&mut self, set: &Set) -> Shared {
+        let children = set.children.iter().map(|(edge, child)| (self.text(edge), self.node(child))).collect();
+        let node = Node { member: set.member, children };
+        if let Some(known) = self.nodes.get(&node) {
+            return Shared(Arc::clone(known));
+        }
+        let new = Arc::new(node);
+        self.nodes.insert(Arc::clone(&new));
+        Shared(new)
+    }
+
+    fn sweep(&mut self) {
+        // A node that goes lets go of its children, which go in the next round.
+        self.nodes.retain(|node| Arc::strong_count(node) > 1);
+        self.texts.retain(|text| Arc::strong_count(text) > 1);
+        self.limit = 2 * self.nodes.len() + 4096;
     }
 }

@@ -4,14 +4,13 @@
 //! deletion hold the object by a finalizer that the garbage collector takes off when it has done its part. A pod that
 //! runs on a node is only marked; its kubelet deletes it with grace 0 when its containers have ended.
 
-use std::sync::Arc;
-
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
-use super::{Key, State};
+use super::{Key, Object, State};
 use crate::{
     clock,
+    dig::Dig,
     resource::{self, Kind},
     rules,
     status::Status,
@@ -54,71 +53,64 @@ impl DeleteOptions {
 #[derive(Clone, Debug)]
 pub enum Deleted {
     /// The object is gone; this was its last state.
-    Gone(Arc<Value>),
+    Gone(Object),
     /// Finalizers or grace hold it; it carries a `deletionTimestamp`.
-    Held(Arc<Value>),
+    Held(Object),
 }
 
 /// Whether nothing holds an object that is marked for deletion.
 pub(crate) fn is_free(kind: &Kind, object: &Value) -> bool {
-    let finalizers = object["metadata"]["finalizers"].as_array().is_some_and(|f| !f.is_empty());
-    let grace = kind.is(&resource::POD) && object["metadata"]["deletionGracePeriodSeconds"].as_i64().unwrap_or(0) > 0;
-    !finalizers && !grace && !kind.is(&resource::NAMESPACE)
+    let is_waiting = kind.is(&resource::POD) && object.int("metadata.deletionGracePeriodSeconds").unwrap_or(0) > 0;
+    object.items("metadata.finalizers").is_empty() && !is_waiting && !kind.is(&resource::NAMESPACE)
 }
 
 impl State {
-    pub(crate) fn delete(
-        &mut self,
-        kind: &'static Kind,
-        key: &Key,
-        options: &DeleteOptions,
-    ) -> Result<Deleted, Status> {
-        let old = Arc::clone(self.get(kind, key).ok_or_else(|| Status::not_found(kind, &key.1))?);
-        check_preconditions(kind, &key.1, &old, options)?;
+    pub(crate) fn delete(&mut self, kind: &'static Kind, key: &Key, how: &DeleteOptions) -> Result<Deleted, Status> {
+        let old = self.object(kind, key).cloned().ok_or_else(|| Status::not_found(kind, &key.1))?;
+        check_preconditions(kind, &key.1, &old, how)?;
         rules::may_delete(kind, &key.1)?;
-        let new = self.marked(kind, &old, options);
-        if options.dry_run {
-            return Ok(if is_free(kind, &new) { Deleted::Gone(old) } else { Deleted::Held(Arc::new(new)) });
-        }
-        if !is_free(kind, &new) {
-            return Ok(Deleted::Held(if new == *old { old } else { self.put(kind, key.clone(), new) }));
+        let (new, owners) = (self.marked(kind, &old, how), old.owners.clone());
+        let (is_free, is_same) = (is_free(kind, &new), new == *old.value);
+        if how.dry_run {
+            return Ok(if is_free { Deleted::Gone(old) } else { Deleted::Held(Object { value: new.into(), owners }) });
         }
         // A pod is seen with grace 0 before it is seen to be gone.
-        let last = if kind.is(&resource::POD) && new != *old { self.put(kind, key.clone(), new) } else { old };
-        self.remove(kind, key);
-        if kind.is(&resource::POD) {
-            self.forgotten.extend(last["metadata"]["uid"].as_str().map(ToOwned::to_owned));
+        let is_shown = !is_same && (!is_free || kind.is(&resource::POD));
+        let last = if is_shown { self.put(kind, key.clone(), new, owners) } else { old };
+        if !is_free {
+            return Ok(Deleted::Held(last));
         }
+        self.remove(kind, key);
         Ok(Deleted::Gone(last))
     }
 
     /// The object as it is once its deletion has been asked for.
-    fn marked(&self, kind: &'static Kind, old: &Value, options: &DeleteOptions) -> Value {
+    fn marked(&self, kind: &'static Kind, old: &Value, how: &DeleteOptions) -> Value {
         let mut new = old.clone();
-        if !old["metadata"]["deletionTimestamp"].is_string() {
-            match options.propagation {
-                Propagation::Background => {}
-                Propagation::Foreground => add_finalizer(&mut new, FOREGROUND),
-                Propagation::Orphan => add_finalizer(&mut new, ORPHAN),
-            }
-        }
-        let grace = if kind.is(&resource::POD) { pod_grace(old, options.grace) } else { 0 };
-        let current = old["metadata"]["deletionGracePeriodSeconds"].as_i64();
-        let marked = old["metadata"]["deletionTimestamp"].is_string();
+        let is_marked = old.has("metadata.deletionTimestamp");
+        let grace = if kind.is(&resource::POD) { pod_grace(old, how.grace) } else { 0 };
         // Grace may be shortened, never lengthened.
-        if marked && current.unwrap_or(0) <= grace {
+        if is_marked && old.int("metadata.deletionGracePeriodSeconds").unwrap_or(0) <= grace {
             return new;
         }
-        let span = SignedDuration::from_secs(grace);
-        let end = self.now().checked_add(span).unwrap_or_else(|_| self.now());
-        new["metadata"]["deletionTimestamp"] = clock::seconds(end).into();
-        if kind.is(&resource::NAMESPACE) {
-            new["status"]["phase"] = "Terminating".into();
-        } else {
-            new["metadata"]["deletionGracePeriodSeconds"] = json!(grace);
+        let finalizer = match how.propagation {
+            Propagation::Foreground if !is_marked => Some(FOREGROUND),
+            Propagation::Orphan if !is_marked => Some(ORPHAN),
+            _ => None,
+        };
+        if let Some(finalizer) = finalizer.filter(|name| !old.items("metadata.finalizers").contains(&json!(name))) {
+            let present = old.items("metadata.finalizers").iter().cloned();
+            new.put("metadata.finalizers", present.chain([finalizer.into()]).collect::<Vec<_>>());
         }
-        if kind.has_generation && !marked {
-            new["metadata"]["generation"] = json!(old["metadata"]["generation"].as_u64().unwrap_or(0) + 1);
+        let end = self.now().checked_add(SignedDuration::from_secs(grace)).unwrap_or_else(|_| self.now());
+        new.put("metadata.deletionTimestamp", clock::seconds(end));
+        if kind.is(&resource::NAMESPACE) {
+            new.put("status.phase", "Terminating");
+        } else {
+            new.put("metadata.deletionGracePeriodSeconds", grace);
+        }
+        if kind.has_generation && !is_marked {
+            new.put("metadata.generation", old.int("metadata.generation").unwrap_or(0) + 1);
         }
         new
     }
@@ -126,42 +118,24 @@ impl State {
 
 /// The grace of a pod's deletion: none while it is on no node or has ended already.
 fn pod_grace(pod: &Value, asked: Option<i64>) -> i64 {
-    let own = pod["spec"]["terminationGracePeriodSeconds"].as_i64().unwrap_or(30);
-    let unscheduled = pod["spec"]["nodeName"].as_str().unwrap_or_default().is_empty();
-    let ended = matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"));
-    if unscheduled || ended { 0 } else { asked.unwrap_or(own).max(0) }
+    if pod.text("spec.nodeName").is_empty() || ["Succeeded", "Failed"].contains(&pod.text("status.phase")) {
+        return 0;
+    }
+    asked.or(pod.int("spec.terminationGracePeriodSeconds")).unwrap_or(30).max(0)
 }
 
-fn add_finalizer(object: &mut Value, finalizer: &str) {
-    match object["metadata"]["finalizers"].as_array_mut() {
-        Some(list) if list.iter().any(|f| f == finalizer) => {}
-        Some(list) => list.push(finalizer.into()),
-        None => object["metadata"]["finalizers"] = json!([finalizer]),
+fn check_preconditions(kind: &Kind, name: &str, old: &Value, how: &DeleteOptions) -> Result<(), Status> {
+    let uid = ("UID", "deleted and then recreated", &how.uid, old.text("metadata.uid"));
+    let version = ("ResourceVersion", "modified", &how.resource_version, old.text("metadata.resourceVersion"));
+    for (what, fate, wanted, current) in [uid, version] {
+        let Some(wanted) = wanted.as_ref().filter(|wanted| *wanted != current) else { continue };
+        // Here, unlike elsewhere, the kind is named instead of the resource.
+        let message = format!(
+            "Operation cannot be fulfilled on {} \"{name}\": the {what} in the precondition ({wanted}) does not match the \
+             {what} in record ({current}). The object might have been {fate}",
+            kind.qualified_kind(),
+        );
+        return Err(Status::new(409, "Conflict", message).about(kind, kind.kind, name));
     }
-}
-
-fn check_preconditions(kind: &Kind, name: &str, old: &Value, options: &DeleteOptions) -> Result<(), Status> {
-    let current = |field: &str| old["metadata"][field].as_str().unwrap_or_default();
-    let why = match (&options.uid, &options.resource_version) {
-        (Some(uid), _) if uid != current("uid") => format!(
-            "the UID in the precondition ({uid}) does not match the UID in record ({}). The object might have been \
-             deleted and then recreated",
-            current("uid")
-        ),
-        (_, Some(version)) if version != current("resourceVersion") => format!(
-            "the ResourceVersion in the precondition ({version}) does not match the ResourceVersion in record ({}). The \
-             object might have been modified",
-            current("resourceVersion")
-        ),
-        _ => return Ok(()),
-    };
-    // Here, unlike elsewhere, the kind is named instead of the resource.
-    let message = format!("Operation cannot be fulfilled on {} \"{name}\": {why}", kind.qualified_kind());
-    let mut status = Status::new(409, "Conflict", message);
-    let mut details = json!({"name": name, "kind": kind.kind});
-    if !kind.group.is_empty() {
-        details["group"] = kind.group.into();
-    }
-    status.details = Some(details);
-    Err(status)
+    Ok(())
 }

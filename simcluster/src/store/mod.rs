@@ -8,12 +8,13 @@
 //! preconditions; defaulting, validation, admission and field ownership are behind them.
 
 mod delete;
+mod object;
 mod state;
 mod write;
 
 pub use delete::{DeleteOptions, Deleted, FOREGROUND, ORPHAN, Propagation};
+pub use object::Object;
 pub(crate) use state::State;
-use state::Table;
 pub(crate) use write::Writer;
 
 use std::{
@@ -22,12 +23,13 @@ use std::{
 };
 
 use jiff::Timestamp;
-use rand::{SeedableRng, rngs::StdRng};
+use rand::rngs::StdRng;
 use serde_json::Value;
 use tokio::sync::watch;
 
 use crate::{
     clock::Clock,
+    dig::Dig,
     logs::Logs,
     resource::{self, Kind},
     status::Status,
@@ -44,7 +46,7 @@ pub enum ChangeType {
     Deleted,
 }
 
-/// One write, as watches need it.
+/// One write, as controllers need it.
 #[derive(Clone, Debug)]
 pub struct Change {
     pub revision: u64,
@@ -53,6 +55,15 @@ pub struct Change {
     pub object: Arc<Value>,
     /// The object before the write.
     pub previous: Option<Arc<Value>>,
+}
+
+/// One write, as it is remembered for watches.
+#[derive(Debug)]
+pub(crate) struct Event {
+    pub revision: u64,
+    pub change: ChangeType,
+    pub object: Object,
+    pub previous: Option<Object>,
 }
 
 /// The asked-for revision is older than what is remembered.
@@ -76,17 +87,8 @@ pub struct Cluster(Arc<Inner>);
 impl Cluster {
     /// An empty cluster. `history` is how many changes per kind are remembered for watches.
     pub fn new(clock: Clock, seed: u64, history: usize) -> Self {
-        let state = State {
-            tables: resource::ALL.iter().map(|_| Table { compacted: 1, ..Table::default() }).collect(),
-            revision: 1,
-            history,
-            rng: StdRng::seed_from_u64(seed),
-            clock: clock.clone(),
-            forgotten: Vec::new(),
-            addresses: 0,
-        };
-        let inner = Inner { state: Mutex::new(state), changed: watch::Sender::new(1), clock, logs: Logs::default() };
-        Self(Arc::new(inner))
+        let state = Mutex::new(State::new(clock.clone(), seed, history));
+        Self(Arc::new(Inner { state, changed: watch::Sender::new(1), clock, logs: Logs::default() }))
     }
 
     pub fn now(&self) -> Timestamp {
@@ -118,22 +120,45 @@ impl Cluster {
 
     /// `ns` is ignored for cluster-scoped kinds.
     pub fn get(&self, kind: &'static Kind, ns: &str, name: &str) -> Option<Arc<Value>> {
-        self.lock().get(kind, &key(kind, ns, name)).cloned()
+        self.object(kind, ns, name).map(|object| object.value)
+    }
+
+    /// The object as it is served.
+    pub fn object(&self, kind: &'static Kind, ns: &str, name: &str) -> Option<Object> {
+        self.lock().object(kind, &key(kind, ns, name)).cloned()
     }
 
     /// All objects of a kind, or those of one namespace, by namespace and name.
     pub fn list(&self, kind: &'static Kind, ns: Option<&str>) -> Vec<Arc<Value>> {
-        self.lock().list(kind, ns)
+        self.snapshot(kind, ns).1
     }
 
     /// A list and the revision at which it was true.
     pub fn snapshot(&self, kind: &'static Kind, ns: Option<&str>) -> (u64, Vec<Arc<Value>>) {
+        let (revision, objects) = self.objects(kind, ns);
+        (revision, objects.into_iter().map(|object| object.value).collect())
+    }
+
+    /// The same as they are served.
+    pub fn objects(&self, kind: &'static Kind, ns: Option<&str>) -> (u64, Vec<Object>) {
         let state = self.lock();
-        (state.revision, state.list(kind, ns))
+        (state.revision, state.objects(kind, ns).cloned().collect())
     }
 
     /// The changes of one kind after a revision, oldest first, and the newest revision of the cluster.
     pub fn since(&self, kind: &'static Kind, revision: u64) -> Result<(u64, Vec<Change>), Compacted> {
+        let (newest, events) = self.events(kind, revision)?;
+        let change = |event: &Arc<Event>| Change {
+            revision: event.revision,
+            change: event.change,
+            object: Arc::clone(&event.object.value),
+            previous: event.previous.as_ref().map(|previous| Arc::clone(&previous.value)),
+        };
+        Ok((newest, events.iter().map(change).collect()))
+    }
+
+    /// The same for watches.
+    pub(crate) fn events(&self, kind: &'static Kind, revision: u64) -> Result<(u64, Vec<Arc<Event>>), Compacted> {
         self.lock().since(kind, revision)
     }
 
@@ -143,52 +168,43 @@ impl Cluster {
         kind: &'static Kind,
         ns: Option<&str>,
         revision: u64,
-    ) -> Result<Vec<Arc<Value>>, Compacted> {
+    ) -> Result<Vec<Object>, Compacted> {
         let state = self.lock();
-        let (_, changes) = state.since(kind, revision)?;
-        let mut objects: BTreeMap<Key, Arc<Value>> = state.table(kind).objects.clone();
+        let (_, events) = state.since(kind, revision)?;
+        let mut objects: Vec<Object> = state.objects(kind, ns).cloned().collect();
         drop(state);
-        // Undone from the newest to the oldest.
-        for change in changes.into_iter().rev() {
-            let part = |field: &str| change.object["metadata"][field].as_str().unwrap_or_default();
-            let key = key(kind, part("namespace"), part("name"));
-            match change.previous {
-                Some(previous) => objects.insert(key, previous),
-                None => objects.remove(&key),
-            };
+        let mine =
+            |event: &&Arc<Event>| !kind.namespaced || ns.is_none_or(|ns| event.object.text("metadata.namespace") == ns);
+        // What changed since is taken as it was before its first change.
+        let mut before: BTreeMap<Key, &Option<Object>> = BTreeMap::new();
+        for event in events.iter().filter(mine) {
+            before.entry(key_of(&event.object)).or_insert(&event.previous);
         }
-        let mine = |key: &Key| !kind.namespaced || ns.is_none_or(|ns| key.0 == ns);
-        Ok(objects.into_iter().filter(|(key, _)| mine(key)).map(|(_, object)| object).collect())
+        if !before.is_empty() {
+            objects.retain(|object| !before.contains_key(&key_of(object)));
+            objects.extend(before.into_values().flatten().cloned());
+            objects.sort_by_cached_key(|object| key_of(object));
+        }
+        Ok(objects)
     }
 
     /// Forgets all past changes: watches from older revisions, and pages of older lists, are answered 410.
     pub fn compact(&self) {
-        let mut state = self.lock();
-        let revision = state.revision;
-        for table in &mut state.tables {
-            table.compacted = revision;
-            table.history.clear();
-        }
+        self.lock().compact();
     }
 
     /// Runs one transaction and tells watchers if it wrote.
     pub(crate) fn transact<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.lock();
-        let before = state.revision;
         let result = work(&mut state);
-        let after = state.revision;
-        let forgotten = std::mem::take(&mut state.forgotten);
+        let (newest, forgotten) = (state.revision, std::mem::take(&mut state.forgotten));
         drop(state);
-        for uid in &forgotten {
-            self.0.logs.forget(uid);
-        }
-        if after != before {
-            self.0.changed.send_if_modified(|seen| {
-                let newer = after > *seen;
-                *seen = after.max(*seen);
-                newer
-            });
-        }
+        forgotten.iter().for_each(|uid| self.0.logs.forget(uid));
+        self.0.changed.send_if_modified(|seen| {
+            let is_newer = newest > *seen;
+            *seen = newest.max(*seen);
+            is_newer
+        });
         result
     }
 
@@ -203,7 +219,8 @@ impl Cluster {
 
     /// Makes an object; the answer is as stored, with defaults. `who` is its field manager.
     pub fn create(&self, kind: &'static Kind, ns: &str, object: Value, who: &str) -> Result<Arc<Value>, Status> {
-        self.transact(|state| state.create(kind, ns, object, &Writer::component(who)))
+        let made = self.transact(|state| state.create(kind, ns, object, &Writer::component(who)));
+        made.map(|object| object.value)
     }
 
     /// Changes metadata and spec; a change of `status` is dropped where the kind has a status subresource.
@@ -216,11 +233,7 @@ impl Cluster {
         who: &str,
         change: impl FnOnce(&mut Value),
     ) -> Result<Arc<Value>, Status> {
-        let write = |object: &mut Value| {
-            change(object);
-            Ok(())
-        };
-        self.transact(|state| state.update(kind, &key(kind, ns, name), &Writer::component(who), write))
+        self.write(kind, &key(kind, ns, name), &Writer::component(who), change)
     }
 
     /// Changes `status` only. `change` runs under the store's lock: it must not call the cluster.
@@ -232,26 +245,34 @@ impl Cluster {
         who: &str,
         change: impl FnOnce(&mut Value),
     ) -> Result<Arc<Value>, Status> {
-        let write = |object: &mut Value| {
+        self.write(kind, &key(kind, ns, name), &Writer::component(who).on("status"), change)
+    }
+
+    fn write(
+        &self,
+        kind: &'static Kind,
+        key: &Key,
+        writer: &Writer<'_>,
+        change: impl FnOnce(&mut Value),
+    ) -> Result<Arc<Value>, Status> {
+        let change = |object: &mut Value| {
             change(object);
             Ok(())
         };
-        self.transact(|state| state.update(kind, &key(kind, ns, name), &Writer::component(who).on("status"), write))
+        self.transact(|state| state.update(kind, key, writer, change)).map(|object| object.value)
     }
 
     /// Deletes, or marks for deletion where finalizers or a grace period hold the object.
-    pub fn delete(
-        &self,
-        kind: &'static Kind,
-        ns: &str,
-        name: &str,
-        options: &DeleteOptions,
-    ) -> Result<Deleted, Status> {
-        self.transact(|state| state.delete(kind, &key(kind, ns, name), options))
+    pub fn delete(&self, kind: &'static Kind, ns: &str, name: &str, how: &DeleteOptions) -> Result<Deleted, Status> {
+        self.transact(|state| state.delete(kind, &key(kind, ns, name), how))
     }
 }
 
 /// The key of an object; cluster-scoped kinds have an empty namespace.
 pub fn key(kind: &Kind, ns: &str, name: &str) -> Key {
     (if kind.namespaced { ns.to_owned() } else { String::new() }, name.to_owned())
+}
+
+fn key_of(object: &Value) -> Key {
+    (object.text("metadata.namespace").to_owned(), object.text("metadata.name").to_owned())
 }

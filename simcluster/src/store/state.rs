@@ -6,102 +6,124 @@ use std::{
 };
 
 use jiff::Timestamp;
-use rand::{Rng, rngs::StdRng};
+use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde_json::Value;
 
-use super::{Change, ChangeType, Compacted, Key};
+use super::{ChangeType, Compacted, Event, Key, Object};
 use crate::{
     clock::Clock,
+    dig::Dig,
+    fields::{owners::Owners, set::Pool},
     resource::{self, Kind},
 };
 
 #[derive(Default)]
-pub(super) struct Table {
-    pub(super) objects: BTreeMap<Key, Arc<Value>>,
-    pub(super) history: VecDeque<Change>,
+struct Table {
+    objects: BTreeMap<Key, Object>,
+    history: VecDeque<Arc<Event>>,
     /// Changes at or before this revision are forgotten.
-    pub(super) compacted: u64,
+    compacted: u64,
 }
 
 pub(crate) struct State {
     /// By the kind's place in `resource::ALL`.
-    pub(super) tables: Vec<Table>,
+    tables: Vec<Table>,
     pub(super) revision: u64,
-    pub(super) history: usize,
+    history: usize,
     pub(super) rng: StdRng,
-    pub(super) clock: Clock,
+    clock: Clock,
+    /// The parts of field ownership that objects share.
+    pub(super) pool: Pool,
     /// Uids of pods that went in this transaction, whose logs go with them.
     pub(super) forgotten: Vec<String>,
     /// How many addresses have been given to services.
-    pub(super) addresses: u32,
+    addresses: u32,
+}
+
+fn place(kind: &'static Kind) -> usize {
+    resource::ALL.iter().position(|k| k.is(kind)).unwrap_or_default()
 }
 
 impl State {
-    pub(super) fn table(&self, kind: &'static Kind) -> &Table {
-        &self.tables[place(kind)]
+    pub(super) fn new(clock: Clock, seed: u64, history: usize) -> Self {
+        Self {
+            tables: resource::ALL.iter().map(|_| Table { compacted: 1, ..Table::default() }).collect(),
+            revision: 1,
+            history,
+            rng: StdRng::seed_from_u64(seed),
+            clock,
+            pool: Pool::default(),
+            forgotten: Vec::new(),
+            addresses: 0,
+        }
     }
 
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
     }
 
+    pub(super) fn object(&self, kind: &'static Kind, key: &Key) -> Option<&Object> {
+        self.tables[place(kind)].objects.get(key)
+    }
+
     pub(crate) fn get(&self, kind: &'static Kind, key: &Key) -> Option<&Arc<Value>> {
-        self.table(kind).objects.get(key)
+        self.object(kind, key).map(|object| &object.value)
+    }
+
+    pub(super) fn objects(&self, kind: &'static Kind, ns: Option<&str>) -> impl Iterator<Item = &Object> {
+        let ns = ns.filter(|_| kind.namespaced);
+        let start = (ns.unwrap_or_default().to_owned(), String::new());
+        let here = self.tables[place(kind)].objects.range(start..);
+        here.take_while(move |(key, _)| ns.is_none_or(|ns| key.0 == ns)).map(|(_, object)| object)
     }
 
     pub(crate) fn list(&self, kind: &'static Kind, ns: Option<&str>) -> Vec<Arc<Value>> {
-        let objects = &self.table(kind).objects;
-        match ns.filter(|_| kind.namespaced) {
-            None => objects.values().cloned().collect(),
-            Some(ns) => objects
-                .range((ns.to_owned(), String::new())..)
-                .take_while(|(key, _)| key.0 == ns)
-                .map(|(_, object)| Arc::clone(object))
-                .collect(),
-        }
+        self.objects(kind, ns).map(|object| Arc::clone(&object.value)).collect()
     }
 
-    pub(super) fn since(&self, kind: &'static Kind, revision: u64) -> Result<(u64, Vec<Change>), Compacted> {
-        let Table { history, compacted, .. } = self.table(kind);
+    pub(super) fn since(&self, kind: &'static Kind, revision: u64) -> Result<(u64, Vec<Arc<Event>>), Compacted> {
+        let Table { history, compacted, .. } = &self.tables[place(kind)];
         if revision < *compacted {
             return Err(Compacted { oldest: *compacted });
         }
-        let from = history.partition_point(|change| change.revision <= revision);
+        let from = history.partition_point(|event| event.revision <= revision);
         Ok((self.revision, history.range(from..).cloned().collect()))
     }
 
+    pub(super) fn compact(&mut self) {
+        for table in &mut self.tables {
+            table.compacted = self.revision;
+            table.history.clear();
+        }
+    }
+
     /// Stores `object` under a new revision and remembers the change. The one place where objects change.
-    pub(crate) fn put(&mut self, kind: &'static Kind, key: Key, mut object: Value) -> Arc<Value> {
+    pub(crate) fn put(&mut self, kind: &'static Kind, key: Key, mut value: Value, owners: Owners) -> Object {
         self.revision += 1;
-        object["metadata"]["resourceVersion"] = self.revision.to_string().into();
-        let object = Arc::new(object);
-        let table = &mut self.tables[place(kind)];
-        let previous = table.objects.insert(key, Arc::clone(&object));
+        value.put("metadata.resourceVersion", self.revision.to_string());
+        let object = Object { value: Arc::new(value), owners };
+        let previous = self.tables[place(kind)].objects.insert(key, object.clone());
         let change = if previous.is_some() { ChangeType::Modified } else { ChangeType::Added };
-        self.remember(kind, Change { revision: self.revision, change, object: Arc::clone(&object), previous });
+        self.remember(kind, Event { revision: self.revision, change, object: object.clone(), previous });
         object
     }
 
     /// Removes an object under a new revision.
     pub(crate) fn remove(&mut self, kind: &'static Kind, key: &Key) {
-        let Some(previous) = self.tables[place(kind)].objects.remove(key) else {
-            return;
-        };
+        let Some(previous) = self.tables[place(kind)].objects.remove(key) else { return };
         self.revision += 1;
-        let mut last = Value::clone(&previous);
-        last["metadata"]["resourceVersion"] = self.revision.to_string().into();
-        let (revision, object) = (self.revision, Arc::new(last));
-        self.remember(kind, Change { revision, change: ChangeType::Deleted, object, previous: Some(previous) });
+        if kind.is(&resource::POD) {
+            self.forgotten.push(previous.text("metadata.uid").to_owned());
+        }
+        let (revision, object) = (self.revision, previous.at_revision(self.revision));
+        self.remember(kind, Event { revision, change: ChangeType::Deleted, object, previous: Some(previous) });
     }
 
-    fn remember(&mut self, kind: &'static Kind, change: Change) {
-        let limit = self.history;
+    fn remember(&mut self, kind: &'static Kind, event: Event) {
         let Table { history, compacted, .. } = &mut self.tables[place(kind)];
-        history.push_back(change);
-        if history.len() > limit
-            && let Some(oldest) = history.pop_front()
-        {
-            *compacted = oldest.revision;
+        history.push_back(Arc::new(event));
+        if history.len() > self.history {
+            *compacted = history.pop_front().map_or(0, |oldest| oldest.revision);
         }
     }
 
@@ -116,8 +138,7 @@ impl State {
     /// Five characters of the alphabet that `generateName` draws from.
     pub(crate) fn suffix(&mut self) -> String {
         const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
-        let draw = |rng: &mut StdRng| char::from(ALPHABET[(rng.next_u32() % 27) as usize]);
-        (0..5).map(|_| draw(&mut self.rng)).collect()
+        (0..5).map(|_| char::from(ALPHABET[(self.rng.next_u32() % 27) as usize])).collect()
     }
 
     pub(crate) fn uid(&mut self) -> String {
@@ -125,8 +146,4 @@ impl State {
         self.rng.fill_bytes(&mut bytes);
         uuid::Builder::from_random_bytes(bytes).into_uuid().to_string()
     }
-}
-
-fn place(kind: &'static Kind) -> usize {
-    resource::ALL.iter().position(|k| k.is(kind)).unwrap_or_default()
 }

@@ -3,16 +3,15 @@
 //! Defaults, then field ownership, then admission that may change the object, then what the server itself fills in, then
 //! validation and admission that may refuse. A write that comes out equal to what is stored is no write.
 
-use std::sync::Arc;
+use serde_json::{Value, json};
 
-use serde_json::{Map, Value, json};
-
-use super::{Key, State};
+use super::{Key, Object, State};
 use crate::{
     admission, clock,
+    dig::Dig,
     fields::{
-        managed::{Actor, Managed},
         merge,
+        owners::{Actor, Owners},
     },
     normal,
     resource::{self, Kind},
@@ -44,24 +43,17 @@ impl<'a> Writer<'a> {
         Self { apply: Some(force), ..Self::update(manager) }
     }
 
-    pub fn on(mut self, subresource: &'a str) -> Self {
-        self.subresource = subresource;
-        self
+    pub fn on(self, subresource: &'a str) -> Self {
+        Self { subresource, ..self }
     }
 
-    pub fn dry_run(mut self, dry_run: bool) -> Self {
-        self.dry_run = dry_run;
-        self
-    }
-
-    fn actor<'b>(&'b self, api_version: &'b str, now: &'b str) -> Actor<'b> {
-        let (manager, subresource) = (self.manager, self.subresource);
-        Actor { manager, apply: self.apply.is_some(), api_version, subresource, now }
+    pub fn dry_run(self, dry_run: bool) -> Self {
+        Self { dry_run, ..self }
     }
 }
 
 /// Metadata that only the server writes.
-const SERVER_OWNED: [&str; 7] = [
+const SERVER_OWNED: [&str; 8] = [
     "uid",
     "resourceVersion",
     "generation",
@@ -69,45 +61,60 @@ const SERVER_OWNED: [&str; 7] = [
     "deletionTimestamp",
     "deletionGracePeriodSeconds",
     "selfLink",
+    "managedFields",
 ];
 
 impl State {
+    fn actor(&mut self, writer: &Writer<'_>) -> Actor {
+        let (manager, subresource) = (self.pool.text(writer.manager), self.pool.text(writer.subresource));
+        Actor { manager, apply: writer.apply.is_some(), subresource }
+    }
+
     pub(crate) fn create(
         &mut self,
         kind: &'static Kind,
         ns: &str,
         mut object: Value,
         writer: &Writer<'_>,
-    ) -> Result<Arc<Value>, Status> {
-        let sent = writer.apply.is_some().then(|| object.clone());
+    ) -> Result<Object, Status> {
+        let sent = object.clone();
         normal::tidy(&mut object);
         let name = self.name_new(kind, ns, &mut object)?;
         let key = super::key(kind, ns, &name);
         if let Some(existing) = self.get(kind, &key) {
-            return Err(if existing["metadata"]["deletionTimestamp"].is_string() {
-                Status::being_deleted(kind, &name)
-            } else {
-                Status::already_exists(kind, &name)
-            });
+            return Err(Status::already_exists(kind, &name, existing.has("metadata.deletionTimestamp")));
         }
         self.check_home(kind, ns, &name)?;
         rules::defaults(kind, &mut object);
-        let (version, now) = (kind.api_version(), clock::seconds(self.now()));
-        let actor = writer.actor(&version, &now);
-        let mut managed = Managed::default();
-        match &sent {
-            Some(applied) => {
-                managed.set_applied(&actor, applied);
-                managed.touch(&actor);
-            }
-            None => managed.updated(&actor, &rules::bare(kind), &rules::without_ignored(kind, "", &object)),
+        let (actor, now, mut owners) = (self.actor(writer), self.now(), Owners::default());
+        if actor.apply {
+            owners.applied(&mut self.pool, &actor, Some(now), &sent);
+        } else {
+            let set = rules::without_ignored(kind, "", &object);
+            owners.updated(&mut self.pool, &actor, now, &rules::bare(kind), &set);
         }
         admission::mutate(self, kind, &mut object);
         rules::fill_in(self, kind, &mut object)?;
-        refuse_invalid(kind, &name, &rules::validate(kind, "", None, &object))?;
-        admission::validate(self, kind, None, &object, writer.dry_run)?;
-        managed.write(&mut object);
-        Ok(if writer.dry_run { Arc::new(object) } else { self.put(kind, key, object) })
+        self.admit(kind, &name, None, &object, writer)?;
+        if writer.dry_run {
+            return Ok(Object { value: object.into(), owners });
+        }
+        Ok(self.put(kind, key, object, owners))
+    }
+
+    fn admit(
+        &mut self,
+        kind: &'static Kind,
+        name: &str,
+        old: Option<&Value>,
+        new: &Value,
+        writer: &Writer<'_>,
+    ) -> Result<(), Status> {
+        let causes = rules::validate(kind, writer.subresource, old, new);
+        if !causes.is_empty() {
+            return Err(Status::invalid(kind, name, &causes));
+        }
+        admission::validate(self, kind, old, new, writer.dry_run)
     }
 
     fn check_home(&self, kind: &'static Kind, ns: &str, name: &str) -> Result<(), Status> {
@@ -116,43 +123,44 @@ impl State {
         }
         let home = self.get(&resource::NAMESPACE, &(String::new(), ns.to_owned()));
         let home = home.ok_or_else(|| Status::not_found(&resource::NAMESPACE, ns))?;
-        if home["metadata"]["deletionTimestamp"].is_string() {
-            return Err(Status::namespace_terminating(kind, name, ns));
+        if !home.has("metadata.deletionTimestamp") {
+            return Ok(());
         }
-        Ok(())
+        let why = format!("unable to create new content in namespace {ns} because it is being terminated");
+        let message = format!("namespace {ns} is being terminated");
+        let cause = json!({"reason": "NamespaceTerminating", "message": message, "field": "metadata.namespace"});
+        Err(Status::forbidden(kind, name, &why).with_causes([cause]))
     }
 
     /// Gives a new object its server-owned metadata; the answer is its name.
     fn name_new(&mut self, kind: &'static Kind, ns: &str, object: &mut Value) -> Result<String, Status> {
-        if !object["metadata"].is_object() {
-            object["metadata"] = Value::Object(Map::new());
+        object.put("apiVersion", kind.api_version());
+        object.put("kind", kind.kind);
+        object.default("metadata", json!({}));
+        for owned in SERVER_OWNED {
+            object.remove(&format!("metadata.{owned}"));
         }
-        object["apiVersion"] = kind.api_version().into();
-        object["kind"] = kind.kind.into();
-        let (uid, suffix, now) = (self.uid(), self.suffix(), clock::seconds(self.now()));
-        let metadata = &mut object["metadata"];
-        if metadata["name"].as_str().unwrap_or_default().is_empty() {
-            let Some(stem) = metadata["generateName"].as_str().filter(|s| !s.is_empty()) else {
-                let cause = Cause::required("metadata.name", "name or generateName is required");
-                return Err(Status::invalid(kind, "", &[cause]));
-            };
-            metadata["name"] = format!("{stem}{suffix}").into();
-        }
-        if let Some(fields) = metadata.as_object_mut() {
-            for owned in SERVER_OWNED {
-                fields.remove(owned);
-            }
-            fields.remove("managedFields");
-        }
+        object.put("metadata.uid", self.uid());
+        object.put("metadata.creationTimestamp", clock::seconds(self.now()));
         if kind.namespaced {
-            metadata["namespace"] = ns.into();
+            object.put("metadata.namespace", ns);
         }
-        metadata["uid"] = uid.into();
-        metadata["creationTimestamp"] = now.into();
         if kind.has_generation {
-            metadata["generation"] = json!(1);
+            object.put("metadata.generation", 1);
         }
-        Ok(metadata["name"].as_str().unwrap_or_default().to_owned())
+        let stem = object.text("metadata.generateName").to_owned();
+        if object.text("metadata.name").is_empty() && stem.is_empty() {
+            let cause = Cause::required("metadata.name", "name or generateName is required");
+            return Err(Status::invalid(kind, "", &[cause]));
+        }
+        while object.text("metadata.name").is_empty() {
+            let name = format!("{stem}{}", self.suffix());
+            // A drawn name that is taken is drawn again.
+            if self.get(kind, &super::key(kind, ns, &name)).is_none() {
+                object.put("metadata.name", name);
+            }
+        }
+        Ok(object.text("metadata.name").to_owned())
     }
 
     pub(crate) fn update(
@@ -161,22 +169,17 @@ impl State {
         key: &Key,
         writer: &Writer<'_>,
         change: impl FnOnce(&mut Value) -> Result<(), Status>,
-    ) -> Result<Arc<Value>, Status> {
-        let old = Arc::clone(self.get(kind, key).ok_or_else(|| Status::not_found(kind, &key.1))?);
+    ) -> Result<Object, Status> {
+        let old = self.object(kind, key).cloned().ok_or_else(|| Status::not_found(kind, &key.1))?;
         let mut new = Value::clone(&old);
         change(&mut new)?;
-        keep_server_owned(&old, &mut new);
-        normal::tidy(&mut new);
-        rules::defaults(kind, &mut new);
-        rules::keep_others_part(kind, writer.subresource, &old, &mut new);
-        if new == *old {
+        settle(kind, writer, &old, &mut new);
+        if new == *old.value {
             return Ok(old);
         }
-        let (version, now) = (kind.api_version(), clock::seconds(self.now()));
-        let mut managed = Managed::of(&old);
-        managed.updated(&writer.actor(&version, &now), &old, &new);
-        managed.write(&mut new);
-        self.finish(kind, key, &old, new, writer)
+        let (actor, now, mut owners) = (self.actor(writer), self.now(), old.owners.clone());
+        owners.updated(&mut self.pool, &actor, now, &old, &new);
+        self.finish(kind, key, &old, new, owners, writer)
     }
 
     /// Server-side apply; the answer says whether the object was created.
@@ -186,48 +189,41 @@ impl State {
         key: &Key,
         mut applied: Value,
         writer: &Writer<'_>,
-    ) -> Result<(bool, Arc<Value>), Status> {
-        let Some(old) = self.get(kind, key).cloned() else {
+    ) -> Result<(bool, Object), Status> {
+        let uid = applied.text("metadata.uid");
+        let Some(old) = self.object(kind, key).cloned() else {
             if !writer.subresource.is_empty() {
                 return Err(Status::not_found(kind, &key.1));
             }
-            if let Some(uid) = applied["metadata"]["uid"].as_str() {
+            if !uid.is_empty() {
                 let why =
                     format!("uid mismatch: the provided object specified uid {uid}, and no existing object was found");
                 return Err(Status::conflict(kind, &key.1, &why));
             }
-            applied["metadata"]["name"] = key.1.as_str().into();
+            applied.put("metadata.name", key.1.as_str());
             return Ok((true, self.create(kind, &key.0, applied, writer)?));
         };
-        let differs = |field: &str| {
-            applied["metadata"][field].is_string() && applied["metadata"][field] != old["metadata"][field]
-        };
-        if differs("uid") || differs("resourceVersion") {
+        let differs = |path: &str| applied.has(path) && applied.at(path) != old.at(path);
+        if differs("metadata.uid") || differs("metadata.resourceVersion") {
             return Err(Status::modified(kind, &key.1));
         }
-        let (version, now) = (kind.api_version(), clock::seconds(self.now()));
-        let actor = writer.actor(&version, &now);
         let applied = rules::without_ignored(kind, writer.subresource, &applied);
-        let mut managed = Managed::of(&old);
-        let last = managed.last_applied(&actor);
-        managed.set_applied(&actor, &applied);
+        let (actor, mut owners) = (self.actor(writer), old.owners.clone());
+        let last = owners.of(&actor);
+        owners.applied(&mut self.pool, &actor, None, &applied);
         let mut new = Value::clone(&old);
-        merge::merge(&mut new, &applied);
-        merge::prune(&mut new, &last, &managed.all());
-        keep_server_owned(&old, &mut new);
-        normal::tidy(&mut new);
-        rules::defaults(kind, &mut new);
-        rules::keep_others_part(kind, writer.subresource, &old, &mut new);
-        let force = writer.apply.unwrap_or(false);
-        managed.applied(&actor, &old, &new, force).map_err(|conflicts| Status::apply_conflict(&conflicts))?;
-        if new != *old {
-            managed.touch(&actor);
-        }
-        managed.write(&mut new);
-        if new == *old {
+        merge::lay(&mut new, &applied);
+        merge::prune(&mut new, &last, &owners.all());
+        settle(kind, writer, &old, &mut new);
+        let taken = owners.overrule(&mut self.pool, &actor, &old, &new, writer.apply == Some(true));
+        taken.map_err(|conflicts| Status::apply_conflict(&conflicts))?;
+        if new != *old.value {
+            let now = self.now();
+            owners.applied(&mut self.pool, &actor, Some(now), &applied);
+        } else if owners == old.owners {
             return Ok((false, old));
         }
-        Ok((false, self.finish(kind, key, &old, new, writer)?))
+        Ok((false, self.finish(kind, key, &old, new, owners, writer)?))
     }
 
     /// The common end of every change of an object that exists.
@@ -237,45 +233,33 @@ impl State {
         key: &Key,
         old: &Value,
         mut new: Value,
+        owners: Owners,
         writer: &Writer<'_>,
-    ) -> Result<Arc<Value>, Status> {
+    ) -> Result<Object, Status> {
         rules::count_generation(kind, old, &mut new);
         rules::derive(kind, &mut new);
-        refuse_invalid(kind, &key.1, &rules::validate(kind, writer.subresource, Some(old), &new))?;
-        admission::validate(self, kind, Some(old), &new, writer.dry_run)?;
+        self.admit(kind, &key.1, Some(old), &new, writer)?;
         if writer.dry_run {
-            return Ok(Arc::new(new));
+            return Ok(Object { value: new.into(), owners });
         }
-        let freed = new["metadata"]["deletionTimestamp"].is_string() && super::delete::is_free(kind, &new);
-        if freed {
+        if new.has("metadata.deletionTimestamp") && super::delete::is_free(kind, &new) {
             // The answer shows the object at its old revision: it is gone, not changed.
             self.remove(kind, key);
-            return Ok(Arc::new(new));
+            return Ok(Object { value: new.into(), owners });
         }
-        Ok(self.put(kind, key.clone(), new))
+        Ok(self.put(kind, key.clone(), new, owners))
     }
 }
 
-fn refuse_invalid(kind: &Kind, name: &str, causes: &[Cause]) -> Result<(), Status> {
-    if causes.is_empty() { Ok(()) } else { Err(Status::invalid(kind, name, causes)) }
-}
-
-fn keep_server_owned(old: &Value, new: &mut Value) {
-    for field in ["apiVersion", "kind"] {
-        new[field] = old[field].clone();
+/// Brings a changed object into the form in which it is stored; what this writer cannot change is as it was.
+fn settle(kind: &'static Kind, writer: &Writer<'_>, old: &Value, new: &mut Value) {
+    new.default("metadata", json!({}));
+    let names = ["name", "namespace", "generateName"];
+    let metadata = SERVER_OWNED.iter().chain(&names).map(|field| format!("metadata.{field}"));
+    for path in metadata.chain(["apiVersion".to_owned(), "kind".to_owned()]) {
+        new.put_or_remove(&path, old.at(&path).clone());
     }
-    if !new["metadata"].is_object() {
-        new["metadata"] = Value::Object(Map::new());
-    }
-    let kept = ["name", "namespace", "generateName", "managedFields"];
-    for owned in SERVER_OWNED.iter().chain(&kept) {
-        match old["metadata"].get(owned) {
-            Some(value) => new["metadata"][owned] = value.clone(),
-            None => {
-                if let Some(metadata) = new["metadata"].as_object_mut() {
-                    metadata.remove(*owned);
-                }
-            }
-        }
-    }
+    normal::tidy(new);
+    rules::defaults(kind, new);
+    rules::keep_others_part(kind, writer.subresource, old, new);
 }
