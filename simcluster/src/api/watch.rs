@@ -22,7 +22,7 @@ use crate::{
     resource::Kind,
     selector::Selector,
     status::{Cause, Status},
-    store::{ChangeType, Cluster, Event, Object},
+    store::{Change, ChangeType, Cluster, Object},
 };
 
 /// As long as a real server lets a watch live that names no time-out.
@@ -152,7 +152,7 @@ impl Watch {
 
     /// Reads what has changed since the last revision into `ready`.
     fn catch_up(&mut self) {
-        match self.cluster.events(self.kind, self.revision) {
+        match self.cluster.since(self.kind, self.revision) {
             Ok((newest, changes)) => {
                 for change in &changes {
                     if let Some((event, object)) = self.seen(change) {
@@ -171,7 +171,7 @@ impl Watch {
     }
 
     /// How this watch sees a change, if at all.
-    fn seen(&self, change: &Event) -> Option<(&'static str, Object)> {
+    fn seen(&self, change: &Change) -> Option<(&'static str, Object)> {
         let mine = |object: &Value| {
             let home = object["metadata"]["namespace"].as_str();
             self.namespace.is_none() || self.namespace.as_deref() == home
