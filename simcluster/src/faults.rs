@@ -1,231 +1,424 @@
-//! Faults as data: what goes wrong in the cluster, when and for whom.
+//! Faults as data: what goes wrong in the cluster, for whom and when; the same from Rust and as JSON (`/simcluster/faults`).
 //!
-//! A test or a demo switches faults on and off through `Faults`; the API asks for the fault that a request meets, the
-//! engine asks what state nodes, images and containers are in. Chances are drawn from a generator seeded with the
-//! cluster's seed, so one seed gives one history. Nothing here touches the store: a fault only changes how others act.
-
-mod api;
+//! One list. The API asks it for what a request or a watch meets, the kubelets for the state of nodes, images and
+//! containers. Chances and latencies are drawn from a generator seeded with the cluster's seed, so that one seed gives one
+//! history. Nothing here touches the store: a fault only changes how others act.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
-pub use api::{ApiFault, ApiRule, When};
-use rand::{SeedableRng, rngs::StdRng};
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::watch;
 
-/// Which containers a fault is about. `ContainerSelector::default()` is about all of them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ContainerSelector {
-    pub namespace: Option<String>,
-    /// A label that the pod carries.
-    pub label: Option<(String, String)>,
-    /// The container's name.
-    pub container: Option<String>,
+use crate::dig::Dig;
+
+/// Something that goes wrong. As JSON `{"what": {"status": {"code": 500}}, "verb": "patch", "when": {"next": {"times": 3}}}`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Fault {
+    pub what: What,
+    #[serde(default, skip_serializing_if = "always")]
+    pub when: When,
+    /// All of them must hold. A filter on what the matter does not have (the verb of a node) never holds.
+    #[serde(flatten)]
+    pub only: BTreeMap<Filter, String>,
 }
 
-impl ContainerSelector {
-    /// All containers of pods with this label.
-    pub fn label(key: &str, value: &str) -> Self {
-        Self { label: Some((key.to_owned(), value.to_owned())), ..Self::default() }
+/// What goes wrong. Of the faults of one request the first that applies counts, after the latencies that are before it in
+/// the list.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum What {
+    /// The request waits, then is served.
+    Latency(Latency),
+    /// The request is refused; nothing happens.
+    Status {
+        code: u16,
+    },
+    /// The request is done, and then answered so: the client cannot tell that it took effect.
+    StatusAfterEffect {
+        code: u16,
+    },
+    /// The request is done, and the connection ends instead of an answer.
+    ConnectionLost,
+    /// 429 with `Retry-After`; nothing happens.
+    Throttled {
+        retry_after: u32,
+    },
+    /// A watch ends as soon as it is opened.
+    WatchDropped,
+    /// Watches that are open already end.
+    WatchesCut,
+    /// Watches are that late, or silent until the fault is removed.
+    WatchStale {
+        ms: Option<u64>,
+    },
+    /// A watch is opened, and told at once that its revision is gone (410 as an event).
+    WatchGone,
+    /// The engine forgets all changes until now, once: watches from older revisions and pages of older lists are 410.
+    HistoryForgotten,
+    /// Without power: containers and kubelet stop.
+    NodeDown,
+    /// Cut off from the API; its containers go on running.
+    NodePartitioned,
+    /// Everything that the kubelet does takes so many times as long.
+    NodeSlow {
+        factor: u32,
+    },
+    DiskPressure,
+    PullFails,
+    PullTakes {
+        ms: u64,
+    },
+    /// A running container ends.
+    Crash {
+        exit_code: i32,
+    },
+    /// A running container is killed for want of memory: exit code 137, reason `OOMKilled`.
+    OutOfMemory,
+    /// The application runs, but its readiness probe never succeeds.
+    NeverReady,
+    /// No probe succeeds: a liveness or startup probe will have it restarted.
+    Hangs,
+}
+
+/// How long a request waits, in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Latency {
+    Fixed(u64),
+    Uniform {
+        from: u64,
+        to: u64,
+    },
+    /// The long tail of a busy server, cut at `max`.
+    Exponential {
+        mean: u64,
+        max: u64,
+    },
+}
+
+impl Latency {
+    fn draw(self, rng: &mut StdRng) -> u64 {
+        match self {
+            Self::Fixed(ms) => ms,
+            Self::Uniform { from, to } => rng.random_range(from..=to.max(from)),
+            Self::Exponential { mean, max } => {
+                let share = f64::from(rng.random_range(1..=1_000_000_u32)) / 1e6;
+                let span = Duration::from_millis(mean).mul_f64(-share.ln());
+                u64::try_from(span.as_millis()).unwrap_or(max).min(max)
+            }
+        }
+    }
+}
+
+/// Which of the matching occasions are met. What is a state (of a node, of an application) always is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum When {
+    #[default]
+    Always,
+    /// In parts per million.
+    Chance {
+        ppm: u32,
+    },
+    /// So many more, then the fault is removed.
+    Next {
+        times: u64,
+    },
+    Every {
+        nth: u64,
+    },
+}
+
+/// What a fault can be narrowed to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Filter {
+    /// As RBAC names it: `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`, `deletecollection`.
+    Verb,
+    /// `pods`, `pods/log`.
+    Resource,
+    Namespace,
+    Node,
+    /// A part of the image's reference.
+    Image,
+    /// `key=value` among the pod's labels.
+    Label,
+    Container,
+    User,
+}
+
+/// What tests write often.
+#[rustfmt::skip]
+impl Fault {
+    pub fn new(what: What) -> Self { Self { what, when: When::Always, only: BTreeMap::new() } }
+    /// Of all API requests: refused with 500, until told otherwise.
+    pub fn api() -> Self { Self::new(What::Status { code: 500 }) }
+    pub fn drop_watches() -> Self { Self::new(What::WatchesCut) }
+    pub fn forget_history() -> Self { Self::new(What::HistoryForgotten) }
+    pub fn kill_node(node: &str) -> Self { Self::new(What::NodeDown).node(node) }
+    pub fn partition_node(node: &str) -> Self { Self::new(What::NodePartitioned).node(node) }
+    pub fn slow_node(node: &str, factor: u32) -> Self { Self::new(What::NodeSlow { factor }).node(node) }
+    pub fn disk_pressure(node: &str) -> Self { Self::new(What::DiskPressure).node(node) }
+    pub fn pulls_fail(image: &str) -> Self { Self::new(What::PullFails).image(image) }
+    pub fn pulls_take(image: &str, ms: u64) -> Self { Self::new(What::PullTakes { ms }).image(image) }
+    pub fn crash(exit_code: i32) -> Self { Self::new(What::Crash { exit_code }) }
+    pub fn out_of_memory() -> Self { Self::new(What::OutOfMemory) }
+    pub fn never_ready() -> Self { Self::new(What::NeverReady) }
+    pub fn hangs() -> Self { Self::new(What::Hangs) }
+
+    fn what(self, what: What) -> Self { Self { what, ..self } }
+    pub fn status(self, code: u16) -> Self { self.what(What::Status { code }) }
+    pub fn status_after_effect(self, code: u16) -> Self { self.what(What::StatusAfterEffect { code }) }
+    pub fn connection_lost(self) -> Self { self.what(What::ConnectionLost) }
+    pub fn throttled(self, retry_after: u32) -> Self { self.what(What::Throttled { retry_after }) }
+    pub fn latency(self, latency: Latency) -> Self { self.what(What::Latency(latency)) }
+
+    fn when(self, when: When) -> Self { Self { when, ..self } }
+    pub fn chance(self, ppm: u32) -> Self { self.when(When::Chance { ppm }) }
+    pub fn times(self, times: u64) -> Self { self.when(When::Next { times }) }
+    pub fn every(self, nth: u64) -> Self { self.when(When::Every { nth }) }
+
+    fn only(mut self, filter: Filter, value: &str) -> Self {
+        self.only.insert(filter, value.to_owned());
+        self
     }
 
-    fn matches(&self, pod: &Value, container: &str) -> bool {
-        let metadata = &pod["metadata"];
-        self.namespace.as_deref().is_none_or(|ns| metadata["namespace"] == ns)
-            && self.label.as_ref().is_none_or(|(key, value)| metadata["labels"][key] == value.as_str())
-            && self.container.as_deref().is_none_or(|name| name == container)
-    }
+    pub fn verb(self, verb: &str) -> Self { self.only(Filter::Verb, verb) }
+    pub fn resource(self, resource: &str) -> Self { self.only(Filter::Resource, resource) }
+    pub fn namespace(self, namespace: &str) -> Self { self.only(Filter::Namespace, namespace) }
+    pub fn node(self, node: &str) -> Self { self.only(Filter::Node, node) }
+    pub fn image(self, part: &str) -> Self { self.only(Filter::Image, part) }
+    pub fn label(self, key: &str, value: &str) -> Self { self.only(Filter::Label, &format!("{key}={value}")) }
+    pub fn container(self, container: &str) -> Self { self.only(Filter::Container, container) }
+    pub fn user(self, user: &str) -> Self { self.only(Filter::User, user) }
+}
+
+fn always(when: &When) -> bool {
+    *when == When::Always
 }
 
 /// How a container is made to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Crash {
     pub exit_code: i32,
-    /// Killed for want of memory: reason `OOMKilled`.
     pub out_of_memory: bool,
 }
 
 /// How an application misbehaves while its process runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sickness {
-    /// Its readiness probe never succeeds.
     NeverReady,
-    /// No probe succeeds: a liveness or startup probe will have it restarted.
     Hangs,
 }
 
-#[derive(Default)]
+/// What filters are held against: what is true of a request, a pull, a container.
+pub(crate) type Facts<'a> = [(Filter, &'a str)];
+
+struct Entry {
+    id: u64,
+    fault: Fault,
+    /// How often it was matched, for `When::Every`.
+    matched: u64,
+}
+
+impl Entry {
+    fn holds(&self, facts: &Facts<'_>) -> bool {
+        let is = |filter, fact: &str, wanted: &str| fact == wanted || filter == Filter::Image && fact.contains(wanted);
+        self.fault.only.iter().all(|(filter, wanted)| facts.iter().any(|(f, fact)| f == filter && is(*f, fact, wanted)))
+    }
+}
+
 struct State {
-    api: Vec<ApiRule>,
-    expire_history: bool,
-    dead_nodes: BTreeSet<String>,
-    slow_nodes: BTreeMap<String, u32>,
-    failing_pulls: BTreeSet<String>,
-    crashes: Vec<(ContainerSelector, Crash, Option<usize>)>,
-    sick: Vec<(ContainerSelector, Sickness)>,
+    entries: Vec<Entry>,
+    newest: u64,
+    rng: StdRng,
 }
 
-struct Inner {
-    state: Mutex<State>,
-    rng: Mutex<StdRng>,
-    changed: watch::Sender<u64>,
-    watch_epoch: watch::Sender<u64>,
-}
-
-/// The cluster's faults. Cloning shares them.
+/// The cluster's faults. Clones share them.
 #[derive(Clone)]
-pub struct Faults(Arc<Inner>);
-
-impl Default for Faults {
-    fn default() -> Self {
-        Self::seeded(0)
-    }
-}
-
-impl std::fmt::Debug for Faults {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let state = self.state();
-        f.debug_struct("Faults").field("dead_nodes", &state.dead_nodes).field("api", &state.api).finish_non_exhaustive()
-    }
-}
+pub struct Faults(Arc<(Mutex<State>, watch::Sender<u64>)>);
 
 impl Faults {
     /// No faults yet; chances will be drawn from this seed.
     pub fn seeded(seed: u64) -> Self {
-        Self(Arc::new(Inner {
-            state: Mutex::default(),
-            rng: Mutex::new(StdRng::seed_from_u64(seed)),
-            changed: watch::Sender::new(0),
-            watch_epoch: watch::Sender::new(0),
-        }))
+        let state = State { entries: Vec::new(), newest: 0, rng: StdRng::seed_from_u64(seed) };
+        Self(Arc::new((Mutex::new(state), watch::Sender::new(0))))
+    }
+
+    pub fn add(&self, fault: Fault) -> u64 {
+        let id = self.change(|state| {
+            state.newest += 1;
+            state.entries.push(Entry { id: state.newest, fault, matched: 0 });
+            state.newest
+        });
+        self.each(&[], |_| false, |_, _| false);
+        id
+    }
+
+    /// Whether there was such a fault.
+    pub fn remove(&self, id: u64) -> bool {
+        self.change(|state| state.entries.extract_if(.., |entry| entry.id == id).count() > 0)
+    }
+
+    pub fn clear(&self) {
+        self.change(|state| state.entries.clear());
+    }
+
+    /// The faults in force, with what is left of those that are counted.
+    pub fn list(&self) -> Vec<(u64, Fault)> {
+        self.state().entries.iter().map(|entry| (entry.id, entry.fault.clone())).collect()
+    }
+
+    /// Moves whenever the faults have changed.
+    pub fn changed(&self) -> watch::Receiver<u64> {
+        self.0.1.subscribe()
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let result = change(&mut self.state());
+        self.0.1.send_modify(|n| *n += 1);
+        result
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn change(&self, change: impl FnOnce(&mut State)) {
-        change(&mut self.state());
-        self.0.changed.send_modify(|n| *n += 1);
+    /// Goes through the faults that apply here and now, each counting this as an occasion, until one of them is enough.
+    fn each(&self, facts: &Facts<'_>, sort: impl Fn(What) -> bool, mut enough: impl FnMut(What, &mut StdRng) -> bool) {
+        let State { entries, rng, .. } = &mut *self.state();
+        for entry in entries.iter_mut().filter(|entry| sort(entry.fault.what) && entry.holds(facts)) {
+            entry.matched += 1;
+            let applies = match &mut entry.fault.when {
+                When::Always => true,
+                When::Chance { ppm } => rng.random_range(0..1_000_000) < *ppm,
+                When::Every { nth } => entry.matched.is_multiple_of((*nth).max(1)),
+                When::Next { times } => {
+                    *times -= 1;
+                    true
+                }
+            };
+            if applies && enough(entry.fault.what, rng) {
+                break;
+            }
+        }
+        entries.retain(|entry| entry.fault.when != When::Next { times: 0 });
     }
 
-    /// Moves whenever a fault that the engine must act on was switched on or off.
-    pub fn changed(&self) -> watch::Receiver<u64> {
-        self.0.changed.subscribe()
+    fn first(&self, facts: &Facts<'_>, sort: impl Fn(What) -> bool) -> Option<What> {
+        let mut first = None;
+        self.each(facts, sort, |what, _| first.replace(what).is_none());
+        first
+    }
+
+    fn of_container(&self, pod: &Value, name: &str, sort: impl Fn(What) -> bool) -> Option<What> {
+        if self.state().entries.is_empty() {
+            return None;
+        }
+        let containers = ["spec.containers", "spec.initContainers"].into_iter().flat_map(|list| pod.items(list));
+        let labels: Vec<String> = pod.fields("metadata.labels").map(|(k, v)| format!("{k}={}", v.text(""))).collect();
+        let mut facts: Vec<_> = labels.iter().map(|label| (Filter::Label, label.as_str())).collect();
+        facts.extend(
+            containers.filter(|spec| spec.text("name") == name).map(|spec| (Filter::Image, spec.text("image"))),
+        );
+        facts.extend([(Filter::Namespace, pod.text("metadata.namespace")), (Filter::Node, pod.text("spec.nodeName"))]);
+        facts.push((Filter::Container, name));
+        self.first(&facts, sort)
     }
 }
 
-/// Nodes.
+/// What the API asks.
 impl Faults {
-    /// Cuts a node's power: its containers and kubelet stop, its lease is no longer renewed.
-    pub fn kill_node(&self, node: &str) {
-        self.change(|s| {
-            s.dead_nodes.insert(node.to_owned());
+    /// How long a request waits, and what it meets then.
+    pub(crate) fn request(&self, facts: &Facts<'_>) -> (Duration, Option<What>) {
+        let is_watch = facts.contains(&(Filter::Verb, "watch"));
+        let sort = |what: What| match what {
+            What::WatchDropped | What::WatchGone => is_watch,
+            What::Latency(_) | What::Status { .. } | What::StatusAfterEffect { .. } => true,
+            other => matches!(other, What::ConnectionLost | What::Throttled { .. }),
+        };
+        let (mut ms, mut met) = (0, None);
+        self.each(facts, sort, |what, rng| {
+            match what {
+                What::Latency(latency) => ms += latency.draw(rng),
+                other => met = Some(other),
+            }
+            met.is_some()
         });
+        (Duration::from_millis(ms), met)
     }
 
-    /// Gives a node its power and its full speed back; its kubelet restarts the containers that should run.
-    pub fn heal_node(&self, node: &str) {
-        self.change(|s| {
-            s.dead_nodes.remove(node);
-            s.slow_nodes.remove(node);
-        });
+    /// What a watch that begins now gives to `is_cut`.
+    pub(crate) fn newest(&self) -> u64 {
+        self.state().newest
     }
 
-    /// Everything that a kubelet does on this node takes `factor` times as long.
-    pub fn slow_node(&self, node: &str, factor: u32) {
-        self.change(|s| {
-            s.slow_nodes.insert(node.to_owned(), factor.max(1));
-        });
+    pub(crate) fn is_cut(&self, since: u64, facts: &Facts<'_>) -> bool {
+        let cuts = |entry: &Entry| entry.id > since && entry.fault.what == What::WatchesCut;
+        self.state().entries.iter().any(|entry| cuts(entry) && entry.holds(facts))
+    }
+
+    /// Whether a watch's events are held back: for so long, or (`None`) until the faults change.
+    pub(crate) fn staleness(&self, facts: &Facts<'_>) -> Option<Option<Duration>> {
+        let met = self.first(facts, |what| matches!(what, What::WatchStale { .. }))?;
+        Some(if let What::WatchStale { ms } = met { ms.map(Duration::from_millis) } else { None })
+    }
+}
+
+/// What the engine asks.
+impl Faults {
+    /// Whether the history is to be forgotten; asking answers once.
+    pub(crate) fn take_expired_history(&self) -> bool {
+        self.state().entries.extract_if(.., |entry| entry.fault.what == What::HistoryForgotten).count() > 0
     }
 
     pub fn node_is_dead(&self, node: &str) -> bool {
-        self.state().dead_nodes.contains(node)
+        self.first(&[(Filter::Node, node)], |what| what == What::NodeDown).is_some()
+    }
+
+    pub fn is_partitioned(&self, node: &str) -> bool {
+        self.first(&[(Filter::Node, node)], |what| what == What::NodePartitioned).is_some()
+    }
+
+    pub fn has_disk_pressure(&self, node: &str) -> bool {
+        self.first(&[(Filter::Node, node)], |what| what == What::DiskPressure).is_some()
     }
 
     /// 1 for a node at full speed.
     pub fn slowness(&self, node: &str) -> u32 {
-        self.state().slow_nodes.get(node).copied().unwrap_or(1)
-    }
-}
-
-/// Images and containers.
-impl Faults {
-    /// Pulls of images whose reference contains `part` fail from now on.
-    pub fn fail_pulls(&self, part: &str) {
-        self.change(|s| {
-            s.failing_pulls.insert(part.to_owned());
-        });
+        let met = self.first(&[(Filter::Node, node)], |what| matches!(what, What::NodeSlow { .. }));
+        if let Some(What::NodeSlow { factor }) = met { factor.max(1) } else { 1 }
     }
 
-    /// Ends `fail_pulls` with the same `part`.
-    pub fn mend_pulls(&self, part: &str) {
-        self.change(|s| {
-            s.failing_pulls.remove(part);
-        });
+    /// Asked once for each attempt, as is `pull_takes`.
+    pub fn pull_fails(&self, image: &str, node: &str) -> bool {
+        self.first(&[(Filter::Image, image), (Filter::Node, node)], |what| what == What::PullFails).is_some()
     }
 
-    pub fn pull_fails(&self, image: &str) -> bool {
-        self.state().failing_pulls.iter().any(|part| image.contains(part.as_str()))
-    }
-
-    /// Running containers of the selection end with `exit_code`: each time that one runs, `times` times in all or,
-    /// with `None`, until `stop_crashes`.
-    pub fn crash(&self, selector: ContainerSelector, exit_code: i32, times: Option<usize>) {
-        self.add_crash(selector, Crash { exit_code, out_of_memory: false }, times);
-    }
-
-    /// As `crash`, by the kernel for want of memory (exit code 137, reason `OOMKilled`).
-    pub fn out_of_memory(&self, selector: ContainerSelector, times: Option<usize>) {
-        self.add_crash(selector, Crash { exit_code: 137, out_of_memory: true }, times);
-    }
-
-    fn add_crash(&self, selector: ContainerSelector, crash: Crash, times: Option<usize>) {
-        if times != Some(0) {
-            self.change(|s| s.crashes.push((selector, crash, times)));
-        }
-    }
-
-    /// Ends `crash` and `out_of_memory` for good.
-    pub fn stop_crashes(&self) {
-        self.change(|s| s.crashes.clear());
+    pub fn pull_takes(&self, image: &str, node: &str) -> Option<Duration> {
+        let facts = [(Filter::Image, image), (Filter::Node, node)];
+        let met = self.first(&facts, |what| matches!(what, What::PullTakes { .. }))?;
+        if let What::PullTakes { ms } = met { Some(Duration::from_millis(ms)) } else { None }
     }
 
     /// How this running container must end now, if it must; counts as one of the fault's times.
     pub fn take_crash(&self, pod: &Value, container: &str) -> Option<Crash> {
-        let mut state = self.state();
-        let at = state.crashes.iter().position(|(selector, ..)| selector.matches(pod, container))?;
-        let (_, crash, times) = &mut state.crashes[at];
-        let crash = *crash;
-        if let Some(left) = times {
-            *left -= 1;
-            if *left == 0 {
-                state.crashes.remove(at);
-            }
-        }
-        Some(crash)
-    }
-
-    /// The applications of the selection run, but are never ready.
-    pub fn never_ready(&self, selector: ContainerSelector) {
-        self.change(|s| s.sick.push((selector, Sickness::NeverReady)));
-    }
-
-    /// The applications of the selection answer no probe at all.
-    pub fn hang(&self, selector: ContainerSelector) {
-        self.change(|s| s.sick.push((selector, Sickness::Hangs)));
-    }
-
-    /// Ends `never_ready` and `hang` for good.
-    pub fn cure(&self) {
-        self.change(|s| s.sick.clear());
+        let sort = |what| matches!(what, What::Crash { .. } | What::OutOfMemory);
+        Some(match self.of_container(pod, container, sort)? {
+            What::Crash { exit_code } => Crash { exit_code, out_of_memory: false },
+            _ => Crash { exit_code: 137, out_of_memory: true },
+        })
     }
 
     pub fn sickness(&self, pod: &Value, container: &str) -> Option<Sickness> {
-        self.state().sick.iter().find(|(selector, _)| selector.matches(pod, container)).map(|(_, sickness)| *sickness)
+        let met = self.of_container(pod, container, |what| matches!(what, What::NeverReady | What::Hangs))?;
+        Some(if met == What::Hangs { Sickness::Hangs } else { Sickness::NeverReady })
     }
 }
 
@@ -236,13 +429,43 @@ mod tests {
     use super::*;
 
     #[test]
+    fn faults_are_json_and_unknown_fields_are_refused() {
+        let fault = Fault::api().verb("patch").latency(Latency::Exponential { mean: 5, max: 50 }).every(7);
+        let latency = json!({"latency": {"exponential": {"mean": 5, "max": 50}}});
+        let shown = json!({"what": latency, "when": {"every": {"nth": 7}}, "verb": "patch"});
+        assert_eq!(serde_json::to_value(&fault).unwrap(), shown);
+        assert_eq!(serde_json::from_value::<Fault>(shown).unwrap(), fault);
+        for bad in [json!({"what": "hangs", "colour": "red"}), json!({"what": {"crash": {"exit_code": 1, "x": 2}}})] {
+            assert!(serde_json::from_value::<Fault>(bad).is_err());
+        }
+    }
+
+    #[test]
     fn crashes_are_selected_and_counted() {
-        let faults = Faults::default();
-        let pod = json!({"metadata": {"namespace": "a", "labels": {"app": "x"}}});
-        let selector = ContainerSelector { container: Some("app".into()), ..ContainerSelector::label("app", "x") };
-        faults.crash(selector, 3, Some(1));
+        let faults = Faults::seeded(1);
+        let images = json!([{"name": "app", "image": "ghost:6"}, {"name": "db", "image": "mysql:8"}]);
+        let pod = json!({"metadata": {"labels": {"app.io/x": "y"}}, "spec": {"containers": images}});
+        faults.add(Fault::crash(3).label("app.io/x", "y").image("ghost").times(1));
         assert_eq!(faults.take_crash(&pod, "db"), None);
         assert_eq!(faults.take_crash(&pod, "app"), Some(Crash { exit_code: 3, out_of_memory: false }));
-        assert_eq!(faults.take_crash(&pod, "app"), None);
+        assert_eq!((faults.take_crash(&pod, "app"), faults.list().len()), (None, 0));
+    }
+
+    #[test]
+    fn latencies_add_up_and_chances_follow_the_seed() {
+        let draws = |seed, fault: Fault| {
+            let faults = Faults::seeded(seed);
+            faults.add(Fault::api().latency(Latency::Uniform { from: 1, to: 9 }));
+            faults.add(Fault::api().latency(Latency::Exponential { mean: 20, max: 100 }).chance(500_000));
+            faults.add(fault);
+            (0..64).map(|_| faults.request(&[(Filter::Resource, "pods")])).collect::<Vec<_>>()
+        };
+        let chance = Fault::api().status(503).resource("pods").chance(500_000);
+        assert_eq!(draws(1, chance.clone()), draws(1, chance.clone()));
+        assert_ne!(draws(1, chance.clone()), draws(2, chance));
+        let third = draws(3, Fault::api().throttled(1).every(3));
+        assert_eq!(third.iter().filter(|(_, what)| what.is_some()).count(), 21);
+        assert!(third.iter().all(|(span, _)| (1..110).contains(&span.as_millis())));
+        assert!(third.iter().any(|(span, _)| span.as_millis() > 9));
     }
 }

@@ -3,6 +3,7 @@
 //! A test instrument and the embedded default, not a second Kubernetes: it has what Lumbung's client, its tests and its
 //! chaos use, measured against transcripts of a real API server; everything else answers 501. See README.md.
 
+mod access;
 mod admission;
 mod api;
 mod app;
@@ -33,6 +34,7 @@ use std::{
     time::Duration,
 };
 
+use serde::Deserialize;
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
@@ -41,7 +43,7 @@ pub use crate::{
     bootstrap::StorageClass,
     clock::Clock,
     delays::Delays,
-    faults::{ApiFault, Faults},
+    faults::{Fault, Faults, Latency},
     node::NodeSpec,
     resource::Kind,
     status::Status,
@@ -81,11 +83,25 @@ impl Default for Options {
 /// What clients asked over HTTP, as RBAC names it. Ordered and deduplicated.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Call {
+    /// `admin`, or `system:serviceaccount:{namespace}:{name}`.
+    pub user: String,
     pub verb: String,
     pub group: String,
     pub resource: String,
     /// Empty for the main resource.
     pub subresource: String,
+}
+
+/// How the API's server restarts: all connections and watches are cut at once. Times are the cluster's.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Restart {
+    /// How long nobody listens at the address.
+    pub refused_ms: u64,
+    /// How long requests are answered 503 after that.
+    pub unavailable_ms: u64,
+    /// Whether watches cannot go on from revisions before the restart (410).
+    pub forget_history: bool,
 }
 
 /// A running simulated cluster. Clones are handles on the same one; `shutdown` ends it, and so does dropping the last.
@@ -105,9 +121,6 @@ impl Drop for Running {
     }
 }
 
-/// How long clients have to finish what they were told when the API ends.
-const LAST_ANSWERS: Duration = Duration::from_secs(2);
-
 impl SimCluster {
     /// Makes the cluster's first objects, binds the address and starts the API and the engine on this runtime.
     pub async fn start(options: Options) -> io::Result<Self> {
@@ -119,8 +132,10 @@ impl SimCluster {
         let (faults, cancel) = (Faults::seeded(options.seed), CancellationToken::new());
         let engine = controllers::spawn(cluster.clone(), options.delays, faults.clone(), cancel.clone());
         let api = Arc::new(Api::new(cluster, faults, token, cancel));
-        let serving = tokio::spawn(api::serve(Arc::clone(&api), listener));
-        Ok(Self(Arc::new(Running { address, api, engine, serving: Mutex::new(Some(serving)) })))
+        let serving = Mutex::new(Some(tokio::spawn(api::serve(Arc::clone(&api), listener))));
+        let running = Arc::new(Running { address, api, engine, serving });
+        let _first = running.api.owner.set(Arc::downgrade(&running));
+        Ok(Self(running))
     }
 
     pub fn url(&self) -> String {
@@ -131,14 +146,19 @@ impl SimCluster {
         &self.0.api.token
     }
 
-    /// A kubeconfig (YAML) with the one cluster, its address and its token. The token is in the address, too: kubectl
-    /// sends none over plain HTTP.
+    /// The admin's kubeconfig.
     pub fn kubeconfig(&self) -> String {
-        let (url, token) = (self.url(), self.token());
+        self.kubeconfig_for(self.token())
+    }
+
+    /// A kubeconfig (YAML) with this cluster and a token. The token is in the address, too: kubectl sends none over plain
+    /// HTTP.
+    pub fn kubeconfig_for(&self, token: &str) -> String {
+        let url = self.url();
         format!(
             "apiVersion: v1\nkind: Config\ncurrent-context: simcluster\nclusters:\n- name: simcluster\n  cluster:\n    \
-             server: {url}/token/{token}\nusers:\n- name: admin\n  user:\n    token: {token}\ncontexts:\n- name: simcluster\n  \
-             context:\n    cluster: simcluster\n    user: admin\n    namespace: default\n"
+             server: {url}/token/{token}\nusers:\n- name: user\n  user:\n    token: {token}\ncontexts:\n- name: simcluster\n  \
+             context:\n    cluster: simcluster\n    user: user\n    namespace: default\n"
         )
     }
 
@@ -165,15 +185,18 @@ impl SimCluster {
         self.0.engine.advance(span).await;
     }
 
+    /// Cuts all connections to the API, as a restart of its server does; what is stored stays, and the engine goes on.
+    pub fn restart_api(&self, restart: Restart) {
+        self.0.api.restart(restart);
+    }
+
     /// Ends the API and the engine; open watches end, and the address is free again. Idempotent.
     pub async fn shutdown(&self) {
         self.0.api.cancel.cancel();
         self.0.engine.stopped().await;
         let serving = self.0.serving.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(mut serving) = serving
-            && tokio::time::timeout(LAST_ANSWERS, &mut serving).await.is_err()
-        {
-            serving.abort();
+        if let Some(serving) = serving {
+            let _ = serving.await;
         }
     }
 }

@@ -19,6 +19,9 @@ pub struct Args {
     /// Write the kubeconfig to this file instead of printing it.
     #[arg(long)]
     kubeconfig: Option<PathBuf>,
+    /// The kubeconfig is that of the platform's own account, with the rights that deploy/ gives it, not the admin's.
+    #[arg(long)]
+    as_lumbung: bool,
     /// Containers, probes and volumes take no time.
     #[arg(long)]
     instant: bool,
@@ -40,18 +43,22 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let cluster = SimCluster::start(options)
         .await
         .with_context(|| format!("listening on {}", args.listen))?;
-    let client = crate::kube::connect(Some(&cluster.kubeconfig())).await?;
-    crate::simulated::prepare(&client).await?;
+    let account = crate::simulated::prepare(&cluster).await?;
+    let kubeconfig = if args.as_lumbung {
+        account
+    } else {
+        cluster.kubeconfig()
+    };
     match &args.kubeconfig {
         Some(path) => {
-            write_private(path, &cluster.kubeconfig()).with_context(|| format!("writing {}", path.display()))?;
+            write_private(path, &kubeconfig).with_context(|| format!("writing {}", path.display()))?;
             eprintln!(
                 "simulated K3s at {}; try:  kubectl --kubeconfig {} get nodes",
                 cluster.url(),
                 path.display()
             );
         }
-        None => println!("{}", cluster.kubeconfig()),
+        None => println!("{kubeconfig}"),
     }
     asked_to_stop().await;
     cluster.shutdown().await;

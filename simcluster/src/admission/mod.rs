@@ -1,25 +1,35 @@
-//! Admission: what a namespace's limit ranges add to pods, and what its policies refuse.
-//!
-//! - `limits`: LimitRange defaults and bounds for containers
-//! - `quota`: ResourceQuota, counted as a real API server does: from the quota's status, which it raises in the same step
-//! - `security`: the Pod Security level that the namespace enforces
+//! Admission: what a namespace's limit ranges add to pods and refuse, quotas, and Pod Security.
 
-mod limits;
 pub(crate) mod quota;
 mod security;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
+    dig::Dig,
+    quantity::Quantity,
     resource::{self, Kind},
+    rules::{containers, each_container},
     status::Status,
     store::State,
 };
 
-/// Admission that may change a new object.
+/// Admission that may change a new object: containers without requests or limits get their namespace's.
 pub(crate) fn mutate(state: &State, kind: &'static Kind, object: &mut Value) {
-    if kind.is(&resource::POD) {
-        limits::apply_defaults(state, object);
+    if !kind.is(&resource::POD) {
+        return;
+    }
+    for limit in container_limits(state, object) {
+        each_container(&mut object["spec"], |container| {
+            for (side, defaults) in [("limits", "default"), ("requests", "defaultRequest")] {
+                for (name, amount) in limit.fields(defaults) {
+                    container.default("resources", json!({}));
+                    if container["resources"][side][name].is_null() {
+                        container["resources"][side][name] = amount.clone();
+                    }
+                }
+            }
+        });
     }
 }
 
@@ -34,14 +44,66 @@ pub(crate) fn validate(
     if old.is_some_and(|old| old["spec"] == new["spec"]) {
         return Ok(());
     }
-    if kind.is(&resource::POD) && old.is_none() {
-        security::check(state, new)?;
-        limits::check(state, new)?;
+    if kind.is(&resource::POD) {
+        let resources = |pod: &Value| containers(&pod["spec"]).map(|c| c["resources"].clone()).collect::<Vec<_>>();
+        match old {
+            None => security::check(state, new)?,
+            Some(old) if resources(old) == resources(new) => return Ok(()),
+            Some(_) => {}
+        }
+        within_limits(state, new)?;
     }
-    if kind.is(&resource::PERSISTENT_VOLUME_CLAIM)
-        && let Some(old) = old
-    {
-        limits::check_growth(state, old, new)?;
+    if let Some(old) = old.filter(|_| kind.is(&resource::PERSISTENT_VOLUME_CLAIM)) {
+        may_grow(state, old, new)?;
     }
     quota::charge(state, kind, old, new, dry_run)
+}
+
+fn container_limits(state: &State, pod: &Value) -> Vec<Value> {
+    let ranges = state.list(&resource::LIMIT_RANGE, Some(pod.text("metadata.namespace")));
+    let limits = ranges.iter().flat_map(|range| range.items("spec.limits"));
+    limits.filter(|limit| limit["type"] == "Container").cloned().collect()
+}
+
+fn within_limits(state: &State, pod: &Value) -> Result<(), Status> {
+    let mut broken = Vec::new();
+    let sides = [("max", "maximum", "limits", "limit"), ("min", "minimum", "requests", "request")];
+    for limit in container_limits(state, pod) {
+        for container in containers(&pod["spec"]) {
+            for (list, word, side, used) in sides {
+                for (name, bound) in limit.fields(list) {
+                    let rule = format!("{word} {name} usage per Container is {}", bound.as_str().unwrap_or_default());
+                    let (given, bound) = (amount(&container["resources"][side][name]), amount(bound));
+                    match given {
+                        None => broken.push(format!("{rule}.  No {used} is specified")),
+                        Some(given) if list == "max" && Some(given) > bound || list == "min" && Some(given) < bound => {
+                            broken.push(format!("{rule}, but {used} is {given}"));
+                        }
+                        Some(_) => {}
+                    }
+                }
+            }
+        }
+    }
+    let why = match broken.as_slice() {
+        [] => return Ok(()),
+        [one] => one.clone(),
+        many => format!("[{}]", many.join(", ")),
+    };
+    Err(Status::forbidden(&resource::POD, pod.text("metadata.name"), &why))
+}
+
+fn amount(value: &Value) -> Option<Quantity> {
+    value.as_str().and_then(|text| text.parse().ok())
+}
+
+/// A claim may grow only if its storage class says so.
+fn may_grow(state: &State, old: &Value, new: &Value) -> Result<(), Status> {
+    let size = |claim: &Value| amount(claim.at("spec.resources.requests.storage"));
+    let class = state.get(&resource::STORAGE_CLASS, &(String::new(), new.text("spec.storageClassName").to_owned()));
+    if size(new) <= size(old) || class.is_some_and(|class| class.yes("allowVolumeExpansion")) {
+        return Ok(());
+    }
+    let why = "only dynamically provisioned pvc can be resized and the storageclass that provisions the pvc must support resize";
+    Err(Status::forbidden(&resource::PERSISTENT_VOLUME_CLAIM, new.text("metadata.name"), why))
 }

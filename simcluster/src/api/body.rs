@@ -3,11 +3,12 @@
 use http::header;
 use serde_json::{Value, json};
 
-use super::Ask;
+use super::{Ask, query::invalid_options};
 use crate::{
+    dig::Dig,
     normal,
     quantity::Malformed,
-    resource::Kind,
+    resource::{Kind, find_kind},
     status::{Cause, Status},
     typed,
 };
@@ -29,13 +30,13 @@ impl Ask<'_> {
             Some(other) => {
                 let known = ["", "Ignore", "Strict", "Warn"];
                 let cause = Cause::unsupported("fieldValidation", &other.into(), &known);
-                Err(super::query::invalid_options(self.options(), &[cause]))
+                Err(invalid_options(self.options(), &[cause]))
             }
         }
     }
 
     /// How the options of this kind of write are called.
-    pub(super) fn options(&self) -> &'static str {
+    fn options(&self) -> &'static str {
         match self.verb {
             "create" => "CreateOptions",
             "patch" => "PatchOptions",
@@ -50,7 +51,7 @@ impl Ask<'_> {
             Some("All") => Ok(true),
             Some(other) => {
                 let cause = Cause::unsupported("dryRun", &json!([other]), &["All"]);
-                Err(super::query::invalid_options(self.options(), &[cause]))
+                Err(invalid_options(self.options(), &[cause]))
             }
         }
     }
@@ -63,36 +64,30 @@ impl Ask<'_> {
 
     /// The body of a create or update, and the warnings about its unknown fields.
     pub(super) fn object(&self) -> Result<(Value, Vec<String>), Status> {
+        let (kind, validation) = (self.at.kind, self.validation()?);
         let mut object = match self.media_type() {
             "application/json" => parse(&self.body, "object provided is unrecognized")?,
             "application/yaml" => yaml(&self.body)?,
             other => {
-                let message = format!(
-                    "the body of the request was in an unknown format - accepted media types include: \
-                     application/json, application/yaml (got {other})"
-                );
+                let known = "accepted media types include: application/json, application/yaml";
+                let message = format!("the body of the request was in an unknown format - {known} (got {other})");
                 return Err(Status::unsupported_media_type(message));
             }
         };
         if !object.is_object() {
             return Err(Status::bad_request("the body of the request is not an object"));
         }
-        of_kind(self.at.kind, &object)?;
+        of_kind(kind, &object)?;
         normal::tidy(&mut object);
-        let unknown = match typed::unknown_fields(self.at.kind, &object) {
-            Ok(unknown) => unknown,
-            Err(why) => return Err(undecodable(self.at.kind, &why)),
-        };
+        let unknown = typed::unknown_fields(kind, &object).map_err(|why| undecodable(kind, &why))?;
         if normal::has_malformed_amount(&object) {
-            return Err(undecodable(self.at.kind, &Malformed.to_string()));
+            return Err(undecodable(kind, &Malformed.to_string()));
         }
         let warnings: Vec<String> = unknown.iter().map(|path| format!("unknown field \"{path}\"")).collect();
         normal::drop_paths(&mut object, &unknown);
-        match self.validation()? {
+        match validation {
             Validation::Strict if !warnings.is_empty() => {
-                let kind = self.at.kind;
-                let why = format!("strict decoding error: {}", warnings.join(", "));
-                Err(undecodable(kind, &why))
+                Err(undecodable(kind, &format!("strict decoding error: {}", warnings.join(", "))))
             }
             Validation::Ignore => Ok((object, Vec::new())),
             Validation::Strict | Validation::Warn => Ok((object, warnings)),
@@ -100,9 +95,9 @@ impl Ask<'_> {
     }
 }
 
-pub(super) fn undecodable(kind: &Kind, why: &str) -> Status {
-    let message = format!("{} in version \"{}\" cannot be handled as a {}: {why}", kind.kind, kind.version, kind.kind);
-    Status::bad_request(message)
+fn undecodable(kind: &Kind, why: &str) -> Status {
+    let (name, version) = (kind.kind, kind.version);
+    Status::bad_request(format!("{name} in version \"{version}\" cannot be handled as a {name}: {why}"))
 }
 
 pub(super) fn parse(body: &[u8], what: &str) -> Result<Value, Status> {
@@ -116,32 +111,27 @@ pub(super) fn yaml(body: &[u8]) -> Result<Value, Status> {
 
 /// `apiVersion` and `kind` may be absent, but not those of something else.
 fn of_kind(kind: &Kind, object: &Value) -> Result<(), Status> {
-    let (version, name) = (object["apiVersion"].as_str(), object["kind"].as_str());
-    if version.is_none_or(|v| v == kind.api_version()) && name.is_none_or(|n| n == kind.kind) {
+    let own = kind.api_version();
+    let (version, name) = (object["apiVersion"].as_str().unwrap_or(&own), object["kind"].as_str().unwrap_or(kind.kind));
+    if version == own && name == kind.kind {
         return Ok(());
     }
-    let own = kind.api_version();
-    let (version, name) = (version.unwrap_or(&own), name.unwrap_or(kind.kind));
-    let why = if version == own && crate::resource::find_kind(version, name).is_some() {
+    let why = if version == own && find_kind(version, name).is_some() {
         format!("converting ({version}.{name}) to (core.{}): unknown conversion", kind.kind)
     } else {
         format!("no kind \"{name}\" is registered for version \"{version}\"")
     };
-    let message = format!("{name} in version \"{version}\" cannot be handled as a {}: {why}", kind.kind);
-    Err(Status::bad_request(message))
+    Err(Status::bad_request(format!("{name} in version \"{version}\" cannot be handled as a {}: {why}", kind.kind)))
 }
 
 /// The body's own name and namespace must be those of the URL.
 pub(super) fn of_address(ask: &Ask<'_>, object: &Value) -> Result<(), Status> {
-    let part = |field: &str| object["metadata"][field].as_str().filter(|text| !text.is_empty());
-    if let Some(name) = part("name")
-        && !ask.name().is_empty()
-        && name != ask.name()
-    {
+    let (name, ns) = (object.text("metadata.name"), object.text("metadata.namespace"));
+    if !name.is_empty() && !ask.name().is_empty() && name != ask.name() {
         let message = format!("the name of the object ({name}) does not match the name on the URL ({})", ask.name());
         return Err(Status::bad_request(message));
     }
-    if part("namespace").is_some_and(|ns| ns != ask.ns()) {
+    if !ns.is_empty() && ns != ask.ns() {
         let message = "the namespace of the provided object does not match the namespace sent on the request";
         return Err(Status::bad_request(message));
     }

@@ -1,37 +1,41 @@
-//! `delete` and `deletecollection`.
+//! `delete`, `deletecollection`, and the eviction of pods, which is a deletion since there are no disruption budgets here.
 //!
 //! The answer is a Status when the object went at once, and the object when something holds it; a few kinds answer the
 //! object in both cases.
 
 use serde_json::{Value, json};
 
-use super::{Answer, Ask, body, query, read, reply};
+use super::{Answer, Ask, body, query::propagation, read, reply};
 use crate::{
+    dig::Dig,
     resource::{self, Kind},
     status::Status,
     store::{DeleteOptions, Deleted, key},
 };
 
+const KNOWN: [&str; 6] = ["kind", "apiVersion", "gracePeriodSeconds", "preconditions", "propagationPolicy", "dryRun"];
+
 pub(super) fn one(ask: &Ask<'_>) -> Answer {
-    let (kind, options) = (ask.at.kind, options(ask)?);
-    let key = key(kind, ask.ns(), ask.name());
-    let deleted = ask.api.cluster.transact(|state| state.delete(kind, &key, &options))?;
-    Ok(match deleted {
-        Deleted::Held(object) => reply::object(200, &object),
-        Deleted::Gone(object) if answers_object(kind) => reply::object(200, &object),
-        Deleted::Gone(object) => reply::object(200, &success(kind, &object)),
+    let (kind, options) = (ask.at.kind, options(ask, &sent(ask)?)?);
+    Ok(match ask.api.cluster.delete(kind, ask.ns(), ask.name(), &options)? {
+        Deleted::Gone(object) if !answers_object(kind) => {
+            let mut details = json!({"name": ask.name(), "kind": kind.plural, "uid": object["metadata"]["uid"]});
+            if !kind.group.is_empty() {
+                details["group"] = kind.group.into();
+            }
+            reply::object(200, &success(json!({"details": details})))
+        }
+        Deleted::Held(object) | Deleted::Gone(object) => reply::object(200, &object),
     })
 }
 
 pub(super) fn collection(ask: &Ask<'_>) -> Answer {
-    let (kind, options, selector) = (ask.at.kind, options(ask)?, ask.query.selector(ask.at.kind)?);
+    let (kind, options, selector) = (ask.at.kind, options(ask, &sent(ask)?)?, ask.query.selector(ask.at.kind)?);
     let cluster = &ask.api.cluster;
     let (revision, objects) = cluster.objects(kind, ask.at.namespace.as_deref());
     let mut answered = Vec::new();
     for object in objects.into_iter().filter(|object| selector.matches(object)) {
-        let part = |field: &str| object["metadata"][field].as_str().unwrap_or_default();
-        let key = key(kind, part("namespace"), part("name"));
-        match cluster.transact(|state| state.delete(kind, &key, &options)) {
+        match cluster.delete(kind, object.text("metadata.namespace"), object.text("metadata.name"), &options) {
             Ok(Deleted::Gone(object) | Deleted::Held(object)) => answered.push(object),
             // Somebody else deleted it between the list and now.
             Err(status) if status.code == 404 => {}
@@ -41,54 +45,49 @@ pub(super) fn collection(ask: &Ask<'_>) -> Answer {
     Ok(read::written(ask, &json!({"resourceVersion": revision.to_string()}), &answered))
 }
 
-fn answers_object(kind: &Kind) -> bool {
-    [&resource::POD, &resource::SERVICE, &resource::SERVICE_ACCOUNT, &resource::RESOURCE_QUOTA]
-        .iter()
-        .any(|k| kind.is(k))
-}
-
-fn success(kind: &Kind, object: &Value) -> Value {
-    let mut details = json!({
-        "name": object["metadata"]["name"], "kind": kind.plural, "uid": object["metadata"]["uid"],
-    });
-    if !kind.group.is_empty() {
-        details["group"] = kind.group.into();
+pub(super) fn evict(ask: &Ask<'_>) -> Answer {
+    let eviction = body::parse(&ask.body, "error decoding Eviction")?;
+    if eviction["kind"].as_str().is_some_and(|kind| kind != "Eviction") {
+        return Err(Status::bad_request("the body of an eviction must be an Eviction"));
     }
-    json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details})
+    if eviction["metadata"]["name"].as_str().is_some_and(|name| name != ask.name()) {
+        return Err(Status::bad_request("name in URL does not match name in Eviction object"));
+    }
+    let options = options(ask, &eviction["deleteOptions"])?;
+    let key = key(&resource::POD, ask.ns(), ask.name());
+    ask.api.cluster.transact(|state| state.delete(&resource::POD, &key, &options))?;
+    Ok(reply::object(201, &success(json!({"code": 201}))))
 }
 
-/// Options come in the body (`DeleteOptions`) and as parameters; the body wins.
-pub(super) fn options(ask: &Ask<'_>) -> Result<DeleteOptions, Status> {
-    let sent = if ask.body.is_empty() { json!({}) } else { body::parse(&ask.body, "error decoding DeleteOptions")? };
-    parse(ask, &sent)
+fn answers_object(kind: &Kind) -> bool {
+    let kinds = [&resource::POD, &resource::SERVICE, &resource::SERVICE_ACCOUNT, &resource::RESOURCE_QUOTA];
+    kinds.iter().any(|k| kind.is(k))
 }
 
-pub(super) fn parse(ask: &Ask<'_>, sent: &Value) -> Result<DeleteOptions, Status> {
-    const KNOWN: [&str; 7] = [
-        "kind",
-        "apiVersion",
-        "gracePeriodSeconds",
-        "preconditions",
-        "propagationPolicy",
-        "dryRun",
-        "ignoreStoreReadErrorWithClusterBreakingPotential",
-    ];
-    let unknown = sent.as_object().and_then(|fields| fields.keys().find(|key| !KNOWN.contains(&key.as_str())));
-    if let Some(field) = unknown {
+fn success(with: Value) -> Value {
+    let mut status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"});
+    with.fields("").for_each(|(field, value)| status[field] = value.clone());
+    status
+}
+
+fn sent(ask: &Ask<'_>) -> Result<Value, Status> {
+    if ask.body.is_empty() { Ok(Value::Null) } else { body::parse(&ask.body, "error decoding DeleteOptions") }
+}
+
+/// Options come in the body and as parameters; the body wins.
+fn options(ask: &Ask<'_>, sent: &Value) -> Result<DeleteOptions, Status> {
+    if let Some((field, _)) = sent.fields("").find(|(field, _)| !KNOWN.contains(&field.as_str())) {
         return Err(Status::not_implemented(format_args!("the delete option {field}")));
     }
-    let propagation = match sent["propagationPolicy"].as_str() {
-        Some(policy) => Some(query::propagation(policy)?),
-        None => ask.query.propagation()?,
-    };
+    let policy = sent["propagationPolicy"].as_str().or_else(|| ask.query.get("propagationPolicy"));
     let grace =
-        sent["gracePeriodSeconds"].as_i64().map_or_else(|| ask.query.number("gracePeriodSeconds"), |n| Ok(Some(n)))?;
+        sent.int("gracePeriodSeconds").map_or_else(|| ask.query.number("gracePeriodSeconds"), |n| Ok(Some(n)))?;
     let precondition = |field: &str| sent["preconditions"][field].as_str().map(ToOwned::to_owned);
     Ok(DeleteOptions {
-        propagation: propagation.unwrap_or_default(),
+        propagation: policy.map(propagation).transpose()?.unwrap_or_default(),
         grace,
         uid: precondition("uid"),
         resource_version: precondition("resourceVersion"),
-        dry_run: sent["dryRun"].as_array().is_some_and(|d| !d.is_empty()) || ask.dry_run()?,
+        dry_run: !sent.items("dryRun").is_empty() || ask.dry_run()?,
     })
 }

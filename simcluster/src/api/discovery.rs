@@ -1,51 +1,40 @@
 //! What is not a resource: version, health, and the discovery documents that clients read to find the resources.
 
-use axum::response::Response;
-use http::Method;
 use serde_json::{Value, json};
 
-use super::{path::Target, reply};
+use super::{Answer, reply};
 use crate::{
     resource::{self, Kind},
     status::Status,
 };
 
-pub(super) fn answer(target: &Target, method: &Method) -> Response {
-    let body = match target {
-        Target::Nothing => return reply::text(404, "404 page not found\n"),
-        Target::UnknownResource => return reply::unknown_resource().into(),
-        Target::OpenApi => return Status::not_implemented("OpenAPI documents").into(),
-        _ if *method != Method::GET => return reply::method_not_allowed().into(),
-        Target::Health | Target::Resource(_) => return reply::text(200, "ok"),
-        Target::Root => json!({"paths": ["/api", "/api/v1", "/apis", "/healthz", "/livez", "/readyz", "/version"]}),
-        Target::Version => version(),
-        Target::CoreVersions => json!({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []}),
-        Target::Groups => {
-            let groups: Vec<Value> = groups().into_iter().map(group).collect();
+pub(super) fn answer(steps: &[&str]) -> Answer {
+    let body = match steps {
+        ["healthz" | "livez" | "readyz", ..] => return Ok(reply::text(200, "ok")),
+        ["openapi", ..] => return Err(Status::not_implemented("OpenAPI documents")),
+        [] => json!({"paths": ["/api", "/api/v1", "/apis", "/healthz", "/livez", "/readyz", "/version"]}),
+        ["version"] => json!({
+            "major": "1", "minor": "36", "gitVersion": "v1.36.2+sim1", "gitCommit": "", "gitTreeState": "clean",
+            "buildDate": "2026-07-01T00:00:00Z", "goVersion": "none", "compiler": "rustc", "platform": "linux/amd64",
+        }),
+        ["api"] => json!({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []}),
+        ["apis"] => {
+            let mut groups: Vec<&str> = resource::ALL.iter().map(|k| k.group).filter(|g| !g.is_empty()).collect();
+            groups.dedup();
+            let groups: Vec<Value> = groups.into_iter().map(group).collect();
             json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
         }
-        Target::Group(name) => {
+        ["apis", name] if resource::ALL.iter().any(|kind| kind.group == *name) => {
             let mut body = group(name);
             body["kind"] = "APIGroup".into();
             body["apiVersion"] = "v1".into();
             body
         }
-        Target::Resources(group, version) => resources(group, version),
+        ["api", version] if resource::has_group_version("", version) => resources("", version),
+        ["apis", group, version] if resource::has_group_version(group, version) => resources(group, version),
+        _ => return Ok(reply::text(404, "404 page not found\n")),
     };
-    reply::object(200, &body)
-}
-
-fn version() -> Value {
-    json!({
-        "major": "1", "minor": "36", "gitVersion": "v1.36.2+sim1", "gitCommit": "", "gitTreeState": "clean",
-        "buildDate": "2026-07-01T00:00:00Z", "goVersion": "none", "compiler": "rustc", "platform": "linux/amd64",
-    })
-}
-
-fn groups() -> Vec<&'static str> {
-    let mut groups: Vec<&str> = resource::ALL.iter().map(|k| k.group).filter(|g| !g.is_empty()).collect();
-    groups.dedup();
-    groups
+    Ok(reply::object(200, &body))
 }
 
 fn group(name: &str) -> Value {
@@ -55,7 +44,7 @@ fn group(name: &str) -> Value {
 
 fn resources(group: &str, version: &str) -> Value {
     let mut resources = Vec::new();
-    for kind in resource::ALL.iter().filter(|k| k.group == group && k.version == version) {
+    for kind in resource::ALL.iter().filter(|kind| kind.group == group && kind.version == version) {
         let mut entry = json!({
             "name": kind.plural, "singularName": kind.singular, "namespaced": kind.namespaced, "kind": kind.kind,
             "verbs": verbs(kind), "shortNames": kind.short,
@@ -76,33 +65,24 @@ fn verbs(kind: &Kind) -> Vec<&'static str> {
         return vec!["create"];
     }
     let mut verbs = vec!["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
-    if kind.is(&resource::NAMESPACE) {
-        verbs.retain(|verb| *verb != "deletecollection");
-    }
+    verbs.retain(|verb| *verb != "deletecollection" || !kind.is(&resource::NAMESPACE));
     verbs
 }
 
 fn subresource(kind: &Kind, sub: &str) -> Value {
+    let (shown, group, verbs): (_, _, &[&str]) = match sub {
+        "scale" => ("Scale", "autoscaling", &["get", "patch", "update"]),
+        "eviction" => ("Eviction", "policy", &["create"]),
+        "token" => ("TokenRequest", "authentication.k8s.io", &["create"]),
+        "log" => (kind.kind, "", &["get"]),
+        _ => (kind.kind, "", &["get", "patch", "update"]),
+    };
     let name = format!("{}/{sub}", kind.plural);
-    let entry = |kind: &str, verbs: &[&str]| json!({"name": name, "singularName": "", "namespaced": true, "kind": kind, "verbs": verbs});
-    match sub {
-        "scale" => {
-            let mut entry = entry("Scale", &["get", "patch", "update"]);
-            entry["group"] = "autoscaling".into();
-            entry["version"] = "v1".into();
-            entry
-        }
-        "eviction" => {
-            let mut entry = entry("Eviction", &["create"]);
-            entry["group"] = "policy".into();
-            entry["version"] = "v1".into();
-            entry
-        }
-        "log" => entry(kind.kind, &["get"]),
-        _ => {
-            let mut entry = entry(kind.kind, &["get", "patch", "update"]);
-            entry["namespaced"] = kind.namespaced.into();
-            entry
-        }
+    let mut entry =
+        json!({"name": name, "singularName": "", "namespaced": kind.namespaced, "kind": shown, "verbs": verbs});
+    if !group.is_empty() {
+        entry["group"] = group.into();
+        entry["version"] = "v1".into();
     }
+    entry
 }

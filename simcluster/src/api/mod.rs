@@ -1,25 +1,28 @@
 //! The Kubernetes API over HTTP: who asks what, and one answer for each.
 //!
-//! A request passes the same gates as on a real server, in this order: authentication, the path, the fault that a test
-//! asked for, the parameters, then the verb's own file. What no file here serves is answered 501 with a Status that
-//! names it.
+//! A request passes the same gates as on a real server, in this order: authentication, authorisation, the path, the fault
+//! that a test asked for, the parameters, then the verb's own file. What no file here serves is answered 501 with a Status
+//! that names it.
 
+mod admin;
 mod body;
 mod delete;
 mod discovery;
+mod log;
 mod patch;
 mod path;
-mod pod;
 mod query;
 mod read;
 mod reply;
-mod scale;
 mod watch;
 mod write;
 
 use std::{
     collections::BTreeSet,
-    sync::{Arc, Mutex, PoisonError},
+    future::{Future, IntoFuture},
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
+    time::Duration,
 };
 
 use axum::{
@@ -29,16 +32,16 @@ use axum::{
     response::Response,
 };
 use http::{HeaderMap, Method, header};
+use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Call,
-    api::{
-        path::{Address, Target},
-        query::Query,
-    },
-    faults::{ApiFault, Faults},
+    Call, Restart, Running, SimCluster,
+    access::{self, Asked, User},
+    api::{path::Address, query::Query},
+    faults::{Faults, Filter, What},
+    resource,
     status::Status,
     store::Cluster,
 };
@@ -46,18 +49,42 @@ use crate::{
 /// The largest request body, as etcd's limit makes it on a real server.
 const MAX_BODY: usize = 3 * 1024 * 1024;
 
+/// How long clients have to take what they were told when their connections end.
+const LAST_ANSWERS: Duration = Duration::from_secs(2);
+
+/// An answer that is an object or a Status, with the warnings that belong to it.
+pub(crate) type Answer = Result<Response, Status>;
+
+/// Comes when streams have to end.
+type Ending = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// What the handlers need.
 pub(crate) struct Api {
     pub cluster: Cluster,
     pub faults: Faults,
     pub token: String,
     pub cancel: CancellationToken,
-    calls: Mutex<BTreeSet<Call>>,
+    /// Whose API it is.
+    pub owner: OnceLock<Weak<Running>>,
+    hub: watch::Hub,
+    serving: Mutex<Serving>,
+}
+
+/// The state of the server process that the API plays.
+#[derive(Default)]
+struct Serving {
+    calls: BTreeSet<Call>,
+    /// Cancelled when it restarts; then there is another one.
+    connections: CancellationToken,
+    /// What the restart that is under way was asked for.
+    restart: Restart,
+    unavailable_until: Option<Timestamp>,
 }
 
 /// One request for a resource, decoded as far as all verbs have it in common.
 pub(crate) struct Ask<'a> {
     pub api: &'a Api,
+    pub user: User,
     pub at: Address,
     pub verb: &'static str,
     pub query: Query,
@@ -83,142 +110,255 @@ impl Ask<'_> {
     }
 }
 
+/// What filters of faults are held against.
+fn facts<'a>(verb: &'a str, resource: &'a str, namespace: &'a str, user: &'a str) -> [(Filter, &'a str); 4] {
+    [(Filter::Verb, verb), (Filter::Resource, resource), (Filter::Namespace, namespace), (Filter::User, user)]
+}
+
 impl Api {
     pub fn new(cluster: Cluster, faults: Faults, token: String, cancel: CancellationToken) -> Self {
-        Self { cluster, faults, token, cancel, calls: Mutex::default() }
+        let (owner, hub, serving) = (OnceLock::new(), watch::Hub::default(), Mutex::default());
+        Self { cluster, faults, token, cancel, owner, hub, serving }
+    }
+
+    fn serving(&self) -> MutexGuard<'_, Serving> {
+        self.serving.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn calls(&self) -> Vec<Call> {
-        self.calls.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+        self.serving().calls.iter().cloned().collect()
     }
 
-    fn record(&self, verb: &str, at: &Address) {
-        let call = Call {
-            verb: verb.to_owned(),
-            group: at.kind.group.to_owned(),
-            resource: at.kind.plural.to_owned(),
-            subresource: at.subresource.clone(),
-        };
-        self.calls.lock().unwrap_or_else(PoisonError::into_inner).insert(call);
+    fn simulator(&self) -> Option<SimCluster> {
+        self.owner.get()?.upgrade().map(SimCluster)
     }
 
-    /// The path after authentication: by the bearer token, or by `/token/{token}` in front of the path, since kubectl
-    /// sends no token over plain HTTP.
-    fn authenticated<'a>(&self, headers: &HeaderMap, path: &'a str) -> Option<&'a str> {
-        if let Some(rest) = path.strip_prefix("/token/") {
-            return rest.strip_prefix(self.token.as_str()).filter(|rest| rest.is_empty() || rest.starts_with('/'));
+    /// Comes when the API ends or restarts.
+    fn ending(&self) -> Ending {
+        let (cancel, connections) = (self.cancel.clone(), self.serving().connections.clone());
+        Box::pin(async move {
+            tokio::select! {
+                () = cancel.cancelled() => {}
+                () = connections.cancelled() => {}
+            }
+        })
+    }
+
+    /// Cuts all connections, as a restart of the server does; what was stored stays.
+    pub fn restart(&self, restart: Restart) {
+        if restart.forget_history {
+            self.cluster.compact();
         }
-        let shown = headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok()).unwrap_or_default();
-        shown.strip_prefix("Bearer ").filter(|token| *token == self.token).map(|_| path)
+        let mut serving = self.serving();
+        let outage = Duration::from_millis(restart.refused_ms + restart.unavailable_ms);
+        serving.unavailable_until = self.cluster.now().checked_add(outage).ok();
+        serving.restart = restart;
+        serving.connections.cancel();
+    }
+
+    fn is_unavailable(&self) -> bool {
+        self.serving().unavailable_until.is_some_and(|until| self.cluster.now() < until)
     }
 }
 
-/// Serves the API until cancelled; open watches end with it.
+/// Serves the API, through restarts, until cancelled; open watches end with it.
 pub(crate) async fn serve(api: Arc<Api>, listener: TcpListener) {
-    let cancelled = api.cancel.clone().cancelled_owned();
-    let router = Router::new().fallback(handle).with_state(api);
-    if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(cancelled).await {
-        tracing::error!(%error, "the simulated API stopped serving");
+    let Ok(address) = listener.local_addr() else { return };
+    let mut listener = Some(listener);
+    while !api.cancel.is_cancelled() {
+        let open = match listener.take() {
+            Some(listener) => Ok(listener),
+            None => TcpListener::bind(address).await,
+        };
+        let Ok(open) = open.inspect_err(|error| tracing::error!(%error, "the simulated API cannot listen again"))
+        else {
+            return;
+        };
+        let router = Router::new().fallback(handle).with_state(Arc::clone(&api));
+        let (ending, ended) = (api.ending(), api.ending());
+        let last_answers = async {
+            ended.await;
+            let _elapsed = tokio::time::timeout(LAST_ANSWERS, std::future::pending::<()>()).await;
+        };
+        tokio::select! {
+            _ = axum::serve(open, router).with_graceful_shutdown(ending).into_future() => {}
+            () = api.hub.pump(&api.cluster) => {}
+            () = last_answers => {}
+        }
+        let refused = {
+            let mut serving = api.serving();
+            serving.connections = CancellationToken::new();
+            Duration::from_millis(std::mem::take(&mut serving.restart).refused_ms)
+        };
+        tokio::select! {
+            () = api.cancel.cancelled() => {}
+            () = api.cluster.clock().sleep(refused) => {}
+        }
     }
 }
 
 async fn handle(State(api): State<Arc<Api>>, request: Request) -> Response {
-    let (parts, body) = request.into_parts();
-    if matches!(Target::parse(parts.uri.path()), Target::Health) {
-        return reply::text(200, "ok");
+    let connections = api.serving().connections.clone();
+    tokio::select! {
+        biased;
+        () = connections.cancelled() => reply::broken(),
+        answer = answer(&api, request) => answer.unwrap_or_else(Response::from),
     }
-    let Some(path) = api.authenticated(&parts.headers, parts.uri.path()) else {
-        return Status::new(401, "Unauthorized", "Unauthorized").into();
+}
+
+async fn answer(api: &Api, request: Request) -> Answer {
+    let (parts, body) = request.into_parts();
+    // kubectl sends no token over plain HTTP, so that it may stand in front of the path.
+    let header = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let (bearer, path) = match parts.uri.path().strip_prefix("/token/") {
+        Some(rest) => rest.split_at(rest.find('/').unwrap_or(rest.len())),
+        None => (header.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default(), parts.uri.path()),
     };
-    let at = match Target::parse(path) {
-        Target::Resource(at) => at,
-        other => return discovery::answer(&other, &parts.method),
+    let bearer = Some(bearer).filter(|bearer| !bearer.is_empty());
+    let steps: Vec<&str> = path.split('/').filter(|step| !step.is_empty()).collect();
+    let user = access::authenticate(&api.cluster, &api.token, bearer)?;
+    let too_large = Status::new(413, "RequestEntityTooLarge", "Request entity too large: limit is 3145728");
+    let body = axum::body::to_bytes(body, MAX_BODY).await.map_err(|_| too_large)?;
+    if let ["simcluster", steps @ ..] = steps.as_slice() {
+        if !user.is_master() {
+            let message = format!("forbidden: User \"{}\" cannot use path \"{path}\"", user.name);
+            return Err(Status::new(403, "Forbidden", message));
+        }
+        return admin::answer(api, &parts.method, steps, &body).await;
+    }
+    if api.is_unavailable() {
+        return Err(reply::injected(503));
+    }
+    let (headers, query) = (&parts.headers, Query::parse(&parts.uri));
+    let at = match Address::parse(&steps) {
+        Ok(Some(at)) => at,
+        other => {
+            let verb = parts.method.as_str().to_ascii_lowercase();
+            let asked = Asked { verb, path: path.to_owned(), ..Asked::default() };
+            let user = access::impersonate(&api.cluster, user, &asked, headers)?;
+            access::authorize(&api.cluster, &user, &asked)?;
+            other?;
+            return if parts.method == Method::GET {
+                discovery::answer(&steps)
+            } else {
+                Err(reply::method_not_allowed())
+            };
+        }
     };
-    let Ok(body) = axum::body::to_bytes(body, MAX_BODY).await else {
-        return Status::new(413, "RequestEntityTooLarge", "Request entity too large: limit is 3145728").into();
-    };
-    let served = async {
-        let query = Query::parse(parts.uri.query().unwrap_or_default())?;
-        let verb = verb(&parts.method, &at, &query)?;
-        reply::acceptable(&parts.headers)?;
-        api.record(verb, &at);
-        with_faults(&Ask { api: &api, at, verb, query, headers: &parts.headers, body }).await
-    };
-    served.await.unwrap_or_else(Response::from)
+    let verb = verb(&parts.method, &at, query.as_ref().is_ok_and(|query| query.flag("watch")))?;
+    let asked = asked(verb, &at);
+    let user = access::impersonate(&api.cluster, user, &asked, headers)?;
+    api.serving().calls.insert(Call {
+        user: user.name.clone(),
+        verb: verb.to_owned(),
+        group: asked.group.clone(),
+        resource: asked.resource.clone(),
+        subresource: asked.subresource.clone(),
+    });
+    access::authorize(&api.cluster, &user, &asked)?;
+    reply::acceptable(headers)?;
+    with_faults(&Ask { api, user, at, verb, query: query?, headers, body }).await
 }
 
 /// The verb as RBAC names it.
-fn verb(method: &Method, at: &Address, query: &Query) -> Result<&'static str, Status> {
+fn verb(method: &Method, at: &Address, is_watch: bool) -> Result<&'static str, Status> {
     let one = at.name.is_some();
     Ok(match *method {
         Method::GET if one => "get",
-        Method::GET if query.flag("watch") => "watch",
+        Method::GET if is_watch => "watch",
         Method::GET => "list",
         Method::POST => "create",
         Method::PUT if one => "update",
         Method::PATCH if one => "patch",
         Method::DELETE if one => "delete",
-        Method::DELETE if !at.kind.is(&crate::resource::NAMESPACE) => "deletecollection",
+        Method::DELETE if !at.kind.is(&resource::NAMESPACE) => "deletecollection",
         _ => return Err(reply::method_not_allowed()),
     })
 }
 
-async fn with_faults(ask: &Ask<'_>) -> Result<Response, Status> {
-    let (kind, at) = (ask.at.kind, &ask.at);
-    match ask.api.faults.api(ask.verb, kind.group, kind.plural, at.namespace.as_deref(), at.name.as_deref()) {
-        Some(ApiFault::Latency(span)) => {
-            ask.api.cluster.clock().sleep(span).await;
-            dispatch(ask)
-        }
-        Some(ApiFault::Status(code)) => Err(reply::injected(code)),
-        Some(ApiFault::StatusAfterEffect(code)) => {
-            let _hidden = dispatch(ask);
-            Err(reply::injected(code))
-        }
-        Some(ApiFault::DropWatch) if ask.verb == "watch" => Ok(reply::empty_stream()),
-        None | Some(ApiFault::DropWatch) => dispatch(ask),
+fn asked(verb: &str, at: &Address) -> Asked {
+    let text = |part: &Option<String>| part.clone().unwrap_or_default();
+    Asked {
+        verb: verb.to_owned(),
+        group: at.kind.group.to_owned(),
+        resource: at.kind.plural.to_owned(),
+        subresource: at.subresource.clone(),
+        namespace: text(&at.namespace),
+        name: text(&at.name),
+        path: String::new(),
     }
 }
 
-fn dispatch(ask: &Ask<'_>) -> Result<Response, Status> {
-    let at = &ask.at;
-    if at.kind.is(&crate::resource::SELF_SUBJECT_ACCESS_REVIEW) {
-        return write::access_review(ask);
+async fn with_faults(ask: &Ask<'_>) -> Answer {
+    let part = ask.at.part();
+    let (latency, met) = ask.api.faults.request(&facts(ask.verb, &part, ask.ns(), &ask.user.name));
+    if !latency.is_zero() {
+        ask.api.cluster.clock().sleep(latency).await;
     }
+    match met {
+        Some(What::Status { code }) => Err(reply::injected(code)),
+        Some(What::Throttled { retry_after }) => Err(Status { retry_after: Some(retry_after), ..reply::injected(429) }),
+        Some(What::StatusAfterEffect { code }) => {
+            let _hidden = dispatch(ask).await;
+            Err(reply::injected(code))
+        }
+        Some(What::ConnectionLost) => {
+            let _hidden = dispatch(ask).await;
+            Ok(reply::broken())
+        }
+        Some(What::WatchDropped) => Ok(reply::stream("application/json", futures::stream::empty())),
+        Some(What::WatchGone) => Ok(watch::gone()),
+        _ => dispatch(ask).await,
+    }
+}
+
+async fn dispatch(ask: &Ask<'_>) -> Answer {
+    further_rights(ask).await?;
+    serve_verb(ask)
+}
+
+/// What the writer needs beside the verb: `create` where an apply makes the object, and of roles and bindings no more than
+/// the writer has, which a dry run shows.
+async fn further_rights(ask: &Ask<'_>) -> Result<(), Status> {
+    let Ask { api, user, at, verb, .. } = ask;
+    if user.is_master() || !["create", "update", "patch"].contains(verb) {
+        return Ok(());
+    }
+    let applies = ask.media_type() == "application/apply-patch+yaml";
+    if applies && api.cluster.get(at.kind, ask.ns(), ask.name()).is_none() {
+        access::authorize(&api.cluster, user, &asked("create", at))?;
+    }
+    if at.kind.group != resource::ROLE.group {
+        return Ok(());
+    }
+    let (user, at, query) = (user.clone(), at.clone(), ask.query.clone().with("dryRun", "All"));
+    let trial = Ask { api, user, at, verb, query, headers: ask.headers, body: ask.body.clone() };
+    let made = axum::body::to_bytes(serve_verb(&trial)?.into_body(), usize::MAX).await.unwrap_or_default();
+    access::escalation(&api.cluster, &ask.user, ask.at.kind, &body::parse(&made, "a role")?)
+}
+
+fn serve_verb(ask: &Ask<'_>) -> Answer {
+    let at = &ask.at;
     match (ask.verb, at.subresource.as_str()) {
         (
             verb,
-            sub @ ("attach"
-            | "binding"
-            | "ephemeralcontainers"
-            | "exec"
-            | "finalize"
-            | "portforward"
-            | "proxy"
-            | "resize"
-            | "token"),
+            sub @ ("attach" | "binding" | "ephemeralcontainers" | "exec" | "finalize" | "portforward" | "proxy"),
         ) => Err(Status::not_implemented(format_args!("{verb} of {}/{sub}", at.kind.qualified()))),
         (_, sub) if !sub.is_empty() && !at.kind.has(sub) => Err(reply::unknown_resource()),
-        ("get", "" | "status") => read::get(ask),
+        ("create", "") if at.kind.is(&resource::SELF_SUBJECT_ACCESS_REVIEW) => write::access_review(ask),
+        _ if at.kind.is(&resource::SELF_SUBJECT_ACCESS_REVIEW) => Err(reply::method_not_allowed()),
+        ("get", "" | "status" | "resize") => read::get(ask),
         ("list", "") => read::list(ask),
         ("watch", "") => watch::open(ask),
         ("create", "") => write::create(ask),
-        ("update", "" | "status") => write::update(ask),
-        ("patch", "" | "status") => patch::patch(ask),
+        ("update", "" | "status" | "resize") => write::update(ask),
+        ("patch", "" | "status" | "resize") => patch::patch(ask),
         ("delete", "") => delete::one(ask),
         ("deletecollection", "") => delete::collection(ask),
-        (verb, "scale") => scale::serve(ask, verb),
-        ("get", "log") => pod::log(ask),
-        ("create", "eviction") => pod::evict(ask),
+        (_, "scale") => write::scale(ask),
+        ("get", "log") => log::read(ask),
+        ("create", "eviction") => delete::evict(ask),
+        ("create", "token") => write::token(ask),
         (verb, sub) => Err(Status::not_implemented(format_args!("{verb} of {}/{sub}", at.kind.qualified()))),
-    }
-}
-
-/// An answer that is an object or a Status, with the warnings that belong to it.
-pub(crate) type Answer = Result<Response, Status>;
-
-impl From<Status> for Response {
-    fn from(status: Status) -> Self {
-        reply::status(&status)
     }
 }

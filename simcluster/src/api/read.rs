@@ -14,6 +14,7 @@ use super::{
     reply::{self, Form},
 };
 use crate::{
+    dig::Dig,
     status::{Cause, Status},
     store::Object,
 };
@@ -27,14 +28,17 @@ pub(super) fn get(ask: &Ask<'_>) -> Answer {
     })
 }
 
-/// Where a page begins: the list's revision, and the last key of the page before.
+/// Namespace and name.
+type Place = (String, String);
+
+/// Where a page begins: the list's revision (0 is the present), and the last object of the page before.
 struct Start {
     revision: u64,
-    after: Option<(String, String)>,
+    after: Option<Place>,
 }
 
 pub(super) fn list(ask: &Ask<'_>) -> Answer {
-    let (kind, query) = (ask.at.kind, &ask.query);
+    let (kind, query, cluster) = (ask.at.kind, &ask.query, &ask.api.cluster);
     if query.has("sendInitialEvents") {
         let cause = Cause::forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list");
         return Err(invalid_options("ListOptions", &[cause]));
@@ -42,23 +46,21 @@ pub(super) fn list(ask: &Ask<'_>) -> Answer {
     let limit = query.number("limit")?.and_then(|n| usize::try_from(n).ok()).filter(|n| *n > 0);
     let selector = query.selector(kind)?;
     let start = start(ask)?;
-    let cluster = &ask.api.cluster;
+    let namespace = ask.at.namespace.as_deref();
     let (revision, objects) = match start.revision {
-        0 => cluster.objects(kind, ask.at.namespace.as_deref()),
-        revision => match cluster.list_at(kind, ask.at.namespace.as_deref(), revision) {
-            Ok(objects) => (revision, objects),
-            Err(_) => return Err(too_old(start.after.as_ref())),
-        },
+        0 => cluster.objects(kind, namespace),
+        revision => {
+            let objects = cluster.list_at(kind, namespace, revision);
+            (revision, objects.map_err(|_| too_old(start.after.as_ref()))?)
+        }
     };
-    let after = |object: &Value| start.after.as_ref().is_none_or(|last| key(object) > *last);
+    let after = |object: &Value| start.after.as_ref().is_none_or(|last| place(object) > *last);
     let mut objects = objects.into_iter().filter(|object| after(object) && selector.matches(object));
     let page: Vec<Object> = objects.by_ref().take(limit.unwrap_or(usize::MAX)).collect();
     let remaining = objects.count();
     let mut metadata = json!({"resourceVersion": revision.to_string()});
-    if remaining > 0
-        && let Some(last) = page.last()
-    {
-        metadata["continue"] = token(revision, &key(last)).into();
+    if let (Some(last), true) = (page.last(), remaining > 0) {
+        metadata["continue"] = token(revision, &place(last)).into();
         if selector.is_empty() {
             metadata["remainingItemCount"] = remaining.into();
         }
@@ -77,47 +79,36 @@ pub(super) fn written(ask: &Ask<'_>, metadata: &Value, page: &[Object]) -> Respo
         items: Vec<T>,
     }
     let kind = ask.at.kind;
-    let bytes = match reply::form(ask.headers) {
-        Form::Whole => serde_json::to_vec(&List {
-            kind: format!("{}List", kind.kind),
-            api_version: kind.api_version(),
-            metadata,
-            items: page.iter().map(Object::item).collect(),
-        }),
-        Form::MetadataOnly => serde_json::to_vec(&List {
-            kind: "PartialObjectMetadataList".to_owned(),
-            api_version: "meta.k8s.io/v1".to_owned(),
-            metadata,
-            items: page.iter().map(reply::partial).collect(),
-        }),
-    };
-    reply::json_bytes(200, bytes.unwrap_or_default())
+    if reply::form(ask.headers) == Form::MetadataOnly {
+        let (kind, api_version) = ("PartialObjectMetadataList".to_owned(), "meta.k8s.io/v1".to_owned());
+        let items = page.iter().map(reply::partial).collect();
+        return reply::json(200, &List { kind, api_version, metadata, items });
+    }
+    let (kind, api_version) = (format!("{}List", kind.kind), kind.api_version());
+    let items = page.iter().map(Object::item).collect();
+    reply::json(200, &List { kind, api_version, metadata, items })
 }
 
-/// The page's start; revision 0 is the present.
 fn start(ask: &Ask<'_>) -> Result<Start, Status> {
     let query = &ask.query;
-    let version = query.get("resourceVersion");
-    let matching = query.get("resourceVersionMatch");
+    let (version, matching) = (query.get("resourceVersion"), query.get("resourceVersionMatch"));
     if let Some(token) = query.get("continue") {
-        if version.is_some_and(|v| v != "0") {
+        if version.is_some_and(|version| version != "0") {
             return Err(Status::bad_request("specifying resource version is not allowed when using continue"));
         }
-        return parse_token(token);
+        return parse_token(token).ok_or(Status::bad_request("invalid continue token: continue key is not valid"));
     }
     check_match(version, matching)?;
-    let revision = match version {
-        None => 0,
-        Some(text) => {
-            parse_revision(text).map_err(|why| Status::bad_request(format!("invalid resource version: {why}")))?
-        }
-    };
+    let revision = parse_revision(version.unwrap_or("0"))
+        .map_err(|why| Status::bad_request(format!("invalid resource version: {why}")))?;
     let current = ask.api.cluster.revision();
     if revision > current {
-        return Err(too_large(revision, current));
+        let message = format!("Timeout: Too large resource version: {revision}, current: {current}");
+        let cause = json!({"reason": "ResourceVersionTooLarge", "message": "Too large resource version"});
+        let details = Some(json!({"causes": [cause], "retryAfterSeconds": 1}));
+        return Err(Status { details, retry_after: Some(1), ..Status::new(504, "Timeout", message) });
     }
-    let exact = matching == Some("Exact");
-    Ok(Start { revision: if exact { revision } else { 0 }, after: None })
+    Ok(Start { revision: if matching == Some("Exact") { revision } else { 0 }, after: None })
 }
 
 pub(super) fn parse_revision(text: &str) -> Result<u64, String> {
@@ -140,43 +131,28 @@ fn check_match(version: Option<&str>, matching: Option<&str>) -> Result<(), Stat
     Err(invalid_options("ListOptions", &[cause]))
 }
 
-fn too_large(asked: u64, current: u64) -> Status {
-    let message = format!("Timeout: Too large resource version: {asked}, current: {current}");
-    let mut status = Status::new(504, "Timeout", message);
-    status.details = Some(json!({
-        "causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}],
-        "retryAfterSeconds": 1,
-    }));
-    status.retry_after = Some(1);
-    status
-}
-
-fn too_old(after: Option<&(String, String)>) -> Status {
+fn too_old(after: Option<&Place>) -> Status {
     let Some(last) = after else {
         return Status::expired("The resourceVersion for the provided list is too old.");
     };
-    let mut status = Status::expired(
-        "The provided continue parameter is too old to display a consistent list result. You can start a new list \
-         without the continue parameter, or use the continue token in this response to retrieve the remainder of the \
-         results. Continuing with the provided token results in an inconsistent list - objects that were created, \
-         modified, or deleted between the time the first chunk was returned and now may show up in the list.",
-    );
-    status.continue_token = Some(token(0, last));
-    status
+    let message = "The provided continue parameter is too old to display a consistent list result. You can start a new list \
+                   without the continue parameter, or use the continue token in this response to retrieve the remainder of \
+                   the results. Continuing with the provided token results in an inconsistent list - objects that were \
+                   created, modified, or deleted between the time the first chunk was returned and now may show up in the \
+                   list.";
+    Status { continue_token: Some(token(0, last)), ..Status::expired(message) }
 }
 
-fn key(object: &Value) -> (String, String) {
-    let part = |name: &str| object["metadata"][name].as_str().unwrap_or_default().to_owned();
-    (part("namespace"), part("name"))
+fn place(object: &Value) -> Place {
+    (object.text("metadata.namespace").to_owned(), object.text("metadata.name").to_owned())
 }
 
-fn token(revision: u64, last: &(String, String)) -> String {
-    URL_SAFE_NO_PAD.encode(json!([revision, last.0, last.1]).to_string())
+fn token(revision: u64, (ns, name): &Place) -> String {
+    URL_SAFE_NO_PAD.encode(json!([revision, ns, name]).to_string())
 }
 
-fn parse_token(token: &str) -> Result<Start, Status> {
-    let invalid = || Status::bad_request("invalid continue token: continue key is not valid");
-    let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| invalid())?;
-    let (revision, ns, name): (u64, String, String) = serde_json::from_slice(&bytes).map_err(|_| invalid())?;
-    Ok(Start { revision, after: Some((ns, name)) })
+fn parse_token(token: &str) -> Option<Start> {
+    let bytes = URL_SAFE_NO_PAD.decode(token).ok()?;
+    let (revision, ns, name) = serde_json::from_slice::<(u64, String, String)>(&bytes).ok()?;
+    Some(Start { revision, after: Some((ns, name)) })
 }

@@ -1,35 +1,38 @@
 //! How answers are written: JSON, Status, plain text, warnings, and the forms that `Accept` asks for.
 
-use std::convert::Infallible;
+use std::{convert::Infallible, io};
 
 use axum::{
     body::{Body, Bytes},
     response::Response,
 };
+use futures::{StreamExt as _, stream};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::{status::Status, store::Object};
 
-pub(crate) fn status(status: &Status) -> Response {
-    let mut response = object(status.code, &status.to_value());
-    if let Some(seconds) = status.retry_after {
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+impl From<Status> for Response {
+    fn from(status: Status) -> Self {
+        let mut response = object(status.code, &status.to_value());
+        if let Some(seconds) = status.retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
     }
-    response
 }
 
 pub(crate) fn object(code: u16, object: &impl Serialize) -> Response {
-    json_bytes(code, serde_json::to_vec(object).unwrap_or_default())
+    json(code, object)
 }
 
-pub(crate) fn json_bytes(code: u16, bytes: Vec<u8>) -> Response {
-    with_type(code, "application/json", Body::from(bytes))
+pub(crate) fn json(code: u16, body: &impl Serialize) -> Response {
+    with_type(code, "application/json", Body::from(serde_json::to_vec(body).unwrap_or_default()))
 }
 
-pub(crate) fn text(code: u16, text: &'static str) -> Response {
-    with_type(code, "text/plain; charset=utf-8", Body::from(text))
+pub(crate) fn text(code: u16, text: impl Into<Body>) -> Response {
+    with_type(code, "text/plain; charset=utf-8", text.into())
 }
 
 pub(crate) fn with_type(code: u16, content_type: &'static str, body: Body) -> Response {
@@ -39,13 +42,17 @@ pub(crate) fn with_type(code: u16, content_type: &'static str, body: Body) -> Re
     response
 }
 
-pub(crate) fn stream(lines: impl futures::Stream<Item = Bytes> + Send + 'static) -> Response {
-    use futures::StreamExt as _;
-    with_type(200, "application/json", Body::from_stream(lines.map(Ok::<_, Infallible>)))
+pub(crate) fn stream(
+    content_type: &'static str,
+    parts: impl stream::Stream<Item = Bytes> + Send + 'static,
+) -> Response {
+    with_type(200, content_type, Body::from_stream(parts.map(Ok::<_, Infallible>)))
 }
 
-pub(crate) fn empty_stream() -> Response {
-    with_type(200, "application/json", Body::empty())
+/// A connection that ends instead of an answer.
+pub(crate) fn broken() -> Response {
+    let end = Err::<Bytes, _>(io::Error::from(io::ErrorKind::ConnectionReset));
+    with_type(200, "application/json", Body::from_stream(stream::iter([end])))
 }
 
 /// Adds `Warning: 299` headers.
@@ -59,25 +66,24 @@ pub(crate) fn warn(mut response: Response, warnings: &[String]) -> Response {
     response
 }
 
+/// A Status whose details are there but empty.
+fn bare(code: u16, reason: &'static str, message: &str) -> Status {
+    Status { details: Some(json!({})), ..Status::new(code, reason, message) }
+}
+
 pub(crate) fn method_not_allowed() -> Status {
-    let mut status =
-        Status::new(405, "MethodNotAllowed", "the server does not allow this method on the requested resource");
-    status.details = Some(json!({}));
-    status
+    bare(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
 }
 
 pub(crate) fn unknown_resource() -> Status {
-    let mut status = Status::new(404, "NotFound", "the server could not find the requested resource");
-    status.details = Some(json!({}));
-    status
+    bare(404, "NotFound", "the server could not find the requested resource")
 }
 
 /// The answer of an injected fault.
 pub(crate) fn injected(code: u16) -> Status {
+    let modified = "the object has been modified; please apply your changes to the latest version and try again";
     let (reason, message) = match code {
-        409 => {
-            ("Conflict", "the object has been modified; please apply your changes to the latest version and try again")
-        }
+        409 => ("Conflict", modified),
         410 => ("Expired", "The resourceVersion for the provided list is too old."),
         429 => ("TooManyRequests", "the server has received too many requests and has asked us to try again later"),
         500 => ("InternalError", "an error on the server (injected) has prevented the request from succeeding"),
@@ -85,9 +91,7 @@ pub(crate) fn injected(code: u16) -> Status {
         504 => ("Timeout", "the server was unable to return a response in the time allotted"),
         _ => ("", "injected"),
     };
-    let mut status = Status::new(code, reason, message);
-    status.retry_after = (code == 429).then_some(1);
-    status
+    Status { retry_after: (code == 429).then_some(1), ..Status::new(code, reason, message) }
 }
 
 /// In which form the client wants objects.
@@ -97,14 +101,13 @@ pub(crate) enum Form {
     MetadataOnly,
 }
 
-pub(crate) fn form(headers: &HeaderMap) -> Form {
-    let accept = accept(headers);
-    let first = accept.split(',').next().unwrap_or_default();
-    if first.contains("as=PartialObjectMetadata") { Form::MetadataOnly } else { Form::Whole }
-}
-
 fn accept(headers: &HeaderMap) -> &str {
     headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or("*/*")
+}
+
+pub(crate) fn form(headers: &HeaderMap) -> Form {
+    let first = accept(headers).split(',').next().unwrap_or_default();
+    if first.contains("as=PartialObjectMetadata") { Form::MetadataOnly } else { Form::Whole }
 }
 
 /// Whether any of the accepted forms is one that is served: JSON, whole or metadata only. Tables are not.
@@ -121,10 +124,8 @@ pub(crate) fn acceptable(headers: &HeaderMap) -> Result<(), Status> {
     if forms.contains("as=Table") {
         return Err(Status::not_implemented("the Table representation"));
     }
-    let message = "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml, application/vnd.kubernetes.protobuf";
-    let mut status = Status::new(406, "NotAcceptable", message);
-    status.details = Some(json!({}));
-    Err(status)
+    let known = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
+    Err(bare(406, "NotAcceptable", &format!("406: Not Acceptable\n\nAvailable representations: {known}")))
 }
 
 /// The metadata-only form of an object.

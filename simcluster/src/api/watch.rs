@@ -1,25 +1,33 @@
 //! `watch`: a stream of changes as JSON lines, from a revision, from now, or with the present state first.
 //!
-//! A watch never misses a change: it reads the remembered changes after its last revision, and when those are forgotten
-//! it says so with an ERROR event (410) and ends. With a selector, objects that come to match are ADDED and objects that
-//! no longer match are DELETED, shown as they were with the new revision. Bookmarks come once a minute and in the last
-//! seconds before the time-out.
+//! A watch never misses a change: it follows a broadcast of its kind, reads the remembered changes where that has gaps,
+//! and when those are forgotten it says so with an ERROR event (410) and ends. With a selector, objects that come to match
+//! are ADDED and objects that no longer match are DELETED, shown as they were with the new revision. Bookmarks come once
+//! a minute and in the last seconds before the time-out. One task reads the store for all watches, and an event is
+//! written once for all that see it alike, so that a thousand watches cost a writer no more than one.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{
+    collections::VecDeque,
+    future::Future,
+    pin::Pin,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
-use axum::body::Bytes;
-use serde_json::{Value, json};
-use tokio::{sync::watch, time::Instant};
-use tokio_util::sync::CancellationToken;
+use axum::{body::Bytes, response::Response};
+use serde_json::json;
+use tokio::sync::{broadcast, watch};
 
 use super::{
-    Answer, Ask,
+    Answer, Ask, Ending,
     query::invalid_options,
     read::parse_revision,
     reply::{self, Form},
 };
 use crate::{
-    resource::Kind,
+    dig::Dig,
+    faults::{Faults, Filter},
+    resource::{self, Kind},
     selector::Selector,
     status::{Cause, Status},
     store::{Change, ChangeType, Cluster, Object},
@@ -28,89 +36,194 @@ use crate::{
 /// As long as a real server lets a watch live that names no time-out.
 const DEFAULT_TIMEOUT: i64 = 1_800;
 const BOOKMARK_PERIOD: Duration = Duration::from_mins(1);
+/// How many events a watch may be behind before it has to read the store itself.
+const BACKLOG: usize = 256;
+
+/// A change for the watches of its kind; `None` where changes were forgotten before they could be told.
+type News = Option<Arc<Event>>;
+
+struct Event {
+    change: Arc<Change>,
+    /// The object in its whole form as ADDED, MODIFIED and DELETED, each written when it is first asked for.
+    lines: [OnceLock<Bytes>; 3],
+}
+
+const TYPES: [&str; 3] = ["ADDED", "MODIFIED", "DELETED"];
+
+/// The broadcasts, by the kind's place in `resource::ALL`.
+pub(crate) struct Hub(Vec<broadcast::Sender<News>>);
+
+impl Default for Hub {
+    fn default() -> Self {
+        Self(resource::ALL.iter().map(|_| broadcast::Sender::new(BACKLOG)).collect())
+    }
+}
+
+impl Hub {
+    fn subscribe(&self, kind: &'static Kind) -> broadcast::Receiver<News> {
+        let place = resource::ALL.iter().position(|k| k.is(kind)).unwrap_or_default();
+        self.0[place].subscribe()
+    }
+
+    /// Reads the store's changes for the watches that are open, for ever.
+    pub async fn pump(&self, cluster: &Cluster) {
+        let mut changed = cluster.changed();
+        let mut told = vec![cluster.revision(); self.0.len()];
+        while changed.changed().await.is_ok() {
+            // Read before looking for watches: a watch that opens afterwards reads at least this itself.
+            let newest = *changed.borrow_and_update();
+            for ((kind, news), told) in resource::ALL.iter().zip(&self.0).zip(&mut told) {
+                let changes =
+                    if news.receiver_count() == 0 { Ok((newest, Vec::new())) } else { cluster.since(kind, *told) };
+                let (now_told, changes) = match changes {
+                    Ok((revision, changes)) => (revision, changes.into_iter().map(Event::shared).collect()),
+                    Err(_) => (newest, vec![None]),
+                };
+                *told = now_told;
+                // Nobody may be listening any more.
+                changes.into_iter().for_each(|event| _ = news.send(event));
+            }
+        }
+    }
+}
+
+impl Event {
+    fn shared(change: Arc<Change>) -> News {
+        Some(Arc::new(Self { change, lines: Default::default() }))
+    }
+
+    /// How a watch sees it, if at all.
+    fn seen(&self, namespace: Option<&str>, selector: &Selector, form: Form) -> Option<Bytes> {
+        let Change { change, object, previous, revision } = &*self.change;
+        if namespace.is_some_and(|ns| ns != object.text("metadata.namespace")) {
+            return None;
+        }
+        let before = previous.as_ref().filter(|object| selector.matches(object));
+        let deleted = *change == ChangeType::Deleted;
+        let seen_as = match (before, !deleted && selector.matches(object)) {
+            (None, false) => return None,
+            (None, true) => 0,
+            (Some(_), true) => 1,
+            (Some(_), false) if deleted => 2,
+            (Some(before), false) => return Some(line(TYPES[2], &before.at_revision(*revision), form)),
+        };
+        Some(match form {
+            Form::Whole => self.lines[seen_as].get_or_init(|| line(TYPES[seen_as], object, form)).clone(),
+            Form::MetadataOnly => line(TYPES[seen_as], object, form),
+        })
+    }
+}
+
+fn line(event: &str, object: &Object, form: Form) -> Bytes {
+    match form {
+        Form::Whole => bytes(event, object),
+        Form::MetadataOnly => bytes(event, &reply::partial(object)),
+    }
+}
+
+fn bytes(event: &str, object: &impl serde::Serialize) -> Bytes {
+    #[derive(serde::Serialize)]
+    struct Line<'a, T> {
+        r#type: &'a str,
+        object: &'a T,
+    }
+    let mut bytes = serde_json::to_vec(&Line { r#type: event, object }).unwrap_or_default();
+    bytes.push(b'\n');
+    Bytes::from(bytes)
+}
+
+fn expired(why: &str) -> Bytes {
+    bytes("ERROR", &Status::expired(why).to_value())
+}
+
+/// A watch that is told at once that its revision is gone, and ends.
+pub(super) fn gone() -> Response {
+    reply::stream("application/json", futures::stream::iter([expired("too old resource version (injected)")]))
+}
 
 struct Watch {
     cluster: Cluster,
+    faults: Faults,
     kind: &'static Kind,
     namespace: Option<String>,
+    user: String,
     selector: Selector,
     form: Form,
     bookmarks: bool,
     /// Everything at or before it has been sent.
     revision: u64,
     ready: VecDeque<Bytes>,
-    changed: watch::Receiver<u64>,
-    epoch: watch::Receiver<u64>,
-    cancel: CancellationToken,
-    end: Instant,
-    next_bookmark: Instant,
+    news: broadcast::Receiver<News>,
+    faulty: watch::Receiver<u64>,
+    /// The newest fault at the beginning.
+    began: u64,
+    ending: Ending,
+    /// What is left of its time, and how much of that the timer waits for.
+    left: Duration,
+    step: Duration,
+    timer: Pin<Box<dyn Future<Output = ()> + Send>>,
     over: bool,
 }
 
 pub(super) fn open(ask: &Ask<'_>) -> Answer {
-    let (kind, query, cluster) = (ask.at.kind, &ask.query, &ask.api.cluster);
+    let (kind, query, cluster, faults) = (ask.at.kind, &ask.query, &ask.api.cluster, &ask.api.faults);
     check(ask)?;
     let selector = query.selector(kind)?;
     let timeout = query.number("timeoutSeconds")?.filter(|n| *n > 0).unwrap_or(DEFAULT_TIMEOUT);
-    let end = tokio_now() + Duration::from_secs(timeout.unsigned_abs());
-    let from = match query.get("resourceVersion") {
-        None => 0,
-        Some(text) => parse_revision(text).map_err(|why| Status::new(500, "", why))?,
-    };
-    let bookmarks = query.flag("allowWatchBookmarks");
+    let revision = parse_revision(query.get("resourceVersion").unwrap_or("0"));
+    let revision = revision.map_err(|why| Status::new(500, "", why))?;
+    let (bookmarks, initial) = (query.flag("allowWatchBookmarks"), query.flag("sendInitialEvents"));
     let mut watch = Watch {
         cluster: cluster.clone(),
+        faults: faults.clone(),
         kind,
         namespace: ask.at.namespace.clone(),
+        user: ask.user.name.clone(),
         selector,
         form: reply::form(ask.headers),
         bookmarks,
-        revision: from,
+        revision,
         ready: VecDeque::new(),
-        changed: cluster.changed(),
-        epoch: ask.api.faults.watch_epoch(),
-        cancel: ask.api.cancel.clone(),
-        end,
-        next_bookmark: end.min(tokio_now() + BOOKMARK_PERIOD),
+        news: ask.api.hub.subscribe(kind),
+        faulty: faults.changed(),
+        began: faults.newest(),
+        ending: ask.api.ending(),
+        left: Duration::from_secs(timeout.unsigned_abs()),
+        step: Duration::ZERO,
+        timer: Box::pin(std::future::pending()),
         over: false,
     };
-    watch.plan_bookmark();
-    let initial = query.flag("sendInitialEvents");
-    if initial || (from == 0 && !query.has("sendInitialEvents")) {
-        watch.show_present();
+    watch.set_timer();
+    if initial || (revision == 0 && !query.has("sendInitialEvents")) {
+        let (revision, objects) = cluster.objects(kind, ask.at.namespace.as_deref());
+        let matching = objects.iter().filter(|object| watch.selector.matches(object));
+        watch.ready.extend(matching.map(|object| line(TYPES[0], object, watch.form)));
+        watch.revision = revision;
         if initial && bookmarks {
             watch.bookmark(true);
         }
-    } else if from == 0 {
+    } else if revision == 0 {
         watch.revision = cluster.revision();
+    } else {
+        watch.catch_up();
     }
-    Ok(reply::stream(futures::stream::unfold(watch, |mut watch| async move {
+    let lines = futures::stream::unfold(watch, |mut watch| async move {
         let line = watch.next().await?;
         Some((line, watch))
-    })))
-}
-
-/// Time-outs of connections are real time, whatever the cluster's clock says.
-#[allow(clippy::disallowed_methods, reason = "a connection's time-out, not the cluster's time")]
-fn tokio_now() -> Instant {
-    Instant::now()
+    });
+    Ok(reply::stream("application/json", lines))
 }
 
 fn check(ask: &Ask<'_>) -> Result<(), Status> {
     let (query, field) = (&ask.query, "resourceVersionMatch");
+    let needs = |why| Cause::forbidden(field, why);
     let causes = match (query.has("sendInitialEvents"), query.get(field)) {
         (false, None) | (true, Some("NotOlderThan")) => return Ok(()),
         (false, Some(_)) => {
-            vec![Cause::forbidden(
-                field,
-                "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
-            )]
+            vec![needs("resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided")]
         }
         (true, other) => {
-            let mut causes = vec![Cause::forbidden(
-                field,
-                "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
-            )];
+            let mut causes = vec![needs("sendInitialEvents requires setting resourceVersionMatch to NotOlderThan")];
             causes.extend(other.map(|other| Cause::unsupported(field, &other.into(), &["NotOlderThan"])));
             causes
         }
@@ -121,96 +234,86 @@ fn check(ask: &Ask<'_>) -> Result<(), Status> {
 impl Watch {
     /// The next line, or the end of the stream.
     async fn next(&mut self) -> Option<Bytes> {
-        loop {
-            if let Some(line) = self.ready.pop_front() {
-                return Some(line);
-            }
-            if self.over {
-                return None;
-            }
-            self.changed.mark_unchanged();
-            self.catch_up();
-            if !self.ready.is_empty() || self.over {
-                continue;
-            }
-            let wake = self.end.min(if self.bookmarks { self.next_bookmark } else { self.end });
+        while self.ready.is_empty() && !self.over {
             tokio::select! {
                 biased;
-                () = self.cancel.cancelled() => return None,
-                _ = self.epoch.changed() => return None,
-                _ = self.changed.changed() => {}
-                () = tokio::time::sleep_until(wake) => {
-                    if wake >= self.end {
-                        return None;
+                () = &mut self.ending => return None,
+                _ = self.faulty.changed() => self.over = self.is_cut(),
+                news = self.news.recv() => {
+                    self.wait_while_held().await;
+                    self.take(news.ok().flatten());
+                    while let Ok(news) = self.news.try_recv() {
+                        self.take(news);
                     }
-                    self.bookmark(false);
-                    self.plan_bookmark();
                 }
+                () = &mut self.timer => self.tick(),
             }
+        }
+        self.ready.pop_front()
+    }
+
+    /// What it sees of an event, or of what the store remembers where events are missing.
+    fn take(&mut self, news: News) {
+        let Some(event) = news else { return self.catch_up() };
+        if event.change.revision > self.revision {
+            self.revision = event.change.revision;
+            self.ready.extend(event.seen(self.namespace.as_deref(), &self.selector, self.form));
         }
     }
 
-    /// Reads what has changed since the last revision into `ready`.
     fn catch_up(&mut self) {
         match self.cluster.since(self.kind, self.revision) {
             Ok((newest, changes)) => {
-                for change in &changes {
-                    if let Some((event, object)) = self.seen(change) {
-                        self.send(event, &object);
-                    }
-                }
+                changes.into_iter().for_each(|change| self.take(Event::shared(change)));
                 self.revision = self.revision.max(newest);
             }
             Err(compacted) => {
-                let message = format!("too old resource version: {} ({})", self.revision, compacted.oldest);
-                let line = json!({"type": "ERROR", "object": Status::expired(message).to_value()});
-                self.ready.push_back(line_of(&line));
+                let why = format!("too old resource version: {} ({})", self.revision, compacted.oldest);
+                self.ready.push_back(expired(&why));
                 self.over = true;
             }
         }
     }
 
-    /// How this watch sees a change, if at all.
-    fn seen(&self, change: &Change) -> Option<(&'static str, Object)> {
-        let mine = |object: &Value| {
-            let home = object["metadata"]["namespace"].as_str();
-            self.namespace.is_none() || self.namespace.as_deref() == home
-        };
-        if !mine(&change.object) {
-            return None;
-        }
-        let before = change.previous.as_ref().filter(|object| self.selector.matches(object));
-        let now = change.change != ChangeType::Deleted && self.selector.matches(&change.object);
-        match (before, now) {
-            (None, false) => None,
-            (None, true) => Some(("ADDED", change.object.clone())),
-            (Some(_), true) => Some(("MODIFIED", change.object.clone())),
-            (Some(_), false) if change.change == ChangeType::Deleted => Some(("DELETED", change.object.clone())),
-            (Some(before), false) => Some(("DELETED", before.at_revision(change.revision))),
-        }
+    fn facts(&self) -> [(Filter, &str); 4] {
+        let namespace = self.namespace.as_deref().unwrap_or_default();
+        super::facts("watch", self.kind.plural, namespace, &self.user)
     }
 
-    fn show_present(&mut self) {
-        let (revision, objects) = self.cluster.objects(self.kind, self.namespace.as_deref());
-        for object in &objects {
-            if self.selector.matches(object) {
-                self.send("ADDED", object);
+    fn is_cut(&self) -> bool {
+        self.faults.is_cut(self.began, &self.facts())
+    }
+
+    /// Waits as long as a fault holds its events back.
+    async fn wait_while_held(&mut self) {
+        while let Some(delay) = self.faults.staleness(&self.facts()).filter(|_| !self.over) {
+            let clock = self.cluster.clock().clone();
+            tokio::select! {
+                () = &mut self.ending => self.over = true,
+                _ = self.faulty.changed() => self.over = self.is_cut(),
+                () = async { clock.sleep(delay.unwrap_or_default()).await }, if delay.is_some() => return,
             }
         }
-        self.revision = revision;
     }
 
-    fn send(&mut self, event: &'static str, object: &Object) {
-        #[derive(serde::Serialize)]
-        struct Line<'a, T> {
-            r#type: &'static str,
-            object: &'a T,
+    /// A minute from now, but two seconds before the end at the latest, and from then on every second.
+    fn set_timer(&mut self) {
+        let second = Duration::from_secs(1);
+        let bookmark = BOOKMARK_PERIOD.min(self.left.saturating_sub(2 * second).max(second));
+        self.step = if self.bookmarks { bookmark.min(self.left) } else { self.left };
+        let (clock, step) = (self.cluster.clock().clone(), self.step);
+        self.timer = Box::pin(async move { clock.sleep(step).await });
+    }
+
+    fn tick(&mut self) {
+        self.left -= self.step;
+        self.over = self.left.is_zero();
+        if !self.over {
+            // A bookmark promises that all before it was sent.
+            self.catch_up();
+            self.bookmark(false);
+            self.set_timer();
         }
-        let line = match self.form {
-            Form::Whole => line_of(&Line { r#type: event, object }),
-            Form::MetadataOnly => line_of(&Line { r#type: event, object: &reply::partial(object) }),
-        };
-        self.ready.push_back(line);
     }
 
     fn bookmark(&mut self, initial_end: bool) {
@@ -223,20 +326,6 @@ impl Watch {
             metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
         }
         let object = json!({"kind": kind, "apiVersion": api_version, "metadata": metadata});
-        self.ready.push_back(line_of(&json!({"type": "BOOKMARK", "object": object})));
+        self.ready.push_back(bytes("BOOKMARK", &object));
     }
-
-    /// A minute from now, but two seconds before the end at the latest, and from then on every second.
-    fn plan_bookmark(&mut self) {
-        let now = tokio_now();
-        let last_seconds = self.end.checked_sub(Duration::from_secs(2)).unwrap_or(now);
-        let soon = now + Duration::from_secs(1);
-        self.next_bookmark = (now + BOOKMARK_PERIOD).min(last_seconds.max(soon));
-    }
-}
-
-fn line_of(line: &impl serde::Serialize) -> Bytes {
-    let mut bytes = serde_json::to_vec(line).unwrap_or_default();
-    bytes.push(b'\n');
-    Bytes::from(bytes)
 }

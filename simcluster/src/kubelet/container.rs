@@ -197,7 +197,7 @@ impl Container {
     }
 
     fn pulled(&mut self, scene: &mut Scene<'_>) {
-        if scene.ctx.faults.pull_fails(&self.image) {
+        if scene.ctx.faults.pull_fails(&self.image, scene.node) {
             self.failed_pulls += 1;
             let wait = back_off(scene, self.failed_pulls);
             let image = &self.image;

@@ -1,90 +1,195 @@
 //! What is set on an object when it is read, if the sender did not say: the same answer every time, for every writer.
+//!
+//! A kind's plain defaults are a shape of the object: fields that are absent are made as the shape has them, the one item
+//! of a list stands for all, and what is below a name with `?` is set only where its field is present.
+
+use std::{collections::BTreeMap, sync::LazyLock};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::{default, items, object, workload};
-use crate::resource::Kind;
+use super::each_container;
+use crate::{dig::Dig, resource::Kind};
 
-pub(crate) fn defaults(kind: &Kind, whole: &mut Value) {
-    let Some(fields) = whole.as_object_mut() else { return };
-    match kind.kind {
-        "Namespace" => {
-            let name = fields["metadata"]["name"].clone();
-            let metadata = object(fields, "metadata");
-            object(metadata, "labels").insert("kubernetes.io/metadata.name".into(), name);
-        }
-        "Pod" => {
-            workload::pod(fields);
-            for condition in items(object(fields, "status"), "conditions") {
-                default(condition, "lastProbeTime", Value::Null);
+static SHAPES: LazyLock<BTreeMap<&'static str, Value>> = LazyLock::new(|| {
+    let get = json!({"path": "/", "scheme": "HTTP"});
+    let probe = json!({
+        "timeoutSeconds": 1, "periodSeconds": 10, "successThreshold": 1, "failureThreshold": 3,
+        "?httpGet": get, "?grpc": {"service": ""},
+    });
+    let ports = json!([{"protocol": "TCP"}]);
+    let container = json!({
+        "resources": {}, "terminationMessagePath": "/dev/termination-log", "terminationMessagePolicy": "File",
+        "ports": ports, "env": [{"?valueFrom": {"?fieldRef": {"apiVersion": "v1"}}}],
+        "?livenessProbe": probe, "?readinessProbe": probe, "?startupProbe": probe,
+        "?lifecycle": {"?postStart": {"?httpGet": get}, "?preStop": {"?httpGet": get}},
+    });
+    let file = json!({"defaultMode": 420});
+    let projected = json!({"defaultMode": 420, "sources": [{"?serviceAccountToken": {"expirationSeconds": 3600}}]});
+    let volume = json!({
+        "?secret": file, "?configMap": file, "?downwardAPI": file, "?projected": projected, "?hostPath": {"type": ""},
+    });
+    let mut template = json!({
+        "restartPolicy": "Always", "terminationGracePeriodSeconds": 30, "dnsPolicy": "ClusterFirst",
+        "securityContext": {}, "schedulerName": "default-scheduler",
+        "containers": [container], "initContainers": [container], "volumes": [volume],
+    });
+    let claim = json!({"spec": {"volumeMode": "Filesystem"}, "status": {"phase": "Pending"}});
+    let mut claim_template = claim.clone();
+    claim_template.put("kind", "PersistentVolumeClaim");
+    claim_template.put("apiVersion", "v1");
+    let set = json!({
+        "replicas": 1, "podManagementPolicy": "OrderedReady", "revisionHistoryLimit": 10,
+        "updateStrategy": {"type": "RollingUpdate"}, "template": {"spec": template},
+        "persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Retain", "whenScaled": "Retain"},
+        "volumeClaimTemplates": [claim_template],
+    });
+    template.put("enableServiceLinks", true);
+    let policy = json!([{"ports": ports}]);
+    let group = "rbac.authorization.k8s.io";
+    let binding = json!({"roleRef": {"apiGroup": group}});
+    let event = json!({
+        "source": {}, "eventTime": null, "firstTimestamp": null, "lastTimestamp": null, "reportingComponent": "",
+        "reportingInstance": "",
+    });
+    BTreeMap::from([
+        ("Pod", json!({"spec": template, "status": {"conditions": [{"lastProbeTime": null}]}})),
+        ("StatefulSet", json!({"spec": set})),
+        ("PersistentVolumeClaim", claim),
+        (
+            "PersistentVolume",
+            json!({
+                "spec": {"persistentVolumeReclaimPolicy": "Retain", "volumeMode": "Filesystem"},
+                "status": {"phase": "Pending"},
+            }),
+        ),
+        ("Service", json!({"spec": {"type": "ClusterIP", "sessionAffinity": "None", "ports": ports}})),
+        ("NetworkPolicy", json!({"spec": {"ingress": policy, "egress": policy}})),
+        ("Secret", json!({"type": "Opaque"})),
+        ("StorageClass", json!({"reclaimPolicy": "Delete", "volumeBindingMode": "Immediate"})),
+        ("PriorityClass", json!({"preemptionPolicy": "PreemptLowerPriority"})),
+        ("RoleBinding", binding.clone()),
+        ("ClusterRoleBinding", binding),
+        ("Event", event),
+    ])
+});
+
+pub(crate) fn defaults(kind: &Kind, object: &mut Value) {
+    if let Some(shape) = SHAPES.get(kind.kind) {
+        fill(object, shape);
+    }
+    computed(kind, object);
+}
+
+fn fill(object: &mut Value, shape: &Value) {
+    match (object, shape) {
+        (Value::Object(fields), Value::Object(shape)) => {
+            for (name, shape) in shape {
+                let present = fields.get_mut(name.trim_start_matches('?'));
+                match present {
+                    Some(value) => fill(value, shape),
+                    None if name.starts_with('?') || shape.is_array() => {}
+                    None => {
+                        let mut value = if shape.is_object() { json!({}) } else { shape.clone() };
+                        fill(&mut value, shape);
+                        fields.insert(name.clone(), value);
+                    }
+                }
             }
         }
-        "Event" => event(fields),
-        "StatefulSet" => workload::stateful_set(fields),
-        "PersistentVolumeClaim" => workload::claim(fields),
-        "PersistentVolume" => workload::volume(fields),
-        "LimitRange" => workload::limit_range(fields),
-        "Secret" => secret(fields),
-        "Service" => service(fields),
-        "NetworkPolicy" => network_policy(object(fields, "spec")),
-        "StorageClass" => {
-            default(fields, "reclaimPolicy", "Delete");
-            default(fields, "volumeBindingMode", "Immediate");
-        }
-        "PriorityClass" => default(fields, "preemptionPolicy", "PreemptLowerPriority"),
+        (Value::Array(items), Value::Array(shape)) => items.iter_mut().for_each(|item| fill(item, &shape[0])),
         _ => {}
     }
 }
 
-/// Times and reporters are shown even if they are not known.
-fn event(event: &mut Map<String, Value>) {
-    default(event, "source", json!({}));
-    for time in ["eventTime", "firstTimestamp", "lastTimestamp"] {
-        default(event, time, Value::Null);
-    }
-    for reporter in ["reportingComponent", "reportingInstance"] {
-        default(event, reporter, "");
+/// Defaults that follow from other fields.
+fn computed(kind: &Kind, object: &mut Value) {
+    match kind.kind {
+        "Namespace" => {
+            let name = object.at("metadata.name").clone();
+            object.default("metadata.labels", json!({}));
+            object["metadata"]["labels"]["kubernetes.io/metadata.name"] = name;
+        }
+        "Pod" => {
+            pod_spec(&mut object["spec"]);
+            // Unlike in a template, a limit without a request is the request.
+            each_container(&mut object["spec"], |container| {
+                copy_missing(container, "resources.limits", "resources.requests")
+            });
+        }
+        "StatefulSet" => {
+            if object.text("spec.updateStrategy.type") == "RollingUpdate" {
+                object.default("spec.updateStrategy.rollingUpdate.partition", 0);
+            }
+            pod_spec(&mut object["spec"]["template"]["spec"]);
+        }
+        "LimitRange" => {
+            for limit in object.items_mut("spec.limits").iter_mut().filter(|limit| limit["type"] == "Container") {
+                for (from, to) in [("max", "default"), ("default", "defaultRequest"), ("min", "defaultRequest")] {
+                    copy_missing(limit, from, to);
+                }
+            }
+        }
+        "Secret" => {
+            // What is written as text is stored as data.
+            for (key, text) in object["stringData"].take().as_object().into_iter().flatten() {
+                object["data"][key] = STANDARD.encode(text.as_str().unwrap_or_default()).into();
+            }
+            object.remove("stringData");
+        }
+        "Service" => service(&mut object["spec"]),
+        "NetworkPolicy" => {
+            // A policy with rules for egress is about egress; every policy is about ingress unless it says otherwise.
+            let types = if object.has("spec.egress") { json!(["Ingress", "Egress"]) } else { json!(["Ingress"]) };
+            object.default("spec.policyTypes", types);
+        }
+        "RoleBinding" | "ClusterRoleBinding" => {
+            let group = object.at("roleRef.apiGroup").clone();
+            for subject in object.items_mut("subjects").iter_mut().filter(|s| s["kind"] != "ServiceAccount") {
+                subject.default("apiGroup", group.clone());
+            }
+        }
+        _ => {}
     }
 }
 
-/// What is written as text is stored as data.
-fn secret(secret: &mut Map<String, Value>) {
-    if let Some(Value::Object(texts)) = secret.remove("stringData") {
-        let data = object(secret, "data");
-        for (key, text) in texts {
-            let encoded = STANDARD.encode(text.as_str().unwrap_or_default());
-            data.insert(key, encoded.into());
+fn copy_missing(object: &mut Value, from: &str, to: &str) {
+    for (name, value) in object.at(from).as_object().cloned().into_iter().flatten() {
+        if object.at(to)[&name].is_null() {
+            object.default(to, json!({}));
+            if let Some(target) = object.at_mut(to) {
+                target[&name] = value;
+            }
         }
     }
-    default(secret, "type", "Opaque");
 }
 
-fn service(service: &mut Map<String, Value>) {
-    let spec = object(service, "spec");
-    default(spec, "type", "ClusterIP");
-    default(spec, "sessionAffinity", "None");
-    let external = spec["type"] == "ExternalName";
-    if !external {
-        default(spec, "internalTrafficPolicy", "Cluster");
+fn pod_spec(spec: &mut Value) {
+    if spec.has("serviceAccountName") {
+        spec["serviceAccount"] = spec["serviceAccountName"].clone();
     }
-    if spec["type"] == "NodePort" || spec["type"] == "LoadBalancer" {
-        default(spec, "externalTrafficPolicy", "Cluster");
-    }
-    for port in items(spec, "ports") {
-        default(port, "protocol", "TCP");
-        let number = port.get("port").cloned().unwrap_or_default();
-        default(port, "targetPort", number);
-    }
-}
-
-fn network_policy(spec: &mut Map<String, Value>) {
-    // A policy with rules for egress is about egress; every policy is about ingress unless it says otherwise.
-    let types = if spec.contains_key("egress") { json!(["Ingress", "Egress"]) } else { json!(["Ingress"]) };
-    default(spec, "policyTypes", types);
-    for direction in ["ingress", "egress"] {
-        for rule in items(spec, direction) {
-            items(rule, "ports").for_each(|port| default(port, "protocol", "TCP"));
+    each_container(spec, |container| {
+        // A tag that may come to mean another image is asked for every time.
+        let name = container.text("image").rsplit('/').next().unwrap_or_default();
+        let floating = !name.contains('@') && name.split_once(':').is_none_or(|(_, tag)| tag == "latest");
+        container.default("imagePullPolicy", if floating { "Always" } else { "IfNotPresent" });
+    });
+    for volume in spec.items_mut("volumes") {
+        if volume.as_object().is_some_and(|fields| fields.len() == 1) {
+            volume["emptyDir"] = json!({});
         }
+    }
+}
+
+fn service(spec: &mut Value) {
+    let kind = spec.text("type").to_owned();
+    if kind != "ExternalName" {
+        spec.default("internalTrafficPolicy", "Cluster");
+    }
+    if kind == "NodePort" || kind == "LoadBalancer" {
+        spec.default("externalTrafficPolicy", "Cluster");
+    }
+    for port in spec.items_mut("ports") {
+        port.default("targetPort", port["port"].clone());
     }
 }

@@ -1,206 +1,184 @@
 //! What the server itself adds to a new object: initial status, finalizers, addresses, and what plugins set for
 //! everybody. Nobody owns these fields.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::{default, object};
+use super::{containers, each_container};
 use crate::{
+    dig::Dig,
     resource::{self, Kind},
     status::{Cause, Status},
     store::State,
 };
 
-pub(crate) fn fill_in(state: &mut State, kind: &'static Kind, whole: &mut Value) -> Result<(), Status> {
-    let name = whole["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-    let Some(fields) = whole.as_object_mut() else {
-        return Ok(());
-    };
+pub(crate) fn fill_in(state: &mut State, kind: &'static Kind, object: &mut Value) -> Result<(), Status> {
     match kind.kind {
         "Namespace" => {
-            fields.insert("spec".into(), json!({"finalizers": ["kubernetes"]}));
-            fields.insert("status".into(), json!({"phase": "Active"}));
+            object.put("spec", json!({"finalizers": ["kubernetes"]}));
+            object.put("status", json!({"phase": "Active"}));
         }
-        "Pod" => pod(state, &name, fields)?,
-        "StatefulSet" => {
-            fields.insert("status".into(), json!({"replicas": 0, "availableReplicas": 0}));
+        "Pod" => pod(state, object)?,
+        "StatefulSet" => object.put("status", json!({"replicas": 0, "availableReplicas": 0})),
+        "PersistentVolumeClaim" => {
+            protect(object, "kubernetes.io/pvc-protection");
+            let classes = state.list(&resource::STORAGE_CLASS, None);
+            let default = |annotations: &Value| annotations["storageclass.kubernetes.io/is-default-class"] == "true";
+            if let Some(class) = classes.iter().find(|class| default(class.at("metadata.annotations"))) {
+                object.default("spec.storageClassName", class.text("metadata.name"));
+            }
         }
-        "PersistentVolumeClaim" => claim(state, fields),
-        "PersistentVolume" => add_finalizer(fields, "kubernetes.io/pv-protection"),
-        "Service" => service(state, fields),
+        "PersistentVolume" => protect(object, "kubernetes.io/pv-protection"),
+        "Service" => service(state, object),
         "Ingress" => {
-            fields.insert("status".into(), json!({"loadBalancer": {}}));
+            object.put("status", json!({"loadBalancer": {}}));
             // K3s marks its ingress controller's class as the default.
-            default(object(fields, "spec"), "ingressClassName", "traefik");
+            object.default("spec.ingressClassName", "traefik");
         }
-        "ResourceQuota" => {
-            fields.insert("status".into(), json!({}));
+        "ResourceQuota" => object.put("status", json!({})),
+        "ClusterRole" if object.has("aggregationRule") => {
+            return Err(Status::not_implemented("roles that aggregate others"));
         }
         _ => {}
     }
     Ok(())
 }
 
-/// Keeps fields that follow from others: the address of a service stays, its shape follows its ports.
-pub(crate) fn derive(kind: &Kind, whole: &mut Value) {
-    if kind.kind == "Pod" {
-        let class = qos_class(&whole["spec"]);
-        if whole["status"].is_object() {
-            default_at(&mut whole["status"], "qosClass", class.into());
-        }
+/// Keeps a field that follows from others.
+pub(crate) fn derive(kind: &Kind, object: &mut Value) {
+    if kind.kind == "Pod" && object.has("status") {
+        let class = qos_class(&object["spec"]);
+        object.default("status.qosClass", class);
     }
 }
 
-fn default_at(parent: &mut Value, field: &str, value: Value) {
-    if let Some(fields) = parent.as_object_mut() {
-        default(fields, field, value);
+fn append(object: &mut Value, list: &str, item: Value) {
+    object.default(list, json!([]));
+    if let Some(items) = object.at_mut(list).and_then(Value::as_array_mut) {
+        items.push(item);
     }
 }
 
-fn add_finalizer(fields: &mut Map<String, Value>, finalizer: &str) {
-    let list = object(fields, "metadata").entry("finalizers").or_insert_with(|| json!([]));
-    if let Some(list) = list.as_array_mut()
-        && !list.iter().any(|present| present == finalizer)
-    {
-        list.push(finalizer.into());
+fn protect(object: &mut Value, finalizer: &str) {
+    if !object.items("metadata.finalizers").iter().any(|present| present == finalizer) {
+        append(object, "metadata.finalizers", finalizer.into());
     }
 }
 
-fn claim(state: &State, claim: &mut Map<String, Value>) {
-    add_finalizer(claim, "kubernetes.io/pvc-protection");
-    let marked = |class: &Value| {
-        let annotations = &class["metadata"]["annotations"];
-        annotations["storageclass.kubernetes.io/is-default-class"] == "true"
-    };
-    let classes = state.list(&resource::STORAGE_CLASS, None);
-    if let Some(class) = classes.iter().find(|class| marked(class)) {
-        default(object(claim, "spec"), "storageClassName", class["metadata"]["name"].clone());
-    }
-}
-
-fn service(state: &mut State, service: &mut Map<String, Value>) {
-    service.insert("status".into(), json!({"loadBalancer": {}}));
-    let spec = object(service, "spec");
-    if spec["type"] == "ExternalName" {
+fn service(state: &mut State, service: &mut Value) {
+    service.put("status", json!({"loadBalancer": {}}));
+    if service.text("spec.type") == "ExternalName" {
         return;
     }
-    let headless = spec.get("clusterIP").is_some_and(|ip| ip == "None");
-    if !spec.contains_key("clusterIP") {
-        let address = state.service_address();
-        spec.insert("clusterIP".into(), address.into());
+    let dual = service.text("spec.clusterIP") == "None" && !service.has("spec.selector");
+    if !service.has("spec.clusterIP") {
+        service.put("spec.clusterIP", state.service_address());
     }
-    spec.insert("clusterIPs".into(), json!([spec["clusterIP"]]));
-    let unselective = headless && !spec.contains_key("selector");
     let (families, policy) =
-        if unselective { (json!(["IPv4", "IPv6"]), "RequireDualStack") } else { (json!(["IPv4"]), "SingleStack") };
-    default(spec, "ipFamilies", families);
-    default(spec, "ipFamilyPolicy", policy);
-    if spec["type"] == "NodePort" || spec["type"] == "LoadBalancer" {
-        let taken = node_ports(state);
-        let mut free = (30_000..=32_767).filter(|port| !taken.contains(port));
-        for port in super::items(spec, "ports") {
-            if !port.contains_key("nodePort")
-                && let Some(free) = free.next()
-            {
-                port.insert("nodePort".into(), free.into());
-            }
+        if dual { (json!(["IPv4", "IPv6"]), "RequireDualStack") } else { (json!(["IPv4"]), "SingleStack") };
+    service.put("spec.clusterIPs", json!([service.at("spec.clusterIP")]));
+    service.default("spec.ipFamilies", families);
+    service.default("spec.ipFamilyPolicy", policy);
+    if ["NodePort", "LoadBalancer"].contains(&service.text("spec.type")) {
+        let services = state.list(&resource::SERVICE, None);
+        let taken = services.iter().flat_map(|service| service.items("spec.ports"));
+        let taken: Vec<i64> = taken.filter_map(|port| port.int("nodePort")).collect();
+        let free = (30_000..=32_767).filter(|port| !taken.contains(port));
+        let unnumbered = service.items_mut("spec.ports").iter_mut().filter(|port| !port.has("nodePort"));
+        unnumbered.zip(free).for_each(|(port, free)| port.put("nodePort", free));
+    }
+}
+
+fn pod(state: &mut State, pod: &mut Value) -> Result<(), Status> {
+    let (priority, policy) = priority(state, pod)?;
+    pod.put("spec.priority", priority);
+    pod.default("spec.preemptionPolicy", policy);
+    pod.default("spec.serviceAccountName", "default");
+    let (name, ns) = (pod.text("spec.serviceAccountName").to_owned(), pod.text("metadata.namespace").to_owned());
+    pod.put("spec.serviceAccount", name.as_str());
+    let account = state.get(&resource::SERVICE_ACCOUNT, &(ns.clone(), name.clone())).cloned();
+    // `default` is made by a controller a moment after its namespace.
+    if account.is_none() && name != "default" {
+        let why = format!("error looking up service account {ns}/{name}: serviceaccount \"{name}\" not found");
+        return Err(Status::forbidden(&resource::POD, pod.text("metadata.name"), &why));
+    }
+    let wishes = [
+        pod.at("spec.automountServiceAccountToken"),
+        account.as_deref().unwrap_or(&Value::Null).at("automountServiceAccountToken"),
+    ];
+    if wishes.into_iter().find_map(Value::as_bool).unwrap_or(true) {
+        let volume = format!("kube-api-access-{}", state.suffix());
+        mount_token(&mut pod["spec"], &volume);
+    }
+    // A pod waits five minutes on a node that is not ready, unless it says otherwise.
+    for condition in ["not-ready", "unreachable"] {
+        let key = format!("node.kubernetes.io/{condition}");
+        let covers = |toleration: &Value| {
+            let keyless = !toleration.has("key") && toleration["operator"] == "Exists";
+            (keyless || toleration["key"] == key) && ["", "NoExecute"].contains(&toleration.text("effect"))
+        };
+        if !pod.items("spec.tolerations").iter().any(covers) {
+            let wait = json!({"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300});
+            append(pod, "spec.tolerations", wait);
         }
     }
-}
-
-fn node_ports(state: &State) -> Vec<i64> {
-    let services = state.list(&resource::SERVICE, None);
-    let ports = services.iter().filter_map(|service| service["spec"]["ports"].as_array()).flatten();
-    ports.filter_map(|port| port["nodePort"].as_i64()).collect()
-}
-
-fn pod(state: &mut State, name: &str, pod: &mut Map<String, Value>) -> Result<(), Status> {
-    let (priority, policy) = priority(state, name, &pod["spec"])?;
-    let token = state.suffix();
-    let spec = object(pod, "spec");
-    spec.insert("priority".into(), priority.into());
-    default(spec, "preemptionPolicy", policy);
-    default(spec, "serviceAccountName", "default");
-    spec.insert("serviceAccount".into(), spec["serviceAccountName"].clone());
-    if spec.get("automountServiceAccountToken") != Some(&Value::Bool(false)) {
-        mount_token(spec, &format!("kube-api-access-{token}"));
-    }
-    for condition in ["not-ready", "unreachable"] {
-        tolerate(spec, &format!("node.kubernetes.io/{condition}"));
-    }
-    let class = qos_class(&Value::Object(spec.clone()));
-    pod.insert("status".into(), json!({"phase": "Pending", "qosClass": class}));
+    pod.put("status", json!({"phase": "Pending", "qosClass": qos_class(&pod["spec"])}));
     Ok(())
 }
 
 /// The number behind a priority class's name, which must exist.
-fn priority(state: &State, name: &str, spec: &Value) -> Result<(i64, String), Status> {
-    let Some(class) = spec["priorityClassName"].as_str() else {
+fn priority(state: &State, pod: &Value) -> Result<(i64, String), Status> {
+    let (name, class) = (pod.text("metadata.name"), pod.text("spec.priorityClassName"));
+    if class.is_empty() {
         return Ok((0, "PreemptLowerPriority".to_owned()));
-    };
-    let found = state.get(&resource::PRIORITY_CLASS, &(String::new(), class.to_owned()));
-    let Some(found) = found else {
+    }
+    let Some(found) = state.get(&resource::PRIORITY_CLASS, &(String::new(), class.to_owned())) else {
         return Err(Status::forbidden(&resource::POD, name, &format!("no PriorityClass with name {class} was found")));
     };
-    let value = found["value"].as_i64().unwrap_or(0);
-    if spec["priority"].as_i64().is_some_and(|given| given != value) {
+    let value = found.int("value").unwrap_or(0);
+    if pod.int("spec.priority").is_some_and(|given| given != value) {
         let why = format!("the integer value of priority must be the one of PriorityClass {class}");
-        return Err(Status::invalid(&resource::POD, name, &[Cause::invalid("spec.priority", &spec["priority"], &why)]));
+        return Err(Status::invalid(
+            &resource::POD,
+            name,
+            &[Cause::invalid("spec.priority", pod.at("spec.priority"), &why)],
+        ));
     }
-    Ok((value, found["preemptionPolicy"].as_str().unwrap_or("PreemptLowerPriority").to_owned()))
+    Ok((value, found.text("preemptionPolicy").to_owned()))
 }
 
-/// A pod waits five minutes on a node that is not ready, unless it says otherwise.
-fn tolerate(spec: &mut Map<String, Value>, key: &str) {
-    let tolerations = spec.entry("tolerations").or_insert_with(|| json!([]));
-    let Some(list) = tolerations.as_array_mut() else { return };
-    let covers = |toleration: &Value| {
-        let keyless = toleration["key"].is_null() && toleration["operator"] == "Exists";
-        let effect = toleration["effect"].as_str().unwrap_or("NoExecute");
-        (keyless || toleration["key"] == key) && effect == "NoExecute"
-    };
-    if !list.iter().any(covers) {
-        list.push(json!({"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}));
-    }
-}
-
-fn mount_token(spec: &mut Map<String, Value>, volume: &str) {
+fn mount_token(spec: &mut Value, volume: &str) {
     const PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
     let mut added = false;
-    for list in ["containers", "initContainers"] {
-        for container in super::items(spec, list) {
-            let mounts = container.entry("volumeMounts").or_insert_with(|| json!([]));
-            let Some(mounts) = mounts.as_array_mut() else { continue };
-            if !mounts.iter().any(|mount| mount["mountPath"] == PATH) {
-                mounts.push(json!({"name": volume, "readOnly": true, "mountPath": PATH}));
-                added = true;
-            }
+    each_container(spec, |container| {
+        if !container.items("volumeMounts").iter().any(|mount| mount["mountPath"] == PATH) {
+            append(container, "volumeMounts", json!({"name": volume, "readOnly": true, "mountPath": PATH}));
+            added = true;
         }
-    }
-    if added && let Some(volumes) = spec.entry("volumes").or_insert_with(|| json!([])).as_array_mut() {
-        let field = json!({"apiVersion": "v1", "fieldPath": "metadata.namespace"});
-        volumes.push(json!({"name": volume, "projected": {"defaultMode": 420, "sources": [
+    });
+    if added {
+        let namespace = json!({"apiVersion": "v1", "fieldPath": "metadata.namespace"});
+        let sources = json!([
             {"serviceAccountToken": {"expirationSeconds": 3607, "path": "token"}},
             {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
-            {"downwardAPI": {"items": [{"path": "namespace", "fieldRef": field}]}},
-        ]}}));
+            {"downwardAPI": {"items": [{"path": "namespace", "fieldRef": namespace}]}},
+        ]);
+        append(spec, "volumes", json!({"name": volume, "projected": {"defaultMode": 420, "sources": sources}}));
     }
 }
 
 /// How a pod's requests and limits make it fare when memory runs out.
-fn qos_class(spec: &Value) -> &'static str {
-    let lists = ["containers", "initContainers"].iter().filter_map(|list| spec[list].as_array());
-    let containers: Vec<&Value> = lists.flatten().collect();
-    let amounts = |container: &Value, field: &str| {
-        ["cpu", "memory"].map(|name| container["resources"][field][name].as_str().map(ToOwned::to_owned))
+pub(super) fn qos_class(spec: &Value) -> &'static str {
+    let amounts =
+        |container: &Value, side: &str| ["cpu", "memory"].map(|name| container["resources"][side][name].clone());
+    let guaranteed = |container: &Value| {
+        let limits = amounts(container, "limits");
+        limits.iter().all(Value::is_string) && limits == amounts(container, "requests")
     };
-    let some = |c: &&Value| amounts(c, "requests").iter().chain(&amounts(c, "limits")).any(Option::is_some);
-    let guaranteed = |c: &&Value| {
-        let limits = amounts(c, "limits");
-        limits.iter().all(Option::is_some) && limits == amounts(c, "requests")
-    };
-    if containers.iter().all(guaranteed) {
+    if containers(spec).all(guaranteed) {
         "Guaranteed"
-    } else if containers.iter().any(some) {
+    } else if containers(spec)
+        .any(|c| ["requests", "limits"].iter().any(|side| amounts(c, side).iter().any(Value::is_string)))
+    {
         "Burstable"
     } else {
         "BestEffort"

@@ -110,7 +110,7 @@ impl State {
         new: &Value,
         writer: &Writer<'_>,
     ) -> Result<(), Status> {
-        let causes = rules::validate(kind, old, new);
+        let causes = rules::validate(kind, writer.subresource, old, new);
         if !causes.is_empty() {
             return Err(Status::invalid(kind, name, &causes));
         }

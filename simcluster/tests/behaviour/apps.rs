@@ -1,6 +1,6 @@
 //! Scripted applications: databases in the same pod, first administrators, setup and verify pods.
 
-use lumbung_simcluster::{DeleteOptions, SimCluster, faults::ContainerSelector, resource};
+use lumbung_simcluster::{DeleteOptions, Fault, SimCluster, resource};
 use serde_json::{Value, json};
 
 use crate::support::{NS, cluster, container, create, pod, runs, set, until};
@@ -129,8 +129,7 @@ async fn wordpress_is_not_ready_without_its_database() {
     with_service(&sim, "site", set("site", "wordpress:7-apache"), Some("mariadb:11"), None);
     sim.settle().await;
     assert!(runs(&sim, "site-0"));
-    let database = ContainerSelector { container: Some("db".into()), ..ContainerSelector::label("app", "site") };
-    sim.faults().out_of_memory(database, None);
+    sim.faults().add(Fault::out_of_memory().label("app", "site").container("db"));
     sim.settle().await;
     let site = pod(&sim, "site-0");
     assert_eq!(site["status"]["phase"], "Running");
@@ -138,6 +137,6 @@ async fn wordpress_is_not_ready_without_its_database() {
     let db = &site["status"]["initContainerStatuses"][0];
     assert_eq!(db["state"]["waiting"]["reason"], "CrashLoopBackOff");
     assert_eq!(db["lastState"]["terminated"]["reason"], "OOMKilled");
-    sim.faults().stop_crashes();
+    sim.faults().clear();
     until(&sim, "the site is ready again", |sim| runs(sim, "site-0")).await;
 }

@@ -1,6 +1,6 @@
 //! Pods on their nodes: states, restarts, probes, termination.
 
-use lumbung_simcluster::{DeleteOptions, SimCluster, faults::ContainerSelector, resource};
+use lumbung_simcluster::{DeleteOptions, Fault, SimCluster, resource};
 use serde_json::{Value, json};
 
 use crate::support::{NS, bare_pod, cluster, condition, container, create, events, is_ready, pod, runs, set, until};
@@ -40,7 +40,7 @@ async fn a_bare_pod_runs_and_goes() {
 #[tokio::test]
 async fn a_crash_loop_backs_off_and_recovers() {
     let sim = cluster().await;
-    sim.faults().crash(ContainerSelector::label("app", "x"), 3, None);
+    sim.faults().add(Fault::crash(3).label("app", "x"));
     create(&sim, &resource::POD, bare_pod("x", container("app", "nginx")));
     sim.settle().await;
     let looping = pod(&sim, "x");
@@ -53,14 +53,14 @@ async fn a_crash_loop_backs_off_and_recovers() {
     assert_eq!(condition(&looping, "Ready"), ("False".into(), "ContainersNotReady".into()));
     assert!(!events(&sim, "x", "BackOff").is_empty());
 
-    sim.faults().stop_crashes();
+    sim.faults().clear();
     until(&sim, "the container runs again", |sim| runs(sim, "x")).await;
 }
 
 #[tokio::test]
 async fn out_of_memory_is_told_from_a_crash() {
     let sim = cluster().await;
-    sim.faults().out_of_memory(ContainerSelector::default(), Some(1));
+    sim.faults().add(Fault::out_of_memory().times(1));
     create(&sim, &resource::POD, bare_pod("x", container("app", "nginx")));
     sim.settle().await;
     let pod = pod(&sim, "x");
@@ -72,7 +72,7 @@ async fn out_of_memory_is_told_from_a_crash() {
 #[tokio::test]
 async fn a_failed_pull_is_healed_by_a_corrected_specification() {
     let sim = cluster().await;
-    sim.faults().fail_pulls("nosuch");
+    sim.faults().add(Fault::pulls_fail("nosuch"));
     create(&sim, &resource::STATEFUL_SET, set("db", "nosuch:1"));
     let reason = |sim: &SimCluster| {
         sim.cluster().get(&resource::POD, NS, "db-0").map(|pod| waiting(&pod)["reason"].as_str().map(str::to_owned))
@@ -120,7 +120,7 @@ async fn init_containers_and_sidecars_start_in_order() {
     let mut database = container("db", "mysql:8");
     database["restartPolicy"] = json!("Always");
     database["startupProbe"] = json!({"exec": {"command": ["true"]}, "periodSeconds": 1, "failureThreshold": 1000});
-    sim.faults().hang(ContainerSelector { container: Some("db".into()), ..ContainerSelector::default() });
+    sim.faults().add(Fault::hangs().container("db"));
     create(
         &sim,
         &resource::POD,
@@ -143,7 +143,7 @@ async fn init_containers_and_sidecars_start_in_order() {
     assert_eq!(condition(&held, "Initialized"), ("False".into(), "ContainersNotInitialized".into()));
     assert_eq!(held["status"]["phase"], "Pending");
 
-    sim.faults().cure();
+    sim.faults().clear();
     sim.settle().await;
     assert!(runs(&sim, "x"));
 }
@@ -156,11 +156,11 @@ async fn a_container_that_hangs_is_restarted_by_its_liveness_probe() {
     create(&sim, &resource::POD, bare_pod("x", app));
     sim.settle().await;
     assert!(runs(&sim, "x"));
-    sim.faults().hang(ContainerSelector::label("app", "x"));
+    sim.faults().add(Fault::hangs().label("app", "x"));
     let restarts = |sim: &SimCluster| pod(sim, "x")["status"]["containerStatuses"][0]["restartCount"].as_u64();
     until(&sim, "a restart", |sim| restarts(sim) > Some(0)).await;
     assert!(!events(&sim, "x", "Unhealthy").is_empty());
-    sim.faults().cure();
+    sim.faults().clear();
     until(&sim, "it runs again", |sim| runs(sim, "x")).await;
 }
 
@@ -204,7 +204,7 @@ async fn logs_keep_the_run_before() {
     };
     assert!(text(false).contains(&"Editor is now accessible".to_owned()));
     assert!(text(true).is_empty());
-    sim.faults().crash(ContainerSelector::label("app", "x"), 1, Some(1));
+    sim.faults().add(Fault::crash(1).label("app", "x").times(1));
     sim.settle().await;
     assert!(!text(true).is_empty());
 }
@@ -212,7 +212,7 @@ async fn logs_keep_the_run_before() {
 #[tokio::test]
 async fn an_image_changed_in_place_restarts_the_container() {
     let sim = cluster().await;
-    sim.faults().fail_pulls("nosuch");
+    sim.faults().add(Fault::pulls_fail("nosuch"));
     create(&sim, &resource::POD, bare_pod("x", container("app", "nosuch:1")));
     sim.settle().await;
     let change = |image: &'static str| {

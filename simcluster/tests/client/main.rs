@@ -2,5 +2,6 @@
 
 mod applies;
 mod objects;
+mod policies;
 mod support;
 mod watches;

@@ -9,6 +9,7 @@ use kube::{
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams},
     runtime::{WatchStreamExt as _, watcher},
 };
+use lumbung_simcluster::Fault;
 use serde_json::{Value, json};
 
 use crate::support::{config_map, object, start};
@@ -76,7 +77,7 @@ async fn a_watcher_survives_dropped_watches_and_forgotten_history() {
         let mut seen = watcher(maps.clone(), config.labels("w=1")).default_backoff().touched_objects().boxed();
         for name in ["a", "b", "c"] {
             maps.create(&PostParams::default(), &labelled(name)).await.unwrap();
-            sim.faults().drop_watches();
+            sim.faults().add(Fault::drop_watches());
             sim.cluster().compact();
             let wait = async {
                 while seen.next().await.is_some_and(|event| !event.is_ok_and(|map| map.name_any() == name)) {}

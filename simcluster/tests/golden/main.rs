@@ -1,59 +1,65 @@
 //! Replays transcripts of a real API server and compares every answer.
 //!
-//! The transcripts are in `tests/golden`; `golden.toml` lists what is not compared, each with its reason. Another folder
-//! in the same format is replayed instead when LUMBUNG_GOLDEN names it.
+//! `golden.toml` lists what is not compared, each with its reason. Every call of `calls.txt` that a transcript has must be
+//! compared somewhere. LUMBUNG_GOLDEN names another folder; with LUMBUNG_GOLDEN_STRICT an exception that is not needed
+//! fails, too.
 
+mod exceptions;
 mod matching;
 mod player;
-mod skips;
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+};
 
 use serde_json::Value;
 
-use crate::skips::Skips;
-
-fn folder() -> PathBuf {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    std::env::var_os("LUMBUNG_GOLDEN").map_or_else(|| here.join("tests/golden"), PathBuf::from)
-}
+use crate::exceptions::Exceptions;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn recorded_answers_are_given() {
-    let listed =
-        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("golden.toml")).expect("golden.toml");
-    let skips = Skips::parse(&listed).expect("golden.toml is well-formed");
-    let mut transcripts: Vec<(String, Value)> = Vec::new();
-    for entry in std::fs::read_dir(folder()).expect("the folder of transcripts") {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folder = std::env::var_os("LUMBUNG_GOLDEN").map_or_else(|| here.join("tests/golden"), PathBuf::from);
+    let read = |path: &Path| std::fs::read_to_string(path).unwrap_or_else(|why| panic!("{}: {why}", path.display()));
+    let exceptions = Exceptions::parse(&read(&here.join("golden.toml"))).expect("golden.toml is well-formed");
+    let mut transcripts: BTreeMap<String, Value> = BTreeMap::new();
+    for entry in std::fs::read_dir(&folder).expect("the folder of transcripts") {
         let path = entry.expect("a folder entry").path();
         if path.extension().is_some_and(|extension| extension == "json") {
-            let name = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default().to_owned();
-            let text = std::fs::read_to_string(&path).expect("a transcript");
-            transcripts.push((name, serde_json::from_str(&text).expect("a transcript is JSON")));
+            let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            transcripts.insert(name, serde_json::from_str(&read(&path)).expect("a transcript is JSON"));
         }
     }
-    transcripts.sort_by(|a, b| a.0.cmp(&b.0));
     assert!(!transcripts.is_empty(), "there are no transcripts to replay");
 
-    let (mut passed, mut skipped, mut failures) = (0, 0, Vec::new());
-    let mut played = Vec::new();
-    for (name, transcript) in &transcripts {
-        if let Some(reason) = skips.transcript(name) {
-            println!("{name}: skipped: {reason}");
-            skipped += transcript["steps"].as_array().map_or(0, Vec::len);
-        } else {
-            let skips = &skips;
-            played.push(async move { (name, player::play(name, transcript, skips).await) });
+    // Most of the time goes into watches that end by time-out, so all are played at once.
+    let played = transcripts.iter().map(|(name, transcript)| player::play(name, transcript, &exceptions));
+    let (mut compared, mut in_part, mut failures) = (0, 0, Vec::new());
+    let (mut left_out, mut unneeded) = (BTreeMap::<String, usize>::new(), Vec::new());
+    let (mut covered, mut recorded) = (BTreeSet::new(), BTreeSet::new());
+    for (name, outcome) in transcripts.keys().zip(futures::future::join_all(played).await) {
+        let (whole, part, skipped) = (outcome.compared, outcome.in_part, outcome.skipped.len());
+        println!("{name}: {whole} compared, {part} in part, {skipped} skipped, {} differ", outcome.failures.len());
+        compared += whole;
+        in_part += part;
+        outcome.skipped.into_iter().for_each(|class| *left_out.entry(class).or_default() += 1);
+        covered.extend(outcome.covered);
+        recorded.extend(outcome.recorded);
+        failures.extend(outcome.failures);
+        unneeded.extend(outcome.unneeded);
+    }
+    println!("{} transcripts: {compared} steps compared, {in_part} in part; skipped: {left_out:?}", transcripts.len());
+    for call in read(&here.join("calls.txt")).lines() {
+        if !recorded.contains(call) {
+            println!("no transcript has: {call}");
+        } else if !covered.contains(call) {
+            failures.push(format!("recorded, but never compared: {call}"));
         }
     }
-    // Most of the time goes into watches that end by time-out, so all are played at once.
-    for (name, outcome) in futures::future::join_all(played).await {
-        let (compared, left_out, differ) = (outcome.passed, outcome.skipped, outcome.failures.len());
-        println!("{name}: {compared} compared, {left_out} skipped, {differ} differences");
-        passed += compared;
-        skipped += left_out;
-        failures.extend(outcome.failures);
+    if std::env::var_os("LUMBUNG_GOLDEN_STRICT").is_some() {
+        failures.append(&mut unneeded);
     }
-    println!("{} transcripts: {passed} steps compared, {skipped} skipped", transcripts.len());
+    unneeded.iter().for_each(|line| println!("{line}"));
     assert!(failures.is_empty(), "{} differences:\n{}", failures.len(), failures.join("\n"));
 }

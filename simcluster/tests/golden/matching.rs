@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-/// What placeholders have come to mean in one transcript.
+/// What placeholders have come to mean in one transcript, and how many times have been sent.
 #[derive(Clone, Default)]
 pub struct Bindings(BTreeMap<String, String>, u64);
 
@@ -15,43 +15,35 @@ const CONTROLLERS: [&str; 6] =
 impl Bindings {
     /// Replaces placeholders in what is to be sent; unknown revisions become `revision`.
     pub fn fill(&mut self, text: &str, revision: u64) -> String {
-        let mut filled = String::new();
-        let mut rest = text;
-        while let Some((before, name, after)) = next_placeholder(rest) {
-            filled.push_str(before);
-            match self.0.get(name) {
-                Some(value) => filled.push_str(value),
-                None if name.starts_with("rv-") => {
-                    self.0.insert(name.to_owned(), revision.to_string());
-                    filled.push_str(&revision.to_string());
-                }
-                // Each time that is sent is another one, as it was when it was recorded.
-                None if name.ends_with("time") => {
-                    self.1 += 1;
-                    let time = format!("2026-11-24T00:{:02}:{:02}.000000Z", self.1 / 60, self.1 % 60);
-                    filled.push_str(&time);
-                }
-                None if name.starts_with("clusterIP") => filled.push_str("10.43.200.200"),
-                None => filled.extend(["<", name, ">"]),
+        let Some((before, name, after)) = next_placeholder(text) else {
+            return text.to_owned();
+        };
+        let value = match self.0.get(name) {
+            Some(value) => value.clone(),
+            None if name.starts_with("rv-") => {
+                self.0.insert(name.to_owned(), revision.to_string());
+                revision.to_string()
             }
-            rest = after;
-        }
-        filled + rest
+            // Each time that is sent is another one, as it was when it was recorded.
+            None if name.ends_with("time") => {
+                self.1 += 1;
+                format!("2026-11-24T00:{:02}:{:02}.000000Z", self.1 / 60, self.1 % 60)
+            }
+            None if name.starts_with("clusterIP") => "10.43.200.200".to_owned(),
+            None => format!("<{name}>"),
+        };
+        format!("{before}{value}{}", self.fill(after, revision))
     }
 
     /// Whether, of the revisions that answers to writes have shown, the older-ranked is also the smaller number.
     pub fn in_order(&self, written: &[String]) -> Result<(), String> {
         let number = |text: &str| text.parse::<u64>().unwrap_or(0);
-        let mut ranked: Vec<(u64, u64)> = self
-            .0
-            .iter()
-            .filter(|(name, _)| written.iter().any(|shown| shown.trim_matches(['<', '>']) == name.as_str()))
-            .filter_map(|(name, value)| Some((number(name.strip_prefix("rv-")?), number(value))))
-            .collect();
-        ranked.sort_unstable();
-        match ranked.windows(2).find(|pair| pair[0].1 > pair[1].1) {
+        let shown = written.iter().filter_map(|shown| shown.strip_prefix("<rv-")?.strip_suffix('>'));
+        let bound = shown.filter_map(|rank| Some((number(rank), number(self.0.get(&format!("rv-{rank}"))?))));
+        let ranked: BTreeMap<u64, u64> = bound.collect();
+        match ranked.iter().zip(ranked.iter().skip(1)).find(|(older, newer)| older.1 > newer.1) {
             None => Ok(()),
-            Some(pair) => Err(format!("<rv-{}> is {} but <rv-{}> is {}", pair[0].0, pair[0].1, pair[1].0, pair[1].1)),
+            Some((older, newer)) => Err(format!("<rv-{}> is {} but <rv-{}> is {}", older.0, older.1, newer.0, newer.1)),
         }
     }
 
@@ -59,13 +51,16 @@ impl Bindings {
     pub fn differences(&mut self, path: &str, expected: &Value, actual: &Value, found: &mut Vec<String>) {
         match (expected, actual) {
             (Value::String(list), Value::Array(entries)) if list.starts_with("<trimmed: ") => {
-                managers(path, list, entries, found);
+                let (expected, actual) = managers(list, entries);
+                if expected != actual {
+                    found.push(format!("{path}: expected managers {expected:?}, got {actual:?}"));
+                }
             }
             (Value::Object(expected), Value::Object(actual)) => {
+                // A trimmed item shows nothing of its metadata but the name.
                 let partial = expected.contains_key("...");
                 for (key, value) in expected.iter().filter(|(key, _)| *key != "...") {
                     match actual.get(key) {
-                        // A trimmed item shows nothing of its metadata but the name.
                         Some(actual) if partial && key == "metadata" => {
                             self.differences(&format!("{path}.name"), &value["name"], &actual["name"], found);
                         }
@@ -76,32 +71,20 @@ impl Bindings {
                 let extra = actual.keys().filter(|key| !partial && !expected.contains_key(*key));
                 found.extend(extra.map(|key| format!("{path}.{key} is unexpected: {}", actual[key])));
             }
-            (Value::Array(expected), Value::Array(actual)) => {
-                let (mut expected, mut actual) = (expected.clone(), actual.clone());
+            (Value::Array(all), Value::Array(others)) if all.len() == others.len() => {
+                let (mut all, mut others) = (all.clone(), others.clone());
                 if path.ends_with(".managedFields") {
                     // Owners are in the order of their last second, which is timing.
-                    expected.sort_by_key(owner);
-                    actual.sort_by_key(owner);
+                    let owner = |entry: &Value| ["operation", "manager", "subresource"].map(|of| entry[of].to_string());
+                    all.sort_by_key(owner);
+                    others.sort_by_key(owner);
                 }
-                if expected.len() != actual.len() {
-                    let (expected, actual) = (Value::from(expected), Value::from(actual));
-                    found.push(format!("{path} has another length: expected {expected}, got {actual}"));
-                    return;
-                }
-                for (at, (expected, actual)) in expected.iter().zip(&actual).enumerate() {
+                for (at, (expected, actual)) in all.iter().zip(&others).enumerate() {
                     self.differences(&format!("{path}[{at}]"), expected, actual, found);
                 }
             }
-            (Value::String(pattern), Value::String(text)) => {
-                if !self.matches(pattern, text) {
-                    found.push(format!("{path}: expected {pattern:?}, got {text:?}"));
-                }
-            }
-            (Value::String(pattern), Value::Number(number)) if pattern.starts_with("<nodePort") => {
-                if !self.matches(pattern, &number.to_string()) {
-                    found.push(format!("{path}: expected {pattern}, got {number}"));
-                }
-            }
+            (Value::String(pattern), Value::String(text)) if self.matches(pattern, text) => {}
+            (Value::String(pattern), Value::Number(number)) if self.matches(pattern, &number.to_string()) => {}
             (expected, actual) if expected == actual => {}
             (expected, actual) => found.push(format!("{path}: expected {expected}, got {actual}")),
         }
@@ -120,7 +103,7 @@ impl Bindings {
         let longest = rest.find(|c: char| !allowed(name, c)).unwrap_or(rest.len());
         for end in (1..=longest).rev() {
             let saved = self.0.clone();
-            if !name.ends_with("time") {
+            if !name.ends_with("time") && name != "jwt" {
                 self.0.insert(name.to_owned(), rest[..end].to_owned());
             }
             if self.matches(after, &rest[end..]) {
@@ -132,66 +115,40 @@ impl Bindings {
     }
 }
 
-/// Compares the list of managers that a trimmed `managedFields` shows.
-fn managers(path: &str, trimmed: &str, entries: &[Value], found: &mut Vec<String>) {
-    let mine = |manager: &str| !CONTROLLERS.contains(&manager.split('/').next().unwrap_or_default());
-    let list = trimmed.trim_start_matches("<trimmed: ").trim_end_matches('>');
-    let mut expected: Vec<String> = list.split(", ").filter(|m| mine(m)).map(ToOwned::to_owned).collect();
+/// The managers that a trimmed `managedFields` shows, and those of an actual one.
+fn managers(trimmed: &str, entries: &[Value]) -> (Vec<String>, Vec<String>) {
+    let part = |entry: &Value, field: &str| entry[field].as_str().unwrap_or_default().to_owned();
     let shown = |entry: &Value| {
-        let part = |field: &str| entry[field].as_str().unwrap_or_default().to_owned();
-        let (manager, sub) = (format!("{}/{}", part("manager"), part("operation")), part("subresource"));
-        if sub.is_empty() { manager } else { format!("{manager}/{sub}") }
+        let parts = ["manager", "operation", "subresource"].map(|field| part(entry, field));
+        parts.join("/").trim_end_matches('/').to_owned()
     };
-    let mut actual: Vec<String> = entries.iter().map(shown).filter(|m| mine(m)).collect();
-    expected.sort();
-    actual.sort();
-    if expected != actual {
-        found.push(format!("{path}: expected managers {expected:?}, got {actual:?}"));
+    let list = trimmed.trim_start_matches("<trimmed: ").trim_end_matches('>').split(", ").map(ToOwned::to_owned);
+    let mut lists = [list.collect::<Vec<_>>(), entries.iter().map(shown).collect()];
+    for list in &mut lists {
+        list.retain(|manager| !CONTROLLERS.contains(&manager.split('/').next().unwrap_or_default()));
+        list.sort();
     }
-}
-
-fn owner(entry: &Value) -> [String; 3] {
-    ["operation", "manager", "subresource"].map(|field| entry[field].to_string())
+    lists.into()
 }
 
 /// The characters that a placeholder's value can have.
 fn allowed(name: &str, c: char) -> bool {
-    let kind = name.split('-').next().unwrap_or_default();
-    match kind {
+    match name.split('-').next().unwrap_or_default() {
         "rv" | "nodePort" => c.is_ascii_digit(),
         "uid" => c.is_ascii_hexdigit() || c == '-',
         "time" | "microtime" | "nanotime" => c.is_ascii_digit() || "TZ:-.+".contains(c),
         "clusterIP" | "podIP" => c.is_ascii_digit() || c == '.',
-        _ => c.is_ascii_alphanumeric() || "-_=".contains(c),
+        _ => c.is_ascii_alphanumeric() || "-_=.".contains(c),
     }
 }
 
 /// The text before the first placeholder, its name, and the text after it.
 fn next_placeholder(text: &str) -> Option<(&str, &str, &str)> {
-    const KINDS: [&str; 14] = [
-        "uid-",
-        "rv-",
-        "time",
-        "microtime",
-        "nanotime",
-        "sfx-",
-        "hash-",
-        "evt-",
-        "clusterIP-",
-        "podIP-",
-        "nodePort-",
-        "container",
-        "continue-",
-        "pem",
-    ];
-    let mut from = 0;
-    while let Some(start) = text[from..].find('<').map(|at| at + from) {
-        let end = text[start..].find('>')? + start;
-        let name = &text[start + 1..end];
-        if KINDS.iter().any(|kind| name.starts_with(kind)) && !name.contains(' ') {
-            return Some((&text[..start], name, &text[end + 1..]));
-        }
-        from = start + 1;
-    }
-    None
+    const KINDS: &str =
+        "uid rv time microtime nanotime sfx hash evt clusterIP podIP nodePort container continue pem jwt";
+    text.match_indices('<').find_map(|(start, _)| {
+        let (name, after) = text[start + 1..].split_once('>')?;
+        let kind = name.split('-').next().unwrap_or_default();
+        (!name.contains(' ') && KINDS.split(' ').any(|known| known == kind)).then_some((&text[..start], name, after))
+    })
 }

@@ -1,0 +1,174 @@
+//! Who asks: the admin's token, tokens of service accounts (which end with their time or their account), nobody's, and
+//! impersonation. Whether they may is told by `rbac`. There are no certificates and no tokens bound to pods.
+
+mod rbac;
+
+use http::HeaderMap;
+use jsonwebtoken::{DecodingKey, EncodingKey, Header, Validation, decode, encode};
+use serde_json::{Value, json};
+
+pub(crate) use rbac::{Asked, authorize, escalation, populate, review};
+
+use crate::{
+    clock,
+    dig::Dig,
+    resource::{Kind, SERVICE_ACCOUNT},
+    status::{Cause, Status},
+    store::Cluster,
+};
+
+/// Who sent a request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct User {
+    pub name: String,
+    pub uid: String,
+    pub groups: Vec<String>,
+}
+
+const ACCOUNT: &str = "system:serviceaccount:";
+const AUTHENTICATED: &str = "system:authenticated";
+const MASTERS: &str = "system:masters";
+/// What tokens for this API are for.
+const AUDIENCES: [&str; 2] = ["https://kubernetes.default.svc.cluster.local", "k3s"];
+
+impl User {
+    fn new(name: &str, groups: &[&str]) -> Self {
+        Self { name: name.to_owned(), uid: String::new(), groups: groups.iter().map(ToString::to_string).collect() }
+    }
+
+    pub fn admin() -> Self {
+        Self::new("admin", &[MASTERS, AUTHENTICATED])
+    }
+
+    fn account(ns: &str, name: &str) -> Self {
+        let groups = ["system:serviceaccounts", &format!("system:serviceaccounts:{ns}"), AUTHENTICATED];
+        Self::new(&format!("{ACCOUNT}{ns}:{name}"), &groups)
+    }
+
+    /// Namespace and name of the service account that this user is.
+    fn as_account(&self) -> Option<(&str, &str)> {
+        self.name.strip_prefix(ACCOUNT)?.split_once(':')
+    }
+
+    /// Whether this user may do everything.
+    pub fn is_master(&self) -> bool {
+        self.groups.iter().any(|group| group == MASTERS)
+    }
+}
+
+/// The user behind a bearer token. No token is nobody; a bad one is refused, and not told why.
+pub(crate) fn authenticate(cluster: &Cluster, admin_token: &str, bearer: Option<&str>) -> Result<User, Status> {
+    match bearer {
+        None => Ok(User::new("system:anonymous", &["system:unauthenticated"])),
+        Some(token) if token == admin_token => Ok(User::admin()),
+        Some(token) => holder(cluster, admin_token, token).ok_or(Status::new(401, "Unauthorized", "Unauthorized")),
+    }
+}
+
+/// The live account that a signed token that has not expired was given to.
+fn holder(cluster: &Cluster, secret: &str, token: &str) -> Option<User> {
+    let mut validation = Validation::default();
+    // The library would ask the machine's clock.
+    validation.validate_exp = false;
+    validation.set_audience(&AUDIENCES);
+    let claims = decode::<Value>(token, &DecodingKey::from_secret(secret.as_bytes()), &validation).ok()?.claims;
+    let (ns, name) = claims.text("sub").split_once(':')?;
+    let account = cluster.get(&SERVICE_ACCOUNT, ns, name)?;
+    let uid = account.text("metadata.uid");
+    let valid = claims.int("exp")? > cluster.now().as_second() && uid == claims.text("uid");
+    valid.then(|| User { uid: uid.to_owned(), ..User::account(ns, name) })
+}
+
+/// Answers a `TokenRequest` for an account.
+pub(crate) fn request_token(
+    cluster: &Cluster,
+    admin_token: &str,
+    ns: &str,
+    account: &str,
+    request: &Value,
+) -> Result<Value, Status> {
+    let found = cluster.get(&SERVICE_ACCOUNT, ns, account);
+    let found = found.ok_or_else(|| Status::not_found(&SERVICE_ACCOUNT, account))?;
+    if request.has("spec.boundObjectRef") {
+        return Err(Status::not_implemented("tokens bound to an object"));
+    }
+    let seconds = request.int("spec.expirationSeconds").unwrap_or(3600);
+    if seconds < 600 {
+        let why = "may not specify a duration less than 10 minutes";
+        let kind = Kind { group: "authentication.k8s.io", kind: "TokenRequest", ..SERVICE_ACCOUNT };
+        let cause = Cause::invalid("spec.expirationSeconds", &seconds.into(), why);
+        return Err(Status::invalid(&kind, account, &[cause]));
+    }
+    let asked_for = request.items("spec.audiences");
+    let audiences = if asked_for.is_empty() { json!(AUDIENCES) } else { json!(asked_for) };
+    let (now, uid) = (cluster.now(), found.text("metadata.uid"));
+    let expires = now.saturating_add(jiff::SignedDuration::from_secs(seconds)).unwrap_or(now);
+    let claims = json!({"aud": audiences, "sub": format!("{ns}:{account}"), "uid": uid, "exp": expires.as_second()});
+    let token = encode(&Header::default(), &claims, &EncodingKey::from_secret(admin_token.as_bytes()));
+    let token = token.map_err(|error| Status::new(500, "InternalError", error.to_string()))?;
+    Ok(json!({
+        "kind": "TokenRequest",
+        "apiVersion": "authentication.k8s.io/v1",
+        "metadata": {"name": account, "namespace": ns, "uid": uid, "creationTimestamp": clock::seconds(now)},
+        "spec": {"audiences": audiences, "expirationSeconds": seconds, "boundObjectRef": null},
+        "status": {"token": token, "expirationTimestamp": clock::seconds(expires)},
+    }))
+}
+
+/// The user that the request is to be taken for: another one, if the headers name one and the sender may do that.
+pub(crate) fn impersonate(cluster: &Cluster, user: User, asked: &Asked, headers: &HeaderMap) -> Result<User, Status> {
+    let all = |name: &str| headers.get_all(name).iter().filter_map(|v| v.to_str().ok()).collect::<Vec<_>>();
+    let (names, mut groups) = (all("impersonate-user"), all("impersonate-group"));
+    let Some(name) = names.first().copied() else {
+        let why = "Internal error occurred: groups cannot be impersonated without a user";
+        return if groups.is_empty() { Ok(user) } else { Err(Status::new(500, "InternalError", why)) };
+    };
+    let mut other = User::new(name, &[]);
+    let mut wanted: Vec<Asked> = groups.iter().map(|group| Asked::new("impersonate", "groups", "", group)).collect();
+    match other.as_account() {
+        None => wanted.push(Asked::new("impersonate", "users", "", name)),
+        Some((ns, account)) => wanted.push(Asked::new("impersonate", "serviceaccounts", ns, account)),
+    }
+    if !wanted.iter().all(|wanted| rbac::decision(cluster, &user, wanted).is_some()) {
+        return Err(rbac::refusal(&user, asked, &format!("impersonate-on:user-info:{}", asked.verb)));
+    }
+    if let (Some((ns, account)), true) = (other.as_account(), groups.is_empty()) {
+        return Ok(User::account(ns, account));
+    }
+    groups.push(AUTHENTICATED);
+    other.groups = groups.into_iter().map(ToOwned::to_owned).collect();
+    Ok(other)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::{Clock, DeleteOptions, resource::NAMESPACE};
+
+    #[test]
+    fn a_token_ends_with_its_time_and_with_its_account() {
+        static NOW: AtomicI64 = AtomicI64::new(1_000_000);
+        let clock = Clock::from_fn(|| Timestamp::from_second(NOW.load(Relaxed)).unwrap());
+        let cluster = Cluster::new(clock, 1, 100);
+        let account = || json!({"metadata": {"name": "limited"}});
+        cluster.create(&NAMESPACE, "", json!({"metadata": {"name": "a"}}), "test").unwrap();
+        cluster.create(&SERVICE_ACCOUNT, "a", account(), "test").unwrap();
+        let request = |seconds: i64| json!({"spec": {"expirationSeconds": seconds}});
+        assert_eq!(request_token(&cluster, "secret", "a", "limited", &request(599)).unwrap_err().code, 422);
+        let answer = request_token(&cluster, "secret", "a", "limited", &request(600)).unwrap();
+        let token = answer.text("status.token");
+        let code =
+            |token: &str| authenticate(&cluster, "secret", Some(token)).map_or_else(|status| status.code, |_| 200);
+        for (seconds, expected) in [(599, 200), (600, 401), (0, 200)] {
+            NOW.store(1_000_000 + seconds, Relaxed);
+            assert_eq!(code(token), expected, "after {seconds} seconds");
+        }
+        cluster.delete(&SERVICE_ACCOUNT, "a", "limited", &DeleteOptions::default()).unwrap();
+        cluster.create(&SERVICE_ACCOUNT, "a", account(), "test").unwrap();
+        assert_eq!(code(token), 401, "another account of the same name");
+    }
+}
