@@ -27,8 +27,9 @@ impl Controller for Attachments {
         if seen.is(&POD) {
             if seen.changes(|pod| (node_of(pod).map(str::to_owned), is_terminal(pod))) {
                 for claim in claim_names(seen.latest()) {
-                    let claim = view.get(&PERSISTENT_VOLUME_CLAIM, &seen.key.0, &claim);
-                    claim.into_iter().for_each(|claim| look_at(claim.text("spec.volumeName")));
+                    if let Some(claim) = view.get(&PERSISTENT_VOLUME_CLAIM, &seen.key.0, &claim) {
+                        look_at(claim.text("spec.volumeName"));
+                    }
                 }
             }
         } else if seen.is(&PERSISTENT_VOLUME) {

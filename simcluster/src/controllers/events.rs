@@ -80,7 +80,9 @@ impl<'a> Recorder<'a> {
             event.put("lastTimestamp", now);
             event.put("count", 1);
             event.put("source.component", *component);
-            host.iter().for_each(|host| event.put("source.host", *host));
+            if let Some(host) = host {
+                event.put("source.host", *host);
+            }
         }
         // A namespace that is being deleted takes no new events; that must not stop the component.
         let _ = ctx.cluster.create(&EVENT, ns, event, component);

@@ -44,27 +44,36 @@ impl<'a> Wanted<'a> {
     }
 
     pub fn fits(&self, node: &NodeInfo) -> Result<(), Refusal> {
-        let object = &node.object;
+        if !node.open {
+            self.bears(&node.object)?;
+        }
+        if !self.selects(&node.object) {
+            return Err((vec!["node(s) didn't match Pod's node affinity/selector"], false));
+        }
+        self.has_room(node)?;
+        if !self.reach.iter().all(|terms| matches_terms(terms, &node.object)) {
+            return Err((vec!["node(s) didn't match PersistentVolume's node affinity"], false));
+        }
+        Ok(())
+    }
+
+    fn bears(&self, node: &Value) -> Result<(), Refusal> {
         let repels = |key: &str, value: &str, effect: &str| {
             matches!(effect, "NoSchedule" | "NoExecute")
                 && !self.tolerations.iter().any(|t| covers(t, key, value, effect))
         };
-        if object.yes("spec.unschedulable") && repels("node.kubernetes.io/unschedulable", "", "NoSchedule") {
+        if node.yes("spec.unschedulable") && repels("node.kubernetes.io/unschedulable", "", "NoSchedule") {
             return Err((vec!["node(s) were unschedulable"], false));
         }
-        if object.items("spec.taints").iter().any(|t| repels(t.text("key"), t.text("value"), t.text("effect"))) {
+        if node.items("spec.taints").iter().any(|t| repels(t.text("key"), t.text("value"), t.text("effect"))) {
             return Err((vec!["node(s) had untolerated taint(s)"], false));
         }
-        let labels = object.at("metadata.labels");
-        let selected = self.selector.fields("").all(|(key, value)| labels[key] == *value);
-        if !selected || !(self.required.is_null() || matches_terms(self.required, object)) {
-            return Err((vec!["node(s) didn't match Pod's node affinity/selector"], false));
-        }
-        self.has_room(node)?;
-        if !self.reach.iter().all(|terms| matches_terms(terms, object)) {
-            return Err((vec!["node(s) didn't match PersistentVolume's node affinity"], false));
-        }
         Ok(())
+    }
+
+    fn selects(&self, node: &Value) -> bool {
+        let has = |(key, value): (&String, &Value)| node["metadata"]["labels"][key] == *value;
+        self.selector.fields("").all(has) && (self.required.is_null() || matches_terms(self.required, node))
     }
 
     fn has_room(&self, node: &NodeInfo) -> Result<(), Refusal> {

@@ -37,7 +37,7 @@ impl Controller for Scheduler {
             }
         }
         if may_make_room(seen) {
-            std::mem::take(&mut self.refused).into_iter().for_each(|key| queue.add(key));
+            queue.add_all(std::mem::take(&mut self.refused).iter().map(|key| (key, ())));
         } else if let Some(claim) = claim_of(seen) {
             queue.add_all(view.pods_linked(claim).filter(|(_, pod)| is_pending(pod)));
         }
@@ -123,17 +123,16 @@ impl Scheduler {
         let from = if all <= FEW_NODES { String::new() } else { std::mem::take(&mut self.last) };
         for (name, node) in view.nodes_after(&from) {
             last = name;
-            match wanted.fits(node) {
-                Err(refusal) => refusals.push(refusal),
-                Ok(()) => {
-                    let score = wanted.score(node);
-                    // Of equals the first one stays.
-                    if best.is_none_or(|(other, _)| score > other) {
-                        best = Some((score, name));
-                    }
-                    fitting += 1;
-                }
+            if let Err(refusal) = wanted.fits(node) {
+                refusals.push(refusal);
+                continue;
             }
+            let score = wanted.score(node);
+            // Of equals the first one stays.
+            if best.is_none_or(|(other, _)| score > other) {
+                best = Some((score, name));
+            }
+            fitting += 1;
             if fitting == enough {
                 break;
             }
@@ -182,7 +181,9 @@ fn claims_of<'a>(view: &'a View, pod: &Value) -> Result<Vec<&'a Arc<Value>>, Str
 fn explain(nodes: usize, refusals: &[Refusal]) -> String {
     let count = |reasons: Vec<&'static str>| {
         let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-        reasons.into_iter().for_each(|reason| *counts.entry(reason).or_default() += 1);
+        for reason in reasons {
+            *counts.entry(reason).or_default() += 1;
+        }
         let mut lines: Vec<String> = counts.into_iter().map(|(reason, count)| format!("{count} {reason}")).collect();
         lines.sort();
         lines.join(", ")

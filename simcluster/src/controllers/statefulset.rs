@@ -18,14 +18,14 @@ const REVISION: &str = "controller-revision-hash";
 /// The first wait after a refused creation; doubled each time, up to `RETRY_MOST`.
 const RETRY_FIRST: Duration = Duration::from_millis(50);
 const RETRY_MOST: Duration = Duration::from_secs(30);
-/// Demands that would be kinder to ignore than Kubernetes is, with the value that asks for nothing.
+/// Demands that would be kinder to ignore than Kubernetes is, and what asks for nothing, as 0 does.
 const UNSUPPORTED: [(&str, &str); 6] = [
-    ("spec.podManagementPolicy", "\"OrderedReady\""),
-    ("spec.ordinals.start", "0"),
-    ("spec.updateStrategy.rollingUpdate.partition", "0"),
-    ("spec.minReadySeconds", "0"),
-    ("spec.persistentVolumeClaimRetentionPolicy.whenDeleted", "\"Retain\""),
-    ("spec.persistentVolumeClaimRetentionPolicy.whenScaled", "\"Retain\""),
+    ("spec.podManagementPolicy", "OrderedReady"),
+    ("spec.ordinals.start", ""),
+    ("spec.updateStrategy.rollingUpdate.partition", ""),
+    ("spec.minReadySeconds", ""),
+    ("spec.persistentVolumeClaimRetentionPolicy.whenDeleted", "Retain"),
+    ("spec.persistentVolumeClaimRetentionPolicy.whenScaled", "Retain"),
 ];
 
 #[derive(Default)]
@@ -93,8 +93,11 @@ impl<'a> Sync<'a> {
     /// The status is written even when a creation is refused, as the real controller does; it counts the pods that there
     /// were before this look.
     fn run(&self) -> Result<(), Status> {
-        let ignored = |(path, value): &&(&str, &str)| self.set.has(path) && self.set.at(path).to_string() != *value;
-        if let Some((path, _)) = UNSUPPORTED.iter().find(ignored) {
+        let asks = |(path, nothing): &&(&str, &str)| {
+            let value = self.set.at(path);
+            !value.is_null() && *value != 0 && *value != **nothing
+        };
+        if let Some((path, _)) = UNSUPPORTED.iter().find(asks) {
             let why = format!("{path} is not supported by the simulated controller");
             self.ctx.events(WHO).warning(self.set, "FailedCreate", &why);
             return Ok(());

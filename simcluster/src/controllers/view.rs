@@ -62,6 +62,8 @@ pub(crate) enum Link {
 pub(crate) struct NodeInfo {
     /// Null while pods are bound to a node that is not there.
     pub object: Arc<Value>,
+    /// Neither cordoned nor tainted.
+    pub open: bool,
     pub allocatable: Requests,
     pub used: Requests,
 }
@@ -162,6 +164,7 @@ impl View {
         if kind.is(&resource::NODE) {
             let node = self.nodes.entry(key.1.clone()).or_default();
             node.object = new.cloned().unwrap_or_default();
+            node.open = !node.object.yes("spec.unschedulable") && node.object.items("spec.taints").is_empty();
             node.allocatable = Requests::of_list(node.object.at("status.allocatable"));
         } else if kind.is(&resource::POD) {
             let counted = |pod: &&Arc<Value>| node_of(pod).is_some() && !is_terminal(pod);
