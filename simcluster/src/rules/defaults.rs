@@ -114,7 +114,7 @@ fn computed(kind: &Kind, object: &mut Value) {
             pod_spec(&mut object["spec"]);
             // Unlike in a template, a limit without a request is the request.
             each_container(&mut object["spec"], |container| {
-                copy_missing(container, "resources.limits", "resources.requests")
+                copy_missing(container, "resources.limits", "resources.requests");
             });
         }
         "StatefulSet" => {

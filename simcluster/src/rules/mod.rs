@@ -24,7 +24,9 @@ pub(crate) fn containers(spec: &Value) -> impl Iterator<Item = &Value> {
 }
 
 pub(crate) fn each_container(spec: &mut Value, mut change: impl FnMut(&mut Value)) {
-    POD_LISTS.iter().for_each(|list| spec.items_mut(list).iter_mut().for_each(&mut change));
+    for list in POD_LISTS {
+        spec.items_mut(list).iter_mut().for_each(&mut change);
+    }
 }
 
 /// The kind's object before anything is set: against it, a new object's owned fields are told.

@@ -215,7 +215,7 @@ impl Check<'_> {
         match kind.kind {
             _ if name.len() > 253 => self.invalid(field, &name.into(), "must be no more than 253 characters"),
             _ if segment && name.contains(['/', '%']) => {
-                self.invalid(field, &name.into(), "may not contain '/' or '%'")
+                self.invalid(field, &name.into(), "may not contain '/' or '%'");
             }
             _ if segment => {}
             "Namespace" if name.contains('.') => self.invalid(field, &name.into(), "must not contain dots"),

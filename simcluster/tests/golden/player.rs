@@ -138,11 +138,8 @@ impl<'a> Player<'a> {
 
     fn conclude(&mut self, step: &Value, mut found: Vec<String>) {
         let (at, call) = (format!("{} step {}", self.name, step["n"]), call(&step["request"]));
-        let exception = self.exceptions.of(self.name, number(step));
-        if exception.is_none_or(|exception| exception.class != "pending") {
-            self.outcome.recorded.push(call.clone());
-        }
-        if let Some(exception) = exception {
+        self.outcome.recorded.push(call.clone());
+        if let Some(exception) = self.exceptions.of(self.name, number(step)) {
             if found.is_empty() {
                 self.outcome.unneeded.push(format!("{at} needs no exception"));
             }
