@@ -28,24 +28,15 @@ pub struct StorageClass {
 
 /// K3s's own `local-path`, and `longhorn` for volumes that can move.
 pub fn storage_classes() -> Vec<StorageClass> {
-    vec![
-        StorageClass {
-            name: "local-path".into(),
-            provisioner: "rancher.io/local-path".into(),
-            wait_for_first_consumer: true,
-            movable: false,
-            default: true,
-            expandable: false,
-        },
-        StorageClass {
-            name: "longhorn".into(),
-            provisioner: "driver.longhorn.io".into(),
-            wait_for_first_consumer: false,
-            movable: true,
-            default: false,
-            expandable: true,
-        },
-    ]
+    let class = |name: &str, provisioner: &str, local: bool| StorageClass {
+        name: name.into(),
+        provisioner: provisioner.into(),
+        wait_for_first_consumer: local,
+        movable: !local,
+        default: local,
+        expandable: !local,
+    };
+    vec![class("local-path", "rancher.io/local-path", true), class("longhorn", "driver.longhorn.io", false)]
 }
 
 /// Makes the first objects of an empty cluster. The engine gives nodes their conditions and runs the system pods.
@@ -106,15 +97,15 @@ fn node(spec: &NodeSpec) -> Value {
         labels[key] = value.as_str().into();
     }
     let mut object = json!({"metadata": {"name": spec.name, "labels": labels}, "spec": {}});
+    let taint = |(key, value, effect): &(String, String, String)| {
+        let mut taint = json!({"key": key, "effect": effect});
+        if !value.is_empty() {
+            taint["value"] = value.as_str().into();
+        }
+        taint
+    };
     if !spec.taints.is_empty() {
-        let taints = spec.taints.iter().map(|(key, value, effect)| {
-            if value.is_empty() {
-                json!({"key": key, "effect": effect})
-            } else {
-                json!({"key": key, "value": value, "effect": effect})
-            }
-        });
-        object["spec"]["taints"] = taints.collect();
+        object["spec"]["taints"] = spec.taints.iter().map(taint).collect();
     }
     object
 }

@@ -364,10 +364,10 @@ impl Faults {
         self.state().entries.iter().any(|entry| cuts(entry) && entry.holds(facts))
     }
 
-    /// Whether a watch's events are held back: for so long, or (`None`) until the faults change.
-    pub(crate) fn staleness(&self, facts: &Facts<'_>) -> Option<Option<Duration>> {
+    /// How long a watch's events are held back, if at all: at most until the faults change.
+    pub(crate) fn staleness(&self, facts: &Facts<'_>) -> Option<Duration> {
         let met = self.first(facts, |what| matches!(what, What::WatchStale { .. }))?;
-        Some(if let What::WatchStale { ms } = met { ms.map(Duration::from_millis) } else { None })
+        if let What::WatchStale { ms: Some(ms) } = met { Some(Duration::from_millis(ms)) } else { Some(Duration::MAX) }
     }
 }
 

@@ -106,6 +106,7 @@ async fn a_restart_cuts_connections_and_keeps_the_state() {
         }
     };
     assert_eq!(found["metadata"]["uid"], made["metadata"]["uid"]);
+    admin.0.settle().await;
     let (_, event) = admin.get("/api/v1/configmaps?watch=true&resourceVersion=2").await;
     assert_eq!(event["object"]["code"], 410, "{event}");
     admin.0.shutdown().await;

@@ -17,7 +17,8 @@ const KNOWN: [&str; 6] = ["kind", "apiVersion", "gracePeriodSeconds", "precondit
 
 pub(super) fn one(ask: &Ask<'_>) -> Answer {
     let (kind, options) = (ask.at.kind, options(ask, &sent(ask)?)?);
-    Ok(match ask.api.cluster.delete(kind, ask.ns(), ask.name(), &options)? {
+    let key = key(kind, ask.ns(), ask.name());
+    Ok(match ask.api.cluster.transact(|state| state.delete(kind, &key, &options))? {
         Deleted::Gone(object) if !answers_object(kind) => {
             let mut details = json!({"name": ask.name(), "kind": kind.plural, "uid": object["metadata"]["uid"]});
             if !kind.group.is_empty() {

@@ -40,7 +40,7 @@ use crate::{
     Call, Restart, Running, SimCluster,
     access::{self, Asked, User},
     api::{path::Address, query::Query},
-    faults::{Faults, Filter, What},
+    faults::{Fault, Faults, Filter, What},
     resource,
     status::Status,
     store::Cluster,
@@ -147,7 +147,8 @@ impl Api {
     /// Cuts all connections, as a restart of the server does; what was stored stays.
     pub fn restart(&self, restart: Restart) {
         if restart.forget_history {
-            self.cluster.compact();
+            // By the engine, which then has read it itself.
+            self.faults.add(Fault::forget_history());
         }
         let mut serving = self.serving();
         let outage = Duration::from_millis(restart.refused_ms + restart.unavailable_ms);

@@ -82,11 +82,11 @@ pub(super) fn written(ask: &Ask<'_>, metadata: &Value, page: &[Object]) -> Respo
     if reply::form(ask.headers) == Form::MetadataOnly {
         let (kind, api_version) = ("PartialObjectMetadataList".to_owned(), "meta.k8s.io/v1".to_owned());
         let items = page.iter().map(reply::partial).collect();
-        return reply::json(200, &List { kind, api_version, metadata, items });
+        return reply::object(200, &List { kind, api_version, metadata, items });
     }
     let (kind, api_version) = (format!("{}List", kind.kind), kind.api_version());
     let items = page.iter().map(Object::item).collect();
-    reply::json(200, &List { kind, api_version, metadata, items })
+    reply::object(200, &List { kind, api_version, metadata, items })
 }
 
 fn start(ask: &Ask<'_>) -> Result<Start, Status> {

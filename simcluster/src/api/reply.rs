@@ -24,11 +24,7 @@ impl From<Status> for Response {
 }
 
 pub(crate) fn object(code: u16, object: &impl Serialize) -> Response {
-    json(code, object)
-}
-
-pub(crate) fn json(code: u16, body: &impl Serialize) -> Response {
-    with_type(code, "application/json", Body::from(serde_json::to_vec(body).unwrap_or_default()))
+    with_type(code, "application/json", Body::from(serde_json::to_vec(object).unwrap_or_default()))
 }
 
 pub(crate) fn text(code: u16, text: impl Into<Body>) -> Response {

@@ -8,8 +8,6 @@
 
 use std::{
     collections::VecDeque,
-    future::Future,
-    pin::Pin,
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -40,10 +38,10 @@ const BOOKMARK_PERIOD: Duration = Duration::from_mins(1);
 const BACKLOG: usize = 256;
 
 /// A change for the watches of its kind; `None` where changes were forgotten before they could be told.
-type News = Option<Arc<Event>>;
+type News = Option<Arc<Told>>;
 
-struct Event {
-    change: Arc<Change>,
+struct Told {
+    event: Arc<Change>,
     /// The object in its whole form as ADDED, MODIFIED and DELETED, each written when it is first asked for.
     lines: [OnceLock<Bytes>; 3],
 }
@@ -76,25 +74,29 @@ impl Hub {
                 let changes =
                     if news.receiver_count() == 0 { Ok((newest, Vec::new())) } else { cluster.since(kind, *told) };
                 let (now_told, changes) = match changes {
-                    Ok((revision, changes)) => (revision, changes.into_iter().map(Event::shared).collect()),
+                    Ok((revision, changes)) => {
+                        (revision, changes.into_iter().map(|event| Some(Told::shared(event))).collect())
+                    }
                     Err(_) => (newest, vec![None]),
                 };
                 *told = now_told;
-                // Nobody may be listening any more.
-                changes.into_iter().for_each(|event| _ = news.send(event));
+                for event in changes {
+                    // Nobody may be listening any more.
+                    let _ = news.send(event);
+                }
             }
         }
     }
 }
 
-impl Event {
-    fn shared(change: Arc<Change>) -> News {
-        Some(Arc::new(Self { change, lines: Default::default() }))
+impl Told {
+    fn shared(event: Arc<Change>) -> Arc<Self> {
+        Arc::new(Self { event, lines: Default::default() })
     }
 
     /// How a watch sees it, if at all.
     fn seen(&self, namespace: Option<&str>, selector: &Selector, form: Form) -> Option<Bytes> {
-        let Change { change, object, previous, revision } = &*self.change;
+        let Change { change, object, previous, revision } = &*self.event;
         if namespace.is_some_and(|ns| ns != object.text("metadata.namespace")) {
             return None;
         }
@@ -116,12 +118,12 @@ impl Event {
 
 fn line(event: &str, object: &Object, form: Form) -> Bytes {
     match form {
-        Form::Whole => bytes(event, object),
-        Form::MetadataOnly => bytes(event, &reply::partial(object)),
+        Form::Whole => written(event, object),
+        Form::MetadataOnly => written(event, &reply::partial(object)),
     }
 }
 
-fn bytes(event: &str, object: &impl serde::Serialize) -> Bytes {
+fn written(event: &str, object: &impl serde::Serialize) -> Bytes {
     #[derive(serde::Serialize)]
     struct Line<'a, T> {
         r#type: &'a str,
@@ -133,7 +135,7 @@ fn bytes(event: &str, object: &impl serde::Serialize) -> Bytes {
 }
 
 fn expired(why: &str) -> Bytes {
-    bytes("ERROR", &Status::expired(why).to_value())
+    written("ERROR", &Status::expired(why).to_value())
 }
 
 /// A watch that is told at once that its revision is gone, and ends.
@@ -161,7 +163,7 @@ struct Watch {
     /// What is left of its time, and how much of that the timer waits for.
     left: Duration,
     step: Duration,
-    timer: Pin<Box<dyn Future<Output = ()> + Send>>,
+    timer: Ending,
     over: bool,
 }
 
@@ -254,17 +256,19 @@ impl Watch {
 
     /// What it sees of an event, or of what the store remembers where events are missing.
     fn take(&mut self, news: News) {
-        let Some(event) = news else { return self.catch_up() };
-        if event.change.revision > self.revision {
-            self.revision = event.change.revision;
-            self.ready.extend(event.seen(self.namespace.as_deref(), &self.selector, self.form));
+        let Some(told) = news else { return self.catch_up() };
+        if told.event.revision > self.revision {
+            self.revision = told.event.revision;
+            self.ready.extend(told.seen(self.namespace.as_deref(), &self.selector, self.form));
         }
     }
 
     fn catch_up(&mut self) {
         match self.cluster.since(self.kind, self.revision) {
             Ok((newest, changes)) => {
-                changes.into_iter().for_each(|change| self.take(Event::shared(change)));
+                for change in changes {
+                    self.take(Some(Told::shared(change)));
+                }
                 self.revision = self.revision.max(newest);
             }
             Err(compacted) => {
@@ -291,7 +295,7 @@ impl Watch {
             tokio::select! {
                 () = &mut self.ending => self.over = true,
                 _ = self.faulty.changed() => self.over = self.is_cut(),
-                () = async { clock.sleep(delay.unwrap_or_default()).await }, if delay.is_some() => return,
+                () = clock.sleep(delay) => return,
             }
         }
     }
@@ -326,6 +330,6 @@ impl Watch {
             metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
         }
         let object = json!({"kind": kind, "apiVersion": api_version, "metadata": metadata});
-        self.ready.push_back(bytes("BOOKMARK", &object));
+        self.ready.push_back(written("BOOKMARK", &object));
     }
 }
