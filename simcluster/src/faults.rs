@@ -15,7 +15,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::watch;
 
-use crate::dig::Dig;
+use crate::{
+    dig::Dig,
+    kubelet::{Step, Trace},
+};
 
 /// Something that goes wrong. As JSON `{"what": {"status": {"code": 500}}, "verb": "patch", "when": {"next": {"times": 3}}}`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -23,6 +26,9 @@ pub struct Fault {
     pub what: What,
     #[serde(default, skip_serializing_if = "always")]
     pub when: When,
+    /// Of `What::Load`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trace: Vec<Step>,
     /// All of them must hold. A filter on what the matter does not have (the verb of a node) never holds.
     #[serde(flatten)]
     pub only: BTreeMap<Filter, String>,
@@ -84,6 +90,8 @@ pub enum What {
     NeverReady,
     /// No probe succeeds: a liveness or startup probe will have it restarted.
     Hangs,
+    /// No harm by itself: what a container uses of its machine follows the fault's `trace`.
+    Load,
 }
 
 /// How long a request waits, in milliseconds.
@@ -156,7 +164,7 @@ pub enum Filter {
 /// What tests write often.
 #[rustfmt::skip]
 impl Fault {
-    pub fn new(what: What) -> Self { Self { what, when: When::Always, only: BTreeMap::new() } }
+    pub fn new(what: What) -> Self { Self { what, when: When::Always, trace: Vec::new(), only: BTreeMap::new() } }
     /// Of all API requests: refused with 500, until told otherwise.
     pub fn api() -> Self { Self::new(What::Status { code: 500 }) }
     pub fn drop_watches() -> Self { Self::new(What::WatchesCut) }
@@ -170,6 +178,7 @@ impl Fault {
     pub fn crash(exit_code: i32) -> Self { Self::new(What::Crash { exit_code }) }
     pub fn out_of_memory() -> Self { Self::new(What::OutOfMemory) }
     pub fn never_ready() -> Self { Self::new(What::NeverReady) }
+    pub fn load(trace: &[Step]) -> Self { Self { trace: trace.to_vec(), ..Self::new(What::Load) } }
     pub fn hangs() -> Self { Self::new(What::Hangs) }
 
     fn what(self, what: What) -> Self { Self { what, ..self } }
@@ -317,7 +326,8 @@ impl Faults {
         first
     }
 
-    fn of_container(&self, pod: &Value, name: &str, sort: impl Fn(What) -> bool) -> Option<What> {
+    /// What is true of a container; nothing is made of it while there are no faults.
+    fn of_container<T>(&self, pod: &Value, name: &str, ask: impl FnOnce(&Facts<'_>) -> Option<T>) -> Option<T> {
         if self.state().entries.is_empty() {
             return None;
         }
@@ -329,7 +339,7 @@ impl Faults {
         );
         facts.extend([(Filter::Namespace, pod.text("metadata.namespace")), (Filter::Node, pod.text("spec.nodeName"))]);
         facts.push((Filter::Container, name));
-        self.first(&facts, sort)
+        ask(&facts)
     }
 }
 
@@ -410,15 +420,34 @@ impl Faults {
     /// How this running container must end now, if it must; counts as one of the fault's times.
     pub fn take_crash(&self, pod: &Value, container: &str) -> Option<Crash> {
         let sort = |what| matches!(what, What::Crash { .. } | What::OutOfMemory);
-        Some(match self.of_container(pod, container, sort)? {
+        Some(match self.of_container(pod, container, |facts| self.first(facts, sort))? {
             What::Crash { exit_code } => Crash { exit_code, out_of_memory: false },
             _ => Crash { exit_code: 137, out_of_memory: true },
         })
     }
 
     pub fn sickness(&self, pod: &Value, container: &str) -> Option<Sickness> {
-        let met = self.of_container(pod, container, |what| matches!(what, What::NeverReady | What::Hangs))?;
+        let sort = |what| matches!(what, What::NeverReady | What::Hangs);
+        let met = self.of_container(pod, container, |facts| self.first(facts, sort))?;
         Some(if met == What::Hangs { Sickness::Hangs } else { Sickness::NeverReady })
+    }
+}
+
+/// What the kubelets ask beside.
+impl Faults {
+    /// The newest trace that a container follows.
+    pub(crate) fn load(&self, pod: &Value, container: &str) -> Option<Trace> {
+        self.of_container(pod, container, |facts| {
+            let of_it = |entry: &&Entry| entry.fault.what == What::Load && entry.holds(facts);
+            self.state().entries.iter().rev().find(of_it).map(|entry| entry.fault.trace.as_slice().into())
+        })
+    }
+
+    /// The faults that containers may meet, in force now.
+    pub(crate) fn of_containers(&self) -> Vec<(u64, Fault)> {
+        let crashes = |what| matches!(what, What::Crash { .. } | What::OutOfMemory | What::PullFails | What::Load);
+        let concerns = |what| crashes(what) || matches!(what, What::NeverReady | What::Hangs);
+        self.list().into_iter().filter(|(_, fault)| concerns(fault.what)).collect()
     }
 }
 

@@ -44,6 +44,7 @@ pub use crate::{
     clock::Clock,
     delays::Delays,
     faults::{Fault, Faults, Latency},
+    kubelet::{Corruption, Step, Usage, Writer},
     node::NodeSpec,
     resource::Kind,
     status::Status,
@@ -112,6 +113,7 @@ struct Running {
     address: SocketAddr,
     api: Arc<Api>,
     engine: controllers::Engine,
+    kubelets: kubelet::Kubelets,
     serving: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -130,10 +132,12 @@ impl SimCluster {
         let listener = TcpListener::bind(options.listen).await?;
         let address = listener.local_addr()?;
         let (faults, cancel) = (Faults::seeded(options.seed), CancellationToken::new());
-        let engine = controllers::spawn(cluster.clone(), options.delays, faults.clone(), cancel.clone());
+        let kubelets = kubelet::Kubelets::new(faults.clone());
+        let engine =
+            controllers::spawn(cluster.clone(), options.delays, faults.clone(), kubelets.clone(), cancel.clone());
         let api = Arc::new(Api::new(cluster, faults, token, cancel));
         let serving = Mutex::new(Some(tokio::spawn(api::serve(Arc::clone(&api), listener))));
-        let running = Arc::new(Running { address, api, engine, serving });
+        let running = Arc::new(Running { address, api, engine, kubelets, serving });
         let _first = running.api.owner.set(Arc::downgrade(&running));
         Ok(Self(running))
     }
@@ -173,6 +177,22 @@ impl SimCluster {
     /// Everything that clients have asked over HTTP so far, for holding a role against it.
     pub fn calls(&self) -> Vec<Call> {
         self.0.api.calls()
+    }
+
+    /// What a container uses of its machine now; `None` while it does not run.
+    pub fn usage(&self, ns: &str, pod: &str, container: &str) -> Option<Usage> {
+        let pod = self.cluster().get(&resource::POD, ns, pod)?;
+        self.0.kubelets.usage(&pod, container, self.cluster().now())
+    }
+
+    /// CPU time and memory of all containers, as a Prometheus page with cAdvisor's names.
+    pub fn metrics(&self) -> String {
+        self.0.kubelets.metrics(self.cluster().now())
+    }
+
+    /// Volumes that two pods wrote to at one time from two nodes, so far.
+    pub fn corruptions(&self) -> Vec<Corruption> {
+        self.0.kubelets.corruptions()
     }
 
     /// Returns when the engine has nothing to do before time passes or somebody writes.

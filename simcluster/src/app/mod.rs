@@ -1,158 +1,126 @@
 //! Scripted applications: what the simulated containers do.
 //!
-//! `script` tells a container's script from its image, environment, role and pod; the kubelet plays it. Matching is
-//! tolerant on purpose (parts of the image's repository name, presence of variables), so that a template may pin any
-//! tag or mirror. What an application has stored lives in `volumes`, per claim, and outlives pods and nodes as data on
-//! a disk does. A container without a script of its own serves for ever and is ready at once; an ordinary init
-//! container, and the containers of a pod that is not to be restarted, end with exit code 0. The annotation
-//! `lumbung.dev/sim-exit-code` on a pod makes such a container end with another code.
-//!
-//! Nothing here speaks a protocol: no HTTP is answered, no byte is stored.
-
-mod lines;
-mod task;
-mod volumes;
+//! `script` tells it from a container's image, environment and pod; the kubelet plays it. Matching is tolerant on purpose
+//! (parts of the image's repository, beginnings of variables), so that a template may pin any tag or mirror. Nothing here
+//! speaks a protocol or stores a byte: of an installation it is only known whether it has a first administrator.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-pub use lines::{started, stopped, up};
-pub use task::{Task, TaskKind};
-pub use volumes::Volumes;
+use crate::dig::Dig;
 
-/// Label or annotation that makes a bare pod a setup or verify task.
-pub const TASK: &str = "lumbung.dev/task";
+/// Label or annotation that makes a bare pod a task: `setup` makes the first administrator, `verify` looks for one.
+const TASK: &str = "lumbung.dev/task";
 /// The service that a task pod talks to: `<service>` or `<service>.<namespace>[.svc…]`.
-pub const TASK_TARGET: &str = "LUMBUNG_TARGET";
-/// Annotation: the exit code of a container that ends by itself.
-pub const EXIT_CODE: &str = "lumbung.dev/sim-exit-code";
-
-/// Images of the databases that an application waits for in its own pod.
-const DATABASES: &[&str] = &["mysql", "mariadb", "percona"];
+const TARGET: &str = "LUMBUNG_TARGET";
+/// Annotation: the exit code of containers, which by this end by themselves.
+const EXIT_CODE: &str = "lumbung.dev/sim-exit-code";
 
 /// What part a container has in its pod.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Role {
     /// Runs to completion before the next one starts.
     Init,
     /// An init container with `restartPolicy: Always`.
     Sidecar,
+    #[default]
     Main,
 }
 
+/// What an application has to do with a database container in its own pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Database {
+    Apart,
+    /// It is one.
+    Itself,
+    /// It is ready only while the database is up.
+    Waits,
+    /// As `Waits`; and it ends with exit code 1 when the database is not up at its start.
+    Exits,
+}
+use Database::{Apart, Exits, Itself, Waits};
+
+/// A part of the image's repository; the database; the beginnings of the variables (of some the value, too) that together
+/// make the first administrator.
+const APPS: [(&str, Database, &str); 9] = [
+    ("n8n", Apart, "N8N_INSTANCE_OWNER_MANAGED_BY_ENV=true N8N_INSTANCE_OWNER_EMAIL N8N_INSTANCE_OWNER_PASSWORD"),
+    ("ghost", Exits, ""),
+    ("wordpress", Waits, ""),
+    ("linkding", Apart, "LD_SUPERUSER_NAME"),
+    ("vaultwarden", Apart, "ADMIN_TOKEN"),
+    ("directus", Apart, "ADMIN_EMAIL"),
+    ("mysql", Itself, ""),
+    ("mariadb", Itself, ""),
+    ("percona", Itself, ""),
+];
+
 /// What a container does once it runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Script {
-    Server(Server),
-    Job(Job),
-    Task(Task),
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Script {
+    pub database: Database,
+    /// Whether it makes the first administrator when it has come up, or has succeeded.
+    pub makes_admin: bool,
+    pub does: Does,
 }
 
-/// A process that runs until it is stopped.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub struct Server {
-    /// A short name, used in log lines.
-    pub app: &'static str,
-    /// Whether a database container of the same pod must be up for this one to be ready.
-    pub needs_database: bool,
-    /// Without that database the process ends with exit code 1 instead of waiting for it.
-    pub exits_without_database: bool,
-    /// The first administrator that its environment creates on the first run.
-    pub owner: Option<String>,
-}
-
-/// A process that ends by itself.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub struct Job {
-    pub exit_code: i32,
-    /// Fails with exit code 1 when no database container of the same pod is up.
-    pub needs_database: bool,
-    /// The first administrator that the job creates when it succeeds.
-    pub owner: Option<String>,
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Does {
+    Serve,
+    /// Ends by itself with this exit code.
+    End(i32),
+    /// Talks to a target, as given in its environment, when that is ready.
+    Setup(String),
+    Verify(String),
 }
 
 /// The script of one container. `env` is the environment after references were resolved.
-pub fn script(pod: &Value, image: &str, role: Role, env: &BTreeMap<String, String>) -> Script {
-    if let Some(task) = task::of_pod(pod, env) {
-        return Script::Task(task);
-    }
-    let repository = repository(image);
-    let tag_is_cli = image.rsplit_once(':').is_some_and(|(_, tag)| tag.starts_with("cli"));
-    if repository.contains("wordpress") && tag_is_cli && role != Role::Sidecar {
-        let owner = email(env, &["ADMIN", "OWNER", "USER", ""]).unwrap_or_else(|| "admin".to_owned());
-        return Script::Job(Job { needs_database: true, owner: Some(owner), ..Job::default() });
-    }
-    if role == Role::Init || role == Role::Main && ends_by_itself(pod) {
-        return Script::Job(Job { exit_code: exit_code(pod), ..Job::default() });
-    }
-    Script::Server(server(&repository, env))
+pub(crate) fn script(pod: &Value, image: &str, role: Role, env: &BTreeMap<String, String>) -> Script {
+    let mark = |place: &str| pod.at(place)[TASK].as_str();
+    let target = env.get(TARGET).cloned().unwrap_or_default();
+    let code = pod.at("metadata.annotations")[EXIT_CODE].as_str().map(|code| code.parse().unwrap_or(0));
+    let ends =
+        role == Role::Main && (code.is_some() || matches!(pod.text("spec.restartPolicy"), "Never" | "OnFailure"));
+    let (name, database, admin) = app(image);
+    let (database, makes_admin, does) = match mark("metadata.labels").or(mark("metadata.annotations")) {
+        Some("setup") => (Apart, false, Does::Setup(target)),
+        Some("verify") => (Apart, false, Does::Verify(target)),
+        // The command line's image installs the site and makes its administrator.
+        _ if name == "wordpress" && image.contains(":cli") && role != Role::Sidecar => (Exits, true, Does::End(0)),
+        _ if ends || role == Role::Init => (Apart, false, Does::End(code.unwrap_or(0))),
+        _ => {
+            let sqlite = env.get("database__client").is_some_and(|client| client.starts_with("sqlite"));
+            let given = |variable: &str| {
+                let (start, wanted) = variable.split_once('=').unwrap_or((variable, ""));
+                let mut found = env.iter().filter(|(name, value)| name.starts_with(start) && !value.is_empty());
+                found.any(|(_, value)| wanted.is_empty() || value.eq_ignore_ascii_case(wanted))
+            };
+            let makes_admin = !admin.is_empty() && admin.split(' ').all(given);
+            (if sqlite { Apart } else { database }, makes_admin, Does::Serve)
+        }
+    };
+    Script { database, makes_admin, does }
 }
 
 /// Whether the image is one of the databases that applications wait for.
-pub fn is_database(image: &str) -> bool {
-    let repository = repository(image);
-    DATABASES.iter().any(|name| repository.contains(name))
+pub(crate) fn is_database(image: &str) -> bool {
+    app(image).1 == Itself
 }
 
-fn server(repository: &str, env: &BTreeMap<String, String>) -> Server {
-    let has = |part: &str| repository.contains(part);
-    if has("n8n") {
-        let managed = env.get("N8N_INSTANCE_OWNER_MANAGED_BY_ENV").is_some_and(|v| v.eq_ignore_ascii_case("true"));
-        let complete = env.keys().any(|k| k.starts_with("N8N_INSTANCE_OWNER_PASSWORD"));
-        let owner = email(env, &["N8N_INSTANCE_OWNER"]).filter(|_| managed && complete);
-        Server { app: "n8n", owner, ..Server::default() }
-    } else if has("ghost") {
-        let sqlite = env.get("database__client").is_some_and(|client| client.starts_with("sqlite"));
-        Server { app: "ghost", needs_database: !sqlite, exits_without_database: !sqlite, owner: None }
-    } else if has("wordpress") {
-        Server { app: "wordpress", needs_database: true, ..Server::default() }
-    } else if has("linkding") {
-        Server { app: "linkding", owner: value(env, "LD_SUPERUSER_NAME"), ..Server::default() }
-    } else if has("vaultwarden") {
-        let owner = env.contains_key("ADMIN_TOKEN").then(|| "admin token".to_owned());
-        Server { app: "vaultwarden", owner, ..Server::default() }
-    } else if has("directus") {
-        Server { app: "directus", owner: value(env, "ADMIN_EMAIL"), ..Server::default() }
-    } else if DATABASES.iter().any(|name| has(name)) {
-        Server { app: "database", ..Server::default() }
-    } else {
-        Server { app: "process", ..Server::default() }
-    }
+/// Namespace and service of a target; a scheme, port and path are ignored.
+pub(crate) fn service_of(target: &str, own_namespace: &str) -> Option<(String, String)> {
+    let host = target.rsplit("://").next()?.split(['/', ':']).next()?;
+    let mut labels = host.split('.').filter(|label| !label.is_empty());
+    let service = labels.next()?.to_owned();
+    Some((labels.next().unwrap_or(own_namespace).to_owned(), service))
 }
 
-fn value(env: &BTreeMap<String, String>, name: &str) -> Option<String> {
-    env.get(name).filter(|v| !v.is_empty()).cloned()
-}
-
-/// The value of the first variable that names an e-mail address of one of these subjects, in order.
-fn email(env: &BTreeMap<String, String>, subjects: &[&str]) -> Option<String> {
-    subjects.iter().find_map(|subject| {
-        let named = |name: &str| name.contains("EMAIL") && name.contains(subject);
-        let mut found = env.iter().filter(|(name, v)| named(&name.to_uppercase()) && !v.is_empty());
-        // Templates hand some of them over as JSON, quotes and all.
-        found.next().map(|(_, v)| v.trim_matches('"').to_owned())
-    })
-}
-
-fn ends_by_itself(pod: &Value) -> bool {
-    let policy = pod["spec"]["restartPolicy"].as_str().unwrap_or("Always");
-    policy != "Always" || !pod["metadata"]["annotations"][EXIT_CODE].is_null()
-}
-
-fn exit_code(pod: &Value) -> i32 {
-    pod["metadata"]["annotations"][EXIT_CODE].as_str().and_then(|code| code.parse().ok()).unwrap_or(0)
-}
-
-/// `docker.n8n.io/n8nio/n8n:1.2@sha256:…` → `docker.n8n.io/n8nio/n8n`.
-fn repository(image: &str) -> String {
-    let without_digest = image.split('@').next().unwrap_or(image);
-    let end = match (without_digest.rfind(':'), without_digest.rfind('/')) {
-        (Some(colon), Some(slash)) if colon < slash => without_digest.len(),
-        (Some(colon), _) => colon,
-        (None, _) => without_digest.len(),
-    };
-    without_digest[..end].to_lowercase()
+fn app(image: &str) -> (&'static str, Database, &'static str) {
+    // `docker.n8n.io/n8nio/n8n:1.2@sha256:…` → `docker.n8n.io/n8nio/n8n`; the colon of a registry's port stays.
+    let named = image.split('@').next().unwrap_or(image);
+    let tagged = named.rsplit_once(':').filter(|(_, tag)| !tag.contains('/'));
+    let repository = tagged.map_or(named, |(repository, _)| repository).to_lowercase();
+    APPS.into_iter().find(|app| repository.contains(app.0)).unwrap_or(("", Apart, ""))
 }
 
 #[cfg(test)]
@@ -161,49 +129,32 @@ mod tests {
 
     use super::*;
 
-    fn env(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-        pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
-    }
-
     #[test]
-    fn images_are_recognised_by_their_repository() {
-        assert_eq!(repository("docker.n8n.io/n8nio/n8n:1.2@sha256:ab"), "docker.n8n.io/n8nio/n8n");
-        assert_eq!(repository("localhost:5000/Ghost"), "localhost:5000/ghost");
-        assert_eq!(repository("mysql:8.4"), "mysql");
-        assert!(is_database("docker.io/library/mariadb:11"));
-        assert!(!is_database("nginx:mysql"));
-    }
-
-    #[test]
-    fn n8n_has_an_owner_only_with_the_flag_and_a_password() {
-        let pod = json!({"spec": {}});
-        let mut vars = env(&[
-            ("N8N_INSTANCE_OWNER_MANAGED_BY_ENV", "true"),
-            ("N8N_INSTANCE_OWNER_EMAIL", "a@b.test"),
-            ("N8N_INSTANCE_OWNER_PASSWORD_HASH", "$2b$"),
-        ]);
-        let owner = |vars: &_| match script(&pod, "n8nio/n8n:1", Role::Main, vars) {
-            Script::Server(server) => server.owner,
-            other => panic!("not a server: {other:?}"),
-        };
-        assert_eq!(owner(&vars).as_deref(), Some("a@b.test"));
-        vars.insert("N8N_INSTANCE_OWNER_MANAGED_BY_ENV".into(), "false".into());
-        assert_eq!(owner(&vars), None);
-    }
-
-    #[test]
-    fn the_wordpress_command_line_image_is_the_installer() {
-        let vars = env(&[("WORDPRESS_ADMIN_EMAIL", "me@x.test")]);
-        let pod = json!({"spec": {}});
-        let expected = Job { exit_code: 0, needs_database: true, owner: Some("me@x.test".into()) };
-        assert_eq!(script(&pod, "wordpress:cli-php8.3", Role::Init, &vars), Script::Job(expected));
-        assert!(matches!(script(&pod, "wordpress:6", Role::Main, &vars), Script::Server(s) if s.needs_database));
-    }
-
-    #[test]
-    fn a_pod_that_is_not_restarted_ends() {
-        let pod = json!({"metadata": {"annotations": {EXIT_CODE: "7"}}, "spec": {"restartPolicy": "Never"}});
-        let expected = Script::Job(Job { exit_code: 7, ..Job::default() });
-        assert_eq!(script(&pod, "nginx", Role::Main, &BTreeMap::new()), expected);
+    fn images_and_variables_tell_the_application() {
+        let owner =
+            "N8N_INSTANCE_OWNER_MANAGED_BY_ENV=true N8N_INSTANCE_OWNER_EMAIL=a N8N_INSTANCE_OWNER_PASSWORD_HASH=x";
+        for (image, role, variables, database, makes_admin, does) in [
+            ("docker.n8n.io/n8nio/n8n:1.2@sha256:ab", Role::Main, owner, Apart, true, Does::Serve),
+            ("n8nio/n8n", Role::Main, &owner.replace("true", "false"), Apart, false, Does::Serve),
+            ("n8nio/n8n", Role::Main, &owner.replace("_HASH=x", "="), Apart, false, Does::Serve),
+            ("localhost:5000/Ghost", Role::Main, "", Exits, false, Does::Serve),
+            ("ghost:6", Role::Main, "database__client=sqlite3", Apart, false, Does::Serve),
+            ("wordpress:cli-php8.3", Role::Init, "", Exits, true, Does::End(0)),
+            ("wordpress:6", Role::Main, "", Waits, false, Does::Serve),
+            ("docker.io/library/mariadb:11", Role::Sidecar, "", Itself, false, Does::Serve),
+            ("nginx:mysql", Role::Main, "LD_SUPERUSER_NAME=x", Apart, false, Does::Serve),
+            ("busybox", Role::Init, "", Apart, false, Does::End(0)),
+        ] {
+            let variables = variables.split(' ').filter_map(|pair| pair.split_once('='));
+            let env = variables.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+            let expected = Script { database, makes_admin, does };
+            assert_eq!(script(&json!({"spec": {}}), image, role, &env), expected, "{image}");
+        }
+        for (target, expected) in
+            [("blog", Some("own/blog")), ("http://blog.c1.svc.cluster.local:2368/ghost", Some("c1/blog")), ("", None)]
+        {
+            let read = service_of(target, "own").map(|(ns, service)| format!("{ns}/{service}"));
+            assert_eq!(read.as_deref(), expected);
+        }
     }
 }

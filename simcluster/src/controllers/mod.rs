@@ -43,7 +43,8 @@ pub(crate) use self::{
     context::{Ctx, set_condition},
     events::{Recorder, fnv1a},
     queue::Queue,
-    view::{Seen, View, claim_names, condition_is_true, is_deleting, is_terminal, list, node_of, uid},
+    requests::Requests,
+    view::{Seen, View, claim_names, condition_is_true, is_deleting, is_terminal, node_of, uid},
 };
 use crate::{
     clock::Clock,
@@ -80,11 +81,17 @@ pub struct Engine {
 }
 
 /// Starts the engine on the current tokio runtime; it ends when `cancel` is cancelled.
-pub fn spawn(cluster: Cluster, delays: Delays, faults: Faults, cancel: CancellationToken) -> Engine {
+pub(crate) fn spawn(
+    cluster: Cluster,
+    delays: Delays,
+    faults: Faults,
+    kubelets: Kubelets,
+    cancel: CancellationToken,
+) -> Engine {
     let (waiters, inbox) = mpsc::unbounded_channel();
     let (clock, stopped) = (cluster.clock().clone(), CancellationToken::new());
     let guard = stopped.clone().drop_guard();
-    let running = Running::new(cluster, delays, faults);
+    let running = Running::new(cluster, delays, faults, kubelets);
     tokio::spawn(async move {
         let _guard = guard;
         running.run(inbox, cancel).await;
@@ -132,7 +139,7 @@ struct Running {
 }
 
 impl Running {
-    fn new(cluster: Cluster, delays: Delays, faults: Faults) -> Self {
+    fn new(cluster: Cluster, delays: Delays, faults: Faults, kubelets: Kubelets) -> Self {
         // Kubelets come before the node controller, so that after a leap of the clock leases are renewed first.
         let controllers: Vec<Box<dyn Controller>> = vec![
             Box::new(namespace::Defaults),
@@ -140,7 +147,7 @@ impl Running {
             Box::new(claims::Claims),
             Box::<scheduler::Scheduler>::default(),
             Box::new(attach::Attachments),
-            Box::<Kubelets>::default(),
+            Box::new(kubelets),
             Box::<node_lifecycle::NodeLifecycle>::default(),
             Box::new(evict::TaintEviction),
             Box::new(evict::PodGc),

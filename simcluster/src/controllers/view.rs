@@ -270,11 +270,6 @@ pub(crate) fn condition_is_true(object: &Value, kind: &str) -> bool {
     condition(object, kind) == "True"
 }
 
-/// The items of an array; none for anything else.
-pub(crate) fn list(value: &Value) -> &[Value] {
-    value.items("")
-}
-
 pub(crate) fn owners(object: &Value) -> impl Iterator<Item = &Value> {
     object.items("metadata.ownerReferences").iter()
 }

@@ -2,93 +2,89 @@
 //!
 //! `advance` moves a container as far as it can get at this moment. What is shown of it is in `status`.
 
-use std::time::Duration;
+use super::{needs, prelude::*};
+use crate::faults::Sickness;
 
-use jiff::Timestamp;
-use serde_json::Value;
-
-use super::{
-    Scene,
-    env::{self, Environment},
-    process::{Exit, Process},
-};
-use crate::app::{self, Role, Script};
-
-/// The first wait before a pull or a restart is tried again, doubled each time up to the longest: seconds.
-const BACK_OFF_FIRST: u64 = 10;
+/// The first wait before a pull or a restart is tried again, doubled each time up to the longest; a container that ran
+/// longer than `RESET` begins anew. In seconds, as is how long a task pod waits for its target.
+const BACK_OFF: u64 = 10;
 const BACK_OFF_MOST: u64 = 300;
-/// A container that ran this long starts with a fresh back-off: seconds.
-const BACK_OFF_RESET: u64 = 600;
+const RESET: u64 = 600;
+const PATIENCE: u64 = 120;
 
+#[derive(Default)]
 pub(super) struct Container {
-    pub name: String,
-    pub image: String,
     pub role: Role,
+    pub image: String,
     pub state: State,
     /// How often the container was made anew.
     pub restarts: u32,
     /// The end before the current run.
-    pub last: Option<Ended>,
+    pub last: Option<Box<Ended>>,
     /// Whether a process of this container ever ran on this node.
     pub has_run: bool,
-    failed_pulls: u32,
-    back_offs: u32,
+    pub failed_pulls: u32,
+    pub back_offs: u32,
 }
 
+#[derive(Default)]
 pub(super) enum State {
     /// Its turn has not come.
+    #[default]
     Idle,
     /// Something that its specification refers to is missing.
     Misconfigured(String),
-    Pulling {
-        until: Timestamp,
-    },
-    PullFailed {
-        shown_as_error_until: Timestamp,
-        until: Timestamp,
-    },
-    Starting {
-        until: Timestamp,
-    },
-    Running(Process),
-    /// Waits before the next run.
-    BackOff {
-        until: Timestamp,
-    },
-    Ended(Ended),
+    Until(Timestamp, Stage),
+    Running(Box<Process>),
+    Ended(Box<Ended>),
 }
 
+/// What only time moves on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    Pulling,
+    PullError,
+    PullBackOff,
+    Starting,
+    BackOff,
+}
+
+pub(super) struct Process {
+    pub since: Timestamp,
+    /// Past its startup probe, if it has one.
+    pub started: bool,
+    pub ready: bool,
+    /// Whether the application itself has come up, whatever its probes say.
+    pub up: bool,
+    pub load: Load,
+    script: Script,
+    /// When the application comes up, or the job is done.
+    up_at: Timestamp,
+    unhealthy_since: Option<Timestamp>,
+}
+
+/// Why a process ends: exit code, reason and last words.
+pub(super) type Exit = (i32, &'static str, String);
+
 /// How a run ended.
-#[derive(Clone, Debug)]
 pub(super) struct Ended {
-    pub exit_code: i32,
-    pub reason: &'static str,
-    pub message: String,
+    pub exit: Exit,
     pub started_at: Timestamp,
     pub finished_at: Timestamp,
-    pub id: String,
+    pub run: u32,
+}
+
+pub(super) fn exit(code: i32, message: &str) -> Exit {
+    (code, if code == 0 { "Completed" } else { "Error" }, message.to_owned())
+}
+
+pub(super) fn out_of_memory() -> Exit {
+    (137, "OOMKilled", String::new())
 }
 
 impl Container {
-    pub fn new(spec: &Value, role: Role) -> Self {
-        Self {
-            name: spec["name"].as_str().unwrap_or_default().to_owned(),
-            image: spec["image"].as_str().unwrap_or_default().to_owned(),
-            role,
-            state: State::Idle,
-            restarts: 0,
-            last: None,
-            has_run: false,
-            failed_pulls: 0,
-            back_offs: 0,
-        }
-    }
-
     pub fn process(&self) -> Option<&Process> {
-        match &self.state {
-            State::Running(process) => Some(process),
-            _ => None,
-        }
+        if let State::Running(process) = &self.state { Some(process) } else { None }
     }
 
     /// Past its startup probe, so that what comes after a sidecar may start.
@@ -96,202 +92,255 @@ impl Container {
         self.process().is_some_and(|process| process.started)
     }
 
-    pub fn has_succeeded(&self) -> bool {
-        matches!(&self.state, State::Ended(ended) if ended.exit_code == 0)
+    pub fn exit_code(&self) -> Option<i32> {
+        if let State::Ended(ended) = &self.state { Some(ended.exit.0) } else { None }
     }
 
-    /// Whether this end is final under the pod's restart policy.
+    /// Whether it has ended, and the pod's restart policy leaves it at that.
     pub fn is_final(&self, policy: &str) -> bool {
-        match &self.state {
-            State::Ended(ended) => !restarts_after(self.role, policy, ended.exit_code),
-            _ => false,
-        }
+        self.exit_code().is_some_and(|code| match self.role {
+            Role::Sidecar => false,
+            Role::Init => code == 0 || policy == "Never",
+            Role::Main => policy == "Never" || policy == "OnFailure" && code == 0,
+        })
     }
 
     /// Moves on as far as possible now; the answer is when to look again, if only time can move it.
     pub fn advance(&mut self, spec: &Value, scene: &mut Scene<'_>, database_up: bool) -> Option<Timestamp> {
         let now = scene.ctx.now;
-        if spec["image"] != self.image.as_str() {
-            self.take_new_image(spec, scene);
+        if spec.text("image") != self.image {
+            spec.text("image").clone_into(&mut self.image);
+            (self.failed_pulls, self.back_offs) = (0, 0);
+            self.restart(spec, "definition changed, will be restarted", scene);
         }
         // Each pass ends a state; a crash loop ends in a back-off, so the bound is never reached.
         for _ in 0..16 {
+            let is_final = self.is_final(scene.restart_policy());
             match &mut self.state {
-                State::Idle | State::Misconfigured(_) => match env::resolve(spec, scene) {
+                State::Idle | State::Misconfigured(_) => match needs::environment(spec, scene) {
                     Ok(_) => self.pull(spec, scene),
                     Err(why) => {
                         if !matches!(&self.state, State::Misconfigured(shown) if *shown == why) {
-                            scene.warning("Failed", &format!("Error: {why}"));
-                            self.state = State::Misconfigured(why);
+                            scene.tell("Warning", "Failed", &format!("Error: {why}"));
                         }
-                        scene.waits_for_config = true;
+                        self.state = State::Misconfigured(why);
                         return None;
                     }
                 },
-                State::Pulling { until } if *until <= now => self.pulled(scene),
-                State::PullFailed { shown_as_error_until, until } => {
-                    if *until <= now {
-                        self.pull(spec, scene);
-                    } else if *shown_as_error_until <= now {
-                        return Some(*until);
-                    } else {
-                        return Some(*shown_as_error_until);
-                    }
-                }
-                State::Starting { until } if *until <= now => match env::resolve(spec, scene) {
-                    Ok(environment) => self.run(scene, &environment),
-                    Err(why) => self.state = State::Misconfigured(why),
+                State::Until(at, _) if *at > now => return Some(*at),
+                State::Until(_, stage) => match stage {
+                    Stage::Pulling => self.pulled(scene),
+                    Stage::PullError => self.wait(Stage::PullBackOff, back_off(scene, self.failed_pulls), scene),
+                    Stage::PullBackOff => self.pull(spec, scene),
+                    Stage::Starting => self.run(spec, scene),
+                    Stage::BackOff => self.start(scene),
                 },
-                State::BackOff { until } if *until <= now => {
-                    self.restarts += 1;
-                    self.start(scene);
-                }
-                State::Pulling { until } | State::Starting { until } | State::BackOff { until } => {
-                    return Some(*until);
-                }
-                State::Running(process) => match process.tick(spec, &self.name, scene, database_up) {
+                State::Running(process) => match process.tick(spec, scene, database_up) {
                     Ok(next) => return next,
-                    Err(exit) => {
-                        let ended = process.ended(exit, now);
-                        self.end(ended, scene);
-                    }
+                    Err(exit) => self.end(exit, now),
                 },
-                State::Ended(ended) => {
-                    if !restarts_after(self.role, scene.restart_policy(), ended.exit_code) {
-                        return None;
-                    }
-                    let ended = ended.clone();
-                    self.restart_after(ended, scene);
-                }
+                State::Ended(_) if is_final => return None,
+                State::Ended(_) => self.restart_ended(spec, scene),
             }
         }
         Some(now + scene.ctx.delays.seconds(1))
     }
 
-    /// The pod's image was changed in place: what runs is stopped, what waits for the old image waits no longer.
-    fn take_new_image(&mut self, spec: &Value, scene: &mut Scene<'_>) {
-        spec["image"].as_str().unwrap_or_default().clone_into(&mut self.image);
-        (self.failed_pulls, self.back_offs) = (0, 0);
-        if let State::Running(process) = &self.state {
-            let name = &self.name;
-            let why = format!("Container {name} definition changed, will be restarted");
-            scene.normal("Killing", &why);
-            self.last = Some(process.ended(Exit::stopped(true), scene.ctx.now));
-            self.restarts += 1;
+    /// Stops what runs, to start it as it is specified now; what waits for the old image waits no longer.
+    pub fn restart(&mut self, spec: &Value, why: &str, scene: &Scene<'_>) {
+        if self.process().is_some() {
+            scene.tell("Normal", "Killing", &format!("Container {} {why}", spec.text("name")));
+            self.end(exit(0, ""), scene.ctx.now);
         }
-        if !matches!(self.state, State::Ended(_)) {
-            self.state = State::Idle;
+        if !self.is_final(scene.restart_policy()) {
+            self.begin_anew();
         }
     }
 
-    fn pull(&mut self, spec: &Value, scene: &mut Scene<'_>) {
-        let here = (scene.node.to_owned(), self.image.clone());
-        if scene.images.contains(&here) && spec["imagePullPolicy"] != "Always" {
-            scene.normal("Pulled", &format!("Container image \"{}\" already present on machine", self.image));
+    fn wait(&mut self, stage: Stage, span: Duration, scene: &Scene<'_>) {
+        self.state = State::Until(scene.ctx.now + span, stage);
+    }
+
+    fn pull(&mut self, spec: &Value, scene: &Scene<'_>) {
+        let image = self.image.as_str();
+        if scene.machine.images.contains(image) && spec.text("imagePullPolicy") != "Always" {
+            scene.tell("Normal", "Pulled", &format!("Container image \"{image}\" already present on machine"));
             return self.start(scene);
         }
-        if self.failed_pulls == 0 {
-            scene.normal("Pulling", &format!("Pulling image \"{}\"", self.image));
-        }
-        self.state = State::Pulling { until: scene.after(scene.ctx.delays.pull) };
+        scene.tell("Normal", "Pulling", &format!("Pulling image \"{image}\""));
+        let takes = scene.ctx.faults.pull_takes(image, scene.node).unwrap_or(scene.ctx.delays.pull);
+        self.wait(Stage::Pulling, takes.saturating_mul(scene.slow), scene);
     }
 
     fn pulled(&mut self, scene: &mut Scene<'_>) {
-        if scene.ctx.faults.pull_fails(&self.image, scene.node) {
+        let image = self.image.as_str();
+        if scene.ctx.faults.pull_fails(image, scene.node) {
+            scene.tell("Warning", "Failed", &format!("Failed to pull image \"{image}\": {image}: not found"));
+            scene.tell("Warning", "Failed", "Error: ErrImagePull");
             self.failed_pulls += 1;
-            let wait = back_off(scene, self.failed_pulls);
-            let image = &self.image;
-            let message = format!("Failed to pull image \"{image}\": {image}: not found");
-            scene.warning("Failed", &message);
-            scene.warning("Failed", "Error: ErrImagePull");
-            let shown_as_error_until = scene.ctx.now + scene.ctx.delays.seconds(1).min(wait);
-            self.state = State::PullFailed { shown_as_error_until, until: scene.ctx.now + wait };
-            return;
+            return self.wait(Stage::PullError, scene.ctx.delays.seconds(1), scene);
         }
+        scene.tell("Normal", "Pulled", &format!("Successfully pulled image \"{image}\""));
+        scene.machine.images.insert(image.to_owned());
         self.failed_pulls = 0;
-        scene.images.insert((scene.node.to_owned(), self.image.clone()));
-        scene.normal("Pulled", &format!("Successfully pulled image \"{}\"", self.image));
         self.start(scene);
     }
 
-    fn start(&mut self, scene: &mut Scene<'_>) {
-        self.state = State::Starting { until: scene.after(scene.ctx.delays.start) };
+    fn start(&mut self, scene: &Scene<'_>) {
+        self.wait(Stage::Starting, scene.ctx.delays.start.saturating_mul(scene.slow), scene);
     }
 
-    fn run(&mut self, scene: &mut Scene<'_>, environment: &Environment) {
-        let script = app::script(scene.pod, &self.image, self.role, environment);
-        let logs = scene.ctx.cluster.logs();
-        if self.has_run {
-            logs.rotate(scene.uid, &self.name);
-        }
-        for line in app::started(&script, &self.image) {
-            logs.append(scene.uid, &self.name, scene.ctx.now, line);
-        }
-        scene.normal("Created", &format!("Created container: {}", self.name));
-        scene.normal("Started", &format!("Started container {}", self.name));
-        self.has_run = true;
-        let up_after = match script {
-            Script::Server(_) | Script::Job(_) => scene.ctx.delays.ready,
-            Script::Task(_) => Duration::ZERO,
+    fn run(&mut self, spec: &Value, scene: &mut Scene<'_>) {
+        let environment = match needs::environment(spec, scene) {
+            Ok(environment) => environment,
+            Err(why) => return self.state = State::Misconfigured(why),
         };
-        let id = scene.container_id(&self.name, self.restarts);
-        self.state = State::Running(Process::new(id, scene.ctx.now, scene.after(up_after), script));
+        let (now, name, delays) = (scene.ctx.now, spec.text("name"), scene.ctx.delays);
+        let script = app::script(scene.pod, &self.image, self.role, &environment);
+        if self.has_run {
+            scene.ctx.cluster.logs().rotate(scene.uid(), name);
+        }
+        scene.log(name, &format!("starting {}", self.image));
+        scene.tell("Normal", "Created", &format!("Created container: {name}"));
+        scene.tell("Normal", "Started", &format!("Started container {name}"));
+        self.restarts += u32::from(self.has_run);
+        self.has_run = true;
+        let takes = if matches!(script.does, Does::Serve | Does::End(_)) { delays.ready } else { Duration::ZERO };
+        self.state = State::Running(Box::new(Process {
+            since: now,
+            started: false,
+            ready: false,
+            up: false,
+            load: Load::new(granted(scene.pod, spec), scene.ctx.faults.load(scene.pod, name), now, delays.second),
+            script,
+            up_at: now + takes.saturating_mul(scene.slow),
+            unhealthy_since: None,
+        }));
     }
 
-    /// A run has ended: by itself, by a probe, by a fault, or told to.
-    pub fn end(&mut self, ended: Ended, scene: &Scene<'_>) {
-        if !ended.message.is_empty() {
-            let logs = scene.ctx.cluster.logs();
-            logs.append(scene.uid, &self.name, scene.ctx.now, ended.message.clone());
+    /// The run has ended: by itself, by a probe, by a fault, or told to.
+    pub fn end(&mut self, exit: Exit, now: Timestamp) {
+        if let State::Running(process) = &self.state {
+            let (started_at, run) = (process.since, self.restarts);
+            self.state = State::Ended(Box::new(Ended { exit, started_at, finished_at: now, run }));
         }
-        self.state = State::Ended(ended);
+    }
+
+    /// What has ended becomes the run before the next one.
+    fn begin_anew(&mut self) {
+        if let State::Ended(ended) = std::mem::take(&mut self.state) {
+            self.last = Some(ended);
+        }
     }
 
     /// The first restart is immediate, the next ones wait longer and longer.
-    fn restart_after(&mut self, ended: Ended, scene: &mut Scene<'_>) {
-        let ran = ended.finished_at.duration_since(ended.started_at);
-        if ran >= scene.ctx.delays.seconds(BACK_OFF_RESET).try_into().unwrap_or_default() {
+    fn restart_ended(&mut self, spec: &Value, scene: &Scene<'_>) {
+        self.begin_anew();
+        let ran = self.last.as_ref().map(|last| last.finished_at.duration_since(last.started_at).unsigned_abs());
+        if self.back_offs == 0 || ran > Some(scene.ctx.delays.seconds(RESET)) {
             self.back_offs = 0;
-        }
-        self.last = Some(ended);
-        if self.back_offs == 0 {
-            self.restarts += 1;
             self.start(scene);
         } else {
-            let (name, pod) = (&self.name, scene.full_name());
-            scene.warning("BackOff", &format!("Back-off restarting failed container {name} in pod {pod}"));
-            self.state = State::BackOff { until: scene.ctx.now + back_off(scene, self.back_offs) };
+            let (name, pod) = (spec.text("name"), scene.full_name());
+            let why = format!("Back-off restarting failed container {name} in pod {pod}");
+            scene.tell("Warning", "BackOff", &why);
+            self.wait(Stage::BackOff, back_off(scene, self.back_offs), scene);
         }
         self.back_offs += 1;
     }
 
-    /// The machine lost its power: what ran is gone, and everything starts again.
-    pub fn lose(&mut self, now: Timestamp, policy: &str) {
-        if let State::Running(process) = &self.state {
-            let exit = Exit { code: 255, reason: "Unknown", message: String::new() };
-            let ended = process.ended(exit, now);
-            if !restarts_after(self.role, policy, 255) {
-                self.state = State::Ended(ended);
-                return;
-            }
-            self.last = Some(ended);
-            self.restarts += 1;
+    /// The machine lost its power: what ran is gone, and everything starts again that is to run.
+    pub fn lose_power(&mut self, policy: &str, now: Timestamp) {
+        self.end((255, "Unknown", String::new()), now);
+        if self.role == Role::Init || !self.is_final(policy) {
+            self.begin_anew();
         }
-        if self.role == Role::Init || !matches!(self.state, State::Ended(_)) {
-            self.state = State::Idle;
-        }
-    }
-}
-
-fn restarts_after(role: Role, policy: &str, exit_code: i32) -> bool {
-    match role {
-        Role::Sidecar => true,
-        Role::Init => exit_code != 0 && policy != "Never",
-        Role::Main => policy == "Always" || policy == "OnFailure" && exit_code != 0,
     }
 }
 
 fn back_off(scene: &Scene<'_>, tries: u32) -> Duration {
-    let seconds = BACK_OFF_FIRST.saturating_mul(1 << tries.saturating_sub(1).min(10)).min(BACK_OFF_MOST);
+    scene.ctx.delays.seconds((BACK_OFF << tries.saturating_sub(1).min(10)).min(BACK_OFF_MOST))
+}
+
+impl Process {
+    /// Lets the process run until now: when to look again, or why it ends.
+    fn tick(&mut self, spec: &Value, scene: &mut Scene<'_>, database_up: bool) -> Result<Option<Timestamp>, Exit> {
+        let (now, name) = (scene.ctx.now, spec.text("name"));
+        if let Some(crash) = scene.ctx.faults.take_crash(scene.pod, name) {
+            return Err(if crash.out_of_memory { out_of_memory() } else { exit(crash.exit_code, "") });
+        }
+        self.load.follow(granted(scene.pod, spec), scene.ctx.faults.load(scene.pod, name), now);
+        if self.load.usage(now).memory_bytes > self.load.memory_limit {
+            return Err(out_of_memory());
+        }
+        let mut next = Some(self.up_at).filter(|at| *at > now);
+        if !self.up && next.is_none() {
+            next = self.come_up(name, scene, database_up)?;
+        }
+        let sickness = scene.ctx.faults.sickness(scene.pod, name);
+        let answers = self.up && sickness != Some(Sickness::Hangs);
+        let served = answers && (database_up || !matches!(self.script.database, Database::Waits | Database::Exits));
+        self.started |= !spec.has("startupProbe") || served;
+        let unprobed = !spec.has("readinessProbe") && sickness.is_none();
+        self.ready = self.started && (unprobed || served && sickness.is_none());
+        // Start-up is proved by the whole application; alive is who answers at all.
+        let healthy = if self.started { answers || !self.up } else { served };
+        self.unhealthy_since = if healthy { None } else { self.unhealthy_since.or(Some(now)) };
+        let (probe, word) = if self.started { ("livenessProbe", "Liveness") } else { ("startupProbe", "Startup") };
+        let since = self.unhealthy_since.filter(|_| spec.has(probe));
+        let killed_at = since.map(|since| since + patience(spec.at(probe), scene));
+        if killed_at.is_some_and(|at| at <= now) {
+            scene.tell("Warning", "Unhealthy", &format!("{word} probe failed: no answer"));
+            let why = format!("Container {name} failed {} probe, will be restarted", word.to_lowercase());
+            scene.tell("Normal", "Killing", &why);
+            return Err(exit(137, ""));
+        }
+        Ok(next.into_iter().chain(killed_at).chain(self.load.next_step(now)).min())
+    }
+
+    /// The application comes up, or the job is done; a task that waits for its target is told when to give up.
+    fn come_up(&mut self, name: &str, scene: &mut Scene<'_>, database_up: bool) -> Result<Option<Timestamp>, Exit> {
+        if let Does::Setup(target) | Does::Verify(target) = &self.script.does {
+            let Some((ns, service)) = app::service_of(target, scene.namespace()) else {
+                return Err(exit(1, "LUMBUNG_TARGET does not name a service"));
+            };
+            let gives_up_at = self.since + scene.ctx.delays.seconds(PATIENCE);
+            return match scene.installation_behind(&ns, &service) {
+                Some(installation) => Err(self.task(installation, scene)),
+                None if scene.ctx.now < gives_up_at => Ok(Some(gives_up_at)),
+                None => Err(exit(1, &format!("service {service}.{ns} does not answer"))),
+            };
+        }
+        if self.script.database == Database::Exits && !database_up {
+            let why = "connect ECONNREFUSED: the database cannot be reached";
+            scene.log(name, why);
+            return Err(exit(1, why));
+        }
+        if self.script.makes_admin {
+            scene.admins.insert(scene.installation(scene.pod));
+        }
+        scene.log(name, "ready to serve");
+        if let Does::End(code) = self.script.does {
+            return Err(exit(code, ""));
+        }
+        self.up = true;
+        Ok(None)
+    }
+
+    fn task(&self, installation: String, scene: &mut Scene<'_>) -> Exit {
+        let has_admin = scene.admins.contains(&installation);
+        if matches!(self.script.does, Does::Verify(_)) {
+            let found = exit(0, "first administrator found");
+            return if has_admin { found } else { exit(1, "the installation has no administrator yet") };
+        }
+        scene.admins.insert(installation);
+        exit(0, if has_admin { "already set up" } else { "first administrator created" })
+    }
+}
+
+/// How long a probe may fail before the container is killed.
+fn patience(probe: &Value, scene: &Scene<'_>) -> Duration {
+    let number = |field: &str, default: i64| probe.int(field).unwrap_or(default).unsigned_abs();
+    let seconds = number("initialDelaySeconds", 0) + number("failureThreshold", 3) * number("periodSeconds", 10);
     scene.ctx.delays.seconds(seconds)
 }

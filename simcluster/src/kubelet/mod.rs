@@ -1,216 +1,378 @@
 //! The simulated kubelets of all nodes.
 //!
 //! A kubelet renews its node's lease, reports the node's status, and runs the pods that are bound to it: images,
-//! containers, probes, restarts, graceful termination. Containers play scripted applications (`app`). What runs is known
-//! here only, as on a real machine: a killed node stops moving its pods, and their objects stay as they were.
-//!
-//! Not simulated: resource use, CPU throttling, exec, port forwarding, ephemeral containers, lifecycle hooks.
+//! containers, probes, restarts, resizes, graceful termination. Containers play scripted applications (`app`), use their
+//! machine (`load`) and write to their volumes (`disks`). What runs is known here only, as on a real machine: without power
+//! nothing moves; a node that is cut off neither hears nor tells anything, and its containers run and write on.
+//! Not simulated: exec, port forwarding, ephemeral containers, lifecycle hooks, what a process does on the network.
 
 mod container;
-mod env;
-mod mounts;
+mod disks;
+mod load;
+mod needs;
 mod node;
 mod pod;
-mod process;
 mod scene;
 mod status;
 
+/// What every file here needs.
+mod prelude {
+    pub(super) use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+    pub(super) use jiff::Timestamp;
+    pub(super) use serde_json::{Value, json};
+
+    pub(super) use super::{Machine, container::*, disks::*, load::*, pod::*, scene::*};
+    pub(super) use crate::{
+        app::{self, Database, Does, Role, Script},
+        clock,
+        controllers::*,
+        dig::Dig,
+        resource::{self, *},
+        store::{DeleteOptions, Key},
+    };
+}
+
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
-    sync::Arc,
+    collections::{BTreeSet, HashMap},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use jiff::Timestamp;
-use serde_json::Value;
-
-use self::{
-    pod::Pod,
-    scene::{Scene, volume_key},
+pub(crate) use self::load::Trace;
+use self::prelude::*;
+pub use self::{
+    disks::{Corruption, Writer},
+    load::{Step, Usage},
 };
-use crate::{
-    app::Volumes,
-    controllers::{Controller, Ctx, Queue, Seen, View, condition_is_true, is_deleting, is_terminal, node_of, uid},
-    resource,
-    store::{DeleteOptions, Key},
-};
+use crate::faults::{Fault, Faults};
 
-#[derive(Default)]
-pub(crate) struct Kubelets {
-    /// What runs, by pod uid.
-    pods: HashMap<String, Pod>,
+/// How often a kubelet looks after its machine's disk: seconds.
+const HOUSEKEEPING: u64 = 10;
+
+/// The machines of the cluster with all that runs on them. Clones are handles on the same ones.
+#[derive(Clone)]
+pub(crate) struct Kubelets(Arc<Mutex<Machines>>);
+
+struct Machines {
+    faults: Faults,
+    /// The faults of containers that were in force at the last look.
+    known: Vec<(u64, Fault)>,
     machines: BTreeMap<String, Machine>,
-    /// Node and image.
-    images: HashSet<(String, String)>,
-    volumes: Volumes,
-    waits_for_config: BTreeSet<Key>,
-    waits_for_volumes: BTreeSet<Key>,
-    waits_for_target: BTreeSet<Key>,
+    /// How many machines there have been.
+    seen: usize,
+    disks: Disks,
+    /// The claims or pods (by uid) whose installation has a first administrator.
+    admins: BTreeSet<String>,
+    /// Which pods wait for a change of what: plural (or `ready`, `room`) and key.
+    waiting: HashMap<(&'static str, Key), BTreeSet<Key>>,
 }
 
 /// What a kubelet knows of its machine.
+#[derive(Default)]
 struct Machine {
     /// Place among the nodes, in order of appearance; makes its addresses.
     index: usize,
     renews_at: Timestamp,
-    dead: bool,
+    evicts_at: Timestamp,
+    powered: bool,
+    connected: bool,
     addresses_given: usize,
+    images: BTreeSet<String>,
+    /// By uid: one name may run twice, where a node is cut off.
+    pods: BTreeMap<String, Pod>,
 }
 
+/// Keys are nodes (without a first part) and pods (node and uid).
 impl Controller for Kubelets {
-    fn observe(&mut self, seen: &Seen<'_>, view: &View, queue: &mut Queue) {
-        let woken: Vec<Key> = if seen.is(&resource::NODE) {
-            vec![seen.key.clone()]
+    fn observe(&mut self, seen: &Seen<'_>, _view: &View, queue: &mut Queue) {
+        let mut all = self.lock();
+        if seen.is(&resource::NODE) {
+            queue.add(seen.key.clone());
         } else if seen.is(&resource::POD) {
-            self.observe_pod(seen);
-            let ready = |pod: &Arc<Value>| condition_is_true(pod, "Ready");
-            if seen.new.is_some_and(ready) && !seen.old.is_some_and(ready) {
-                self.waits_for_target.iter().for_each(|key| queue.add(key.clone()));
-            }
-            seen.new.filter(|pod| node_of(pod).is_some()).map(|_| seen.key.clone()).into_iter().collect()
-        } else if seen.is(&resource::SECRET) || seen.is(&resource::CONFIG_MAP) {
-            let (config, volumes) = (&self.waits_for_config, &self.waits_for_volumes);
-            config.iter().chain(volumes).filter(|key| key.0 == seen.key.0).cloned().collect()
-        } else if seen.is(&resource::VOLUME_ATTACHMENT) || seen.is(&resource::PERSISTENT_VOLUME_CLAIM) {
-            if seen.new.is_none() && seen.is(&resource::PERSISTENT_VOLUME_CLAIM) {
-                self.volumes.forget(uid(seen.latest()));
-            }
-            self.waits_for_volumes.iter().cloned().collect()
-        } else if seen.is(&resource::SERVICE) {
-            self.waits_for_target.iter().cloned().collect()
-        } else {
-            Vec::new()
-        };
-        let exists = |key: &Key| key.0.is_empty() || view.get(&resource::POD, &key.0, &key.1).is_some();
-        woken.into_iter().filter(exists).for_each(|key| queue.add(key));
+            all.observe_pod(seen, queue);
+        } else if seen.is(&resource::PERSISTENT_VOLUME_CLAIM) && seen.new.is_none() {
+            all.admins.remove(uid(seen.latest()));
+        }
+        all.wake(seen.kind.plural, seen.key.clone(), queue);
     }
 
-    /// Any fault may concern any pod; this is rare, and a look at an unconcerned pod changes nothing.
+    /// A node looks after its own pods; the faults of containers may concern any pod, but they change rarely.
     fn observe_faults(&mut self, view: &View, queue: &mut Queue) {
         view.all(&resource::NODE).for_each(|(key, _)| queue.add(key.clone()));
-        let bound = view.all(&resource::POD).filter(|(_, pod)| node_of(pod).is_some());
-        bound.for_each(|(key, _)| queue.add(key.clone()));
+        let mut all = self.lock();
+        let faults = all.faults.of_containers();
+        if std::mem::replace(&mut all.known, faults) != all.known {
+            for (node, machine) in &all.machines {
+                machine.pods.keys().for_each(|id| queue.add((node.clone(), id.clone())));
+            }
+        }
     }
 
     fn sync(&mut self, key: &Key, ctx: &Ctx<'_>, queue: &mut Queue) {
-        if key.0.is_empty() {
-            self.sync_node(key, ctx, queue);
-        } else {
-            self.sync_pod(key, ctx, queue);
-        }
+        let mut all = self.lock();
+        if key.0.is_empty() { all.sync_node(key, ctx, queue) } else { all.sync_pod(key, ctx, queue) }
     }
 }
 
 impl Kubelets {
-    fn observe_pod(&mut self, seen: &Seen<'_>) {
-        if seen.new.is_none() {
-            let gone = uid(seen.latest());
-            self.pods.remove(gone);
-            self.volumes.forget(gone);
-            for waiting in [&mut self.waits_for_config, &mut self.waits_for_volumes, &mut self.waits_for_target] {
-                waiting.remove(seen.key);
+    pub fn new(faults: Faults) -> Self {
+        Self(Arc::new(Mutex::new(Machines {
+            faults,
+            known: Vec::new(),
+            machines: BTreeMap::new(),
+            seen: 0,
+            disks: Disks::default(),
+            admins: BTreeSet::new(),
+            waiting: HashMap::new(),
+        })))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Machines> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn corruptions(&self) -> Vec<Corruption> {
+        self.lock().disks.corruptions.clone()
+    }
+
+    /// What a container uses now; `None` if it does not run.
+    pub fn usage(&self, pod: &Value, container: &str, now: Timestamp) -> Option<Usage> {
+        let all = self.lock();
+        let pod = all.machines.get(node_of(pod)?)?.pods.get(uid(pod))?;
+        let mut containers = pod.containers.iter().zip(specs(&pod.object));
+        let (container, _) = containers.find(|(_, spec)| spec.text("name") == container)?;
+        Some(container.process()?.load.usage(now))
+    }
+
+    /// What a monitoring system reads from the kubelets that it can reach, in the text format of Prometheus.
+    pub fn metrics(&self, now: Timestamp) -> String {
+        const CPU: &str = "container_cpu_usage_seconds_total";
+        const MEMORY: &str = "container_memory_working_set_bytes";
+        let all = self.lock();
+        let mut lines = [vec![format!("# TYPE {CPU} counter")], vec![format!("# TYPE {MEMORY} gauge")]];
+        let reachable = all.machines.iter().filter(|(_, machine)| machine.connected);
+        for (node, pod) in reachable.flat_map(|(node, machine)| machine.pods.values().map(move |pod| (node, pod))) {
+            let (ns, name) = (pod.object.text("metadata.namespace"), pod.object.text("metadata.name"));
+            for (container, spec) in pod.containers.iter().zip(specs(&pod.object)) {
+                let Some(process) = container.process() else {
+                    continue;
+                };
+                let (usage, container) = (process.load.usage(now), spec.text("name"));
+                let labels = format!("namespace=\"{ns}\",pod=\"{name}\",container=\"{container}\",node=\"{node}\"");
+                let (seconds, micros) = (usage.cpu_micros / 1_000_000, usage.cpu_micros % 1_000_000);
+                lines[0].push(format!("{CPU}{{{labels}}} {seconds}.{micros:06}"));
+                lines[1].push(format!("{MEMORY}{{{labels}}} {}", usage.memory_bytes));
             }
+        }
+        lines.concat().join("\n") + "\n"
+    }
+}
+
+impl Machines {
+    fn wake(&mut self, what: &'static str, key: Key, queue: &mut Queue) {
+        self.waiting.remove(&(what, key)).into_iter().flatten().for_each(|pod| queue.add(pod));
+    }
+
+    /// Whether a node's kubelet hears of changes.
+    fn hears(&self, node: &str) -> bool {
+        !self.faults.node_is_dead(node) && !self.faults.is_partitioned(node)
+    }
+
+    fn observe_pod(&mut self, seen: &Seen<'_>, queue: &mut Queue) {
+        let ready = |pod: &Arc<Value>| condition_is_true(pod, "Ready");
+        if seen.new.is_some_and(ready) && !seen.old.is_some_and(ready) {
+            self.wake("ready", (seen.key.0.clone(), String::new()), queue);
+        }
+        let (Some(object), Some(node)) = (seen.new.or(seen.old), node_of(seen.latest())) else {
+            return;
+        };
+        // Of a node that is not there yet the pods are read when it comes.
+        if self.hears(node)
+            && let Some(machine) = self.machines.get_mut(node)
+        {
+            machine.see(object);
+            queue.add((node.to_owned(), uid(object).to_owned()));
         }
     }
 
     fn sync_node(&mut self, key: &Key, ctx: &Ctx<'_>, queue: &mut Queue) {
-        let Some(node) = ctx.view.get(&resource::NODE, "", &key.1) else {
-            self.machines.remove(&key.1);
+        let name = key.1.as_str();
+        let (powered, connected) = (!ctx.faults.node_is_dead(name), self.hears(name));
+        let Some(node) = ctx.view.get(&resource::NODE, "", name) else {
+            // Its containers go with a machine that is taken out of the cluster, unless it cannot hear of it.
+            if connected || !powered {
+                self.disks.stop_node(name);
+                self.machines.remove(name);
+            }
             return;
         };
-        let index = self.machines.values().map(|machine| machine.index + 1).max().unwrap_or(0);
-        let machine = self.machines.entry(key.1.clone()).or_insert(Machine {
-            index,
-            renews_at: ctx.now,
-            dead: false,
-            addresses_given: 0,
+        let machine = self.machines.entry(name.to_owned()).or_insert_with(|| {
+            self.seen += 1;
+            Machine { index: self.seen - 1, powered: true, ..Machine::default() }
         });
-        let dead = ctx.faults.node_is_dead(&key.1);
-        if machine.dead && !dead {
-            // Back again: heartbeat at once, then its pods, whose processes are gone.
+        let (power_is_back, is_back) = (powered && !machine.powered, connected && !machine.connected);
+        (machine.powered, machine.connected) = (powered, connected);
+        if power_is_back {
+            machine.pods.values_mut().for_each(|pod| pod.lose_power(ctx.now));
+        }
+        if is_back {
+            // Heartbeat at once, then a look at what has become of its pods meanwhile.
             machine.renews_at = ctx.now;
-            for (pod_key, pod) in ctx.view.pods_on(&key.1) {
-                if let Some(running) = self.pods.get_mut(uid(pod)) {
-                    running.lose_power(pod, ctx.now);
-                }
-                queue.add(pod_key.clone());
+            ctx.view.pods_on(name).for_each(|(_, pod)| machine.see(pod));
+        }
+        if power_is_back || is_back {
+            machine.pods.keys().for_each(|id| queue.add((name.to_owned(), id.clone())));
+        }
+        if connected {
+            if machine.renews_at <= ctx.now {
+                node::renew(ctx, node);
+                machine.renews_at = ctx.now + ctx.delays.lease_interval;
             }
+            let disk_full = ctx.faults.has_disk_pressure(name);
+            node::report(ctx, node, machine.index, disk_full);
+            if disk_full && machine.evicts_at <= ctx.now {
+                if let Some(id) = node::evict_one(ctx, node, machine) {
+                    queue.add((name.to_owned(), id));
+                }
+                machine.evicts_at = ctx.now + ctx.delays.seconds(HOUSEKEEPING);
+            }
+            queue.add_beat(key.clone(), machine.renews_at);
+            if disk_full {
+                queue.add_at(key.clone(), machine.evicts_at);
+            }
+        } else if !powered {
+            self.disks.stop_node(name);
         }
-        machine.dead = dead;
-        if dead {
-            return;
-        }
-        if machine.renews_at <= ctx.now {
-            node::renew(ctx, node);
-            machine.renews_at = ctx.now + ctx.delays.lease_interval;
-        }
-        node::report(ctx, node, &scene::host_ip(machine.index));
-        queue.add_beat(key.clone(), machine.renews_at);
     }
 
     fn sync_pod(&mut self, key: &Key, ctx: &Ctx<'_>, queue: &mut Queue) {
-        let Some(object) = ctx.view.get(&resource::POD, &key.0, &key.1) else {
+        let (node, id, connected) = (key.0.as_str(), key.1.as_str(), self.hears(&key.0));
+        let powered = connected || !ctx.faults.node_is_dead(node);
+        let Some(machine) = self.machines.get_mut(node).filter(|_| powered) else {
             return;
         };
-        let Some(node) = node_of(object) else { return };
-        let Some(machine) = self.machines.get_mut(node).filter(|machine| !machine.dead) else {
+        let Some(mut pod) = machine.pods.remove(id) else {
             return;
         };
-        let id = uid(object);
-        if is_terminal(object) && !self.pods.contains_key(id) {
-            if is_deleting(object) {
-                forget(ctx, object);
+        let object = Arc::clone(&pod.object);
+        let (ns, name) = (object.text("metadata.namespace"), object.text("metadata.name"));
+        let stored = ctx.view.get(&resource::POD, ns, name).filter(|stored| uid(stored) == id && connected);
+        let gone = connected && stored.is_none();
+        // Ended by this kubelet, or declared failed by others: nothing of it runs on.
+        if gone || is_terminal(&object) {
+            self.set_writes(&mut pod, node, false, ctx);
+            self.wake("room", (node.to_owned(), String::new()), queue);
+            if gone {
+                self.admins.remove(id);
+                ctx.cluster.logs().forget(id);
+            } else if connected && is_deleting(&object) {
+                forget(ctx, &object);
             }
             return;
         }
-        let mut running = self.pods.remove(id).unwrap_or_else(|| Pod::new(object, ctx.now));
-        let volume = volume_key(object, ctx.view);
-        let mut scene = Scene {
-            ctx,
-            pod: object,
-            uid: id,
-            node,
-            slow: ctx.faults.slowness(node),
-            index: machine.index,
-            addresses_given: &mut machine.addresses_given,
-            images: &mut self.images,
-            volumes: &mut self.volumes,
-            volume: &volume,
-            waits_for_config: false,
-            waits_for_volumes: false,
-            waits_for_target: false,
-        };
-        let next = running.advance(&mut scene);
-        for (waiting, waits) in [
-            (&mut self.waits_for_config, scene.waits_for_config),
-            (&mut self.waits_for_volumes, scene.waits_for_volumes),
-            (&mut self.waits_for_target, scene.waits_for_target),
-        ] {
-            if waits {
-                waiting.insert(key.clone());
-            } else {
-                waiting.remove(key);
+        let (slow, admins) = (ctx.faults.slowness(node), &mut self.admins);
+        let mut scene = Scene { ctx, pod: &object, node, connected, slow, machine, admins, waits: Vec::new() };
+        let before = pod.allocated;
+        let next = pod.advance(&mut scene);
+        let shown = status::render(&pod, &scene);
+        for wait in scene.waits {
+            self.waiting.entry(wait).or_default().insert(key.clone());
+        }
+        if pod.allocated != before {
+            self.wake("room", (node.to_owned(), String::new()), queue);
+        }
+        let runs = pod.runs();
+        self.set_writes(&mut pod, node, runs, ctx);
+        if let Some(stored) = stored {
+            if stored["status"] != shown {
+                let write = |pod: &mut Value| pod["status"] = shown;
+                let _ = ctx.cluster.update_status(&resource::POD, ns, name, "kubelet", write);
+            }
+            if is_deleting(&object) && pod.succeeded.is_some() {
+                forget(ctx, &object);
             }
         }
-        let shown = status::render(&running, &scene);
-        if shown != object["status"] {
-            let write = |pod: &mut Value| pod["status"] = shown;
-            let _ = ctx.cluster.update_status(&resource::POD, &key.0, &key.1, "kubelet", write);
+        // Only who uses more than it has requested can be too much for a machine.
+        let mut running = pod.containers.iter().filter_map(Container::process);
+        let strains = running.any(|p| p.load.usage(ctx.now).memory_bytes > p.load.memory_request);
+        if let Some(machine) = self.machines.get_mut(node) {
+            machine.pods.insert(id.to_owned(), pod);
         }
-        if is_deleting(object) && running.outcome.is_some() {
-            forget(ctx, object);
-            return;
+        if strains {
+            self.relieve(node, ctx, queue);
         }
-        self.pods.insert(id.to_owned(), running);
         if let Some(at) = next {
             queue.add_at(key.clone(), at);
         }
+    }
+
+    /// Counts a pod among those who write to its volumes, or no longer.
+    fn set_writes(&mut self, pod: &mut Pod, node: &str, writes: bool, ctx: &Ctx<'_>) {
+        if std::mem::replace(&mut pod.writes, writes) == writes {
+            return;
+        }
+        let text = |path: &str| pod.object.text(path).to_owned();
+        let [namespace, name, uid] = ["metadata.namespace", "metadata.name", "metadata.uid"].map(text);
+        let writer = Writer { namespace, pod: name, uid, node: node.to_owned() };
+        for (volume, claim) in pod.volumes.iter().zip(claim_names(&pod.object)) {
+            if writes {
+                let modes = ctx.view.get(&resource::PERSISTENT_VOLUME, "", volume);
+                let shared = modes.is_some_and(|v| v.items("spec.accessModes").iter().any(|m| m == "ReadWriteMany"));
+                self.disks.start(volume, &claim, &writer, shared, ctx.now);
+            } else {
+                self.disks.stop(volume, &writer.uid);
+            }
+        }
+    }
+
+    /// The kernel's way out when the machine's memory is full: it ends processes, the lowest priority first, and of those
+    /// the one that exceeds its request most.
+    fn relieve(&mut self, node: &str, ctx: &Ctx<'_>, queue: &mut Queue) {
+        let (Some(object), Some(machine)) = (ctx.view.get(&resource::NODE, "", node), self.machines.get_mut(node))
+        else {
+            return;
+        };
+        let [_, _, memory, _] = Requests::of_list(object.at("status.capacity")).0.map(i128::from);
+        let mut running: Vec<(i64, i128, i128, String, usize)> = Vec::new();
+        for (id, pod) in &machine.pods {
+            for (at, process) in pod.containers.iter().enumerate().filter_map(|(at, c)| Some((at, c.process()?))) {
+                let used = i128::from(process.load.usage(ctx.now).memory_bytes);
+                let spare = i128::from(process.load.memory_request) - used;
+                running.push((pod.object.int("spec.priority").unwrap_or(0), spare, used, id.clone(), at));
+            }
+        }
+        running.sort();
+        let mut too_much = running.iter().map(|process| process.2).sum::<i128>() - memory;
+        for (_, _, used, id, at) in running {
+            if too_much <= 0 {
+                return;
+            }
+            too_much -= used;
+            if let Some(container) = machine.pods.get_mut(&id).and_then(|pod| pod.containers.get_mut(at)) {
+                container.end(out_of_memory(), ctx.now);
+            }
+            queue.add((node.to_owned(), id));
+        }
+    }
+}
+
+impl Machine {
+    /// The kubelet learns of a pod that is bound to its node.
+    fn see(&mut self, object: &Arc<Value>) {
+        let pod = self.pods.entry(uid(object).to_owned()).or_insert_with(|| Pod::new(object));
+        pod.object = Arc::clone(object);
+    }
+
+    /// The next address of the node's pod network; addresses come again after a long while.
+    fn new_address(&mut self) -> String {
+        let host = self.addresses_given % 250 + 2;
+        self.addresses_given += 1;
+        format!("10.{}.{}.{host}", 42 + self.index / 256, self.index % 256)
     }
 }
 
 /// The kubelet's last word on a pod: nothing of it is left, the object may go.
 fn forget(ctx: &Ctx<'_>, pod: &Value) {
-    let text = |field: &str| pod["metadata"][field].as_str().unwrap_or_default();
     let options = DeleteOptions { grace: Some(0), uid: Some(uid(pod).to_owned()), ..DeleteOptions::default() };
-    let _ = ctx.cluster.delete(&resource::POD, text("namespace"), text("name"), &options);
-    ctx.cluster.logs().forget(uid(pod));
+    let _ = ctx.cluster.delete(&resource::POD, pod.text("metadata.namespace"), pod.text("metadata.name"), &options);
 }

@@ -1,193 +1,248 @@
-//! One pod's life on a node: init containers in order, sidecars before what follows them, main containers, the end.
+//! One pod's life on a node: init containers in order, sidecars before what follows them, main containers, a change of
+//! resources in place, the end.
 
-use jiff::Timestamp;
-use serde_json::Value;
+use super::{needs, prelude::*};
 
-use super::{
-    Scene,
-    container::{Container, State},
-    mounts,
-    process::{Exit, Process},
-};
-use crate::{
-    app::{self, Role},
-    controllers::{is_deleting, list},
-};
-
+#[derive(Default)]
 pub(super) struct Pod {
-    /// When the kubelet first saw the pod.
-    pub started_at: Timestamp,
+    /// The object as its kubelet saw it last.
+    pub object: Arc<Value>,
+    pub started_at: Option<Timestamp>,
     /// Set once the pod's network is there.
     pub ip: Option<String>,
     /// Whether all init containers have done their part.
     pub initialized: bool,
     /// Init containers, then main containers, each in the order of the specification.
     pub containers: Vec<Container>,
-    /// The pod has ended for good.
-    pub outcome: Option<Outcome>,
+    /// The volumes of its claims, once they are mounted, and whether it is counted among those who write to them.
+    pub volumes: Vec<String>,
+    pub writes: bool,
+    /// What it holds of its node's room.
+    pub allocated: Option<Requests>,
+    pub resize: Resize,
+    /// Its node gives it up for this reason, with this message; no longer than its containers.
+    pub evicted: Option<(&'static str, String)>,
+    /// The pod has ended for good: whether well.
+    pub succeeded: Option<bool>,
     stopping_since: Option<Timestamp>,
 }
 
-/// How a pod ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
-    Succeeded,
-    Failed,
-    /// It was active for longer than `activeDeadlineSeconds`.
-    DeadlineExceeded,
+/// How far a change of the resources of a running pod has come.
+#[derive(Default)]
+pub(super) enum Resize {
+    #[default]
+    Done,
+    /// The node has no room, now (`Deferred`) or ever (`Infeasible`).
+    Pending(&'static str, String),
+    /// Granted, and in force at this time; of which generation.
+    InProgress(Timestamp, Option<i64>),
 }
 
 impl Pod {
-    pub fn new(pod: &Value, now: Timestamp) -> Self {
-        let role = |spec: &Value| {
-            if spec["restartPolicy"] == "Always" { Role::Sidecar } else { Role::Init }
+    pub fn new(object: &Arc<Value>) -> Self {
+        let container = |(spec, main): (&Value, bool)| Container {
+            role: match spec.text("restartPolicy") {
+                _ if main => Role::Main,
+                "Always" => Role::Sidecar,
+                _ => Role::Init,
+            },
+            image: spec.text("image").to_owned(),
+            ..Container::default()
         };
-        let init = list(&pod["spec"]["initContainers"]).iter().map(|spec| Container::new(spec, role(spec)));
-        let main = list(&pod["spec"]["containers"]).iter().map(|spec| Container::new(spec, Role::Main));
-        Self {
-            started_at: now,
-            ip: None,
-            initialized: false,
-            containers: init.chain(main).collect(),
-            outcome: None,
-            stopping_since: None,
-        }
+        let init = object.items("spec.initContainers").iter().map(|spec| (spec, false));
+        let containers = init.chain(object.items("spec.containers").iter().map(|spec| (spec, true))).map(container);
+        Self { containers: containers.collect(), object: Arc::clone(object), ..Self::default() }
+    }
+
+    pub fn runs(&self) -> bool {
+        self.containers.iter().any(|container| container.process().is_some())
     }
 
     /// Moves the pod on as far as possible now; the answer is when to look again, if only time can move it.
     pub fn advance(&mut self, scene: &mut Scene<'_>) -> Option<Timestamp> {
-        if self.outcome.is_some() {
+        let (pod, now) = (scene.pod, scene.ctx.now);
+        let started_at = *self.started_at.get_or_insert(now);
+        self.allocated.get_or_insert_with(|| Requests::of_pod(pod));
+        let deadline = pod.int("spec.activeDeadlineSeconds").map(i64::unsigned_abs);
+        let deadline = deadline.map(|seconds| started_at + scene.ctx.delays.seconds(seconds));
+        if deadline.is_some_and(|at| at <= now) {
+            let message = "Pod was active on the node longer than the specified deadline";
+            self.evicted = Some(("DeadlineExceeded", message.to_owned()));
+        }
+        if self.evicted.is_some() {
+            self.end_some(scene, &exit(137, ""), |_| true);
+            self.succeeded = Some(false);
+        }
+        if self.succeeded.is_some() {
             return None;
         }
-        if is_deleting(scene.pod) {
+        if is_deleting(pod) {
             return self.stop(scene);
         }
-        let deadline = scene.pod["spec"]["activeDeadlineSeconds"].as_u64();
-        let deadline = deadline.map(|seconds| self.started_at + scene.ctx.delays.seconds(seconds));
-        if deadline.is_some_and(|at| at <= scene.ctx.now) {
-            self.end_all(scene, false);
-            self.outcome = Some(Outcome::DeadlineExceeded);
-            return None;
+        if self.ip.is_none() {
+            match needs::mounts(scene) {
+                Some(volumes) => self.volumes = volumes,
+                None => return deadline,
+            }
         }
-        if self.ip.is_none() && !mounts::are_ready(scene) {
-            scene.waits_for_volumes = true;
-            return deadline;
-        }
-        let mut next = deadline;
+        let resized = self.resize(scene);
+        let mut next = None;
         // What one container does can move another (a database that comes up); three passes settle any chain.
         for _ in 0..3 {
-            let pass = self.pass(scene);
-            next = deadline.into_iter().chain(pass).min();
+            next = self.pass(scene);
         }
         self.conclude(scene);
-        next
+        next.into_iter().chain(deadline).chain(resized).min()
     }
 
     fn pass(&mut self, scene: &mut Scene<'_>) -> Option<Timestamp> {
-        let specs: Vec<&Value> = specs(scene.pod).collect();
         let mut next: Option<Timestamp> = None;
         let mut in_turn = true;
-        for (at, spec) in specs.iter().enumerate() {
+        for (at, spec) in specs(scene.pod).enumerate().take(self.containers.len()) {
             let role = self.containers[at].role;
             if !in_turn && !self.initialized || role == Role::Init && self.initialized {
                 continue;
             }
-            if role == Role::Main && !self.initialized {
-                self.initialized = true;
-            }
-            let database_up = self.database_up(at);
+            self.initialized |= role == Role::Main;
+            let is_up = |c: &Container| app::is_database(&c.image) && c.process().is_some_and(|process| process.up);
+            let database_up = self.containers.iter().enumerate().any(|(other, c)| other != at && is_up(c));
             let container = &mut self.containers[at];
-            let again = container.advance(spec, scene, database_up);
-            next = next.into_iter().chain(again).min();
+            next = container.advance(spec, scene, database_up).into_iter().chain(next).min();
             in_turn &= match role {
-                Role::Init => container.has_succeeded(),
+                Role::Init => container.exit_code() == Some(0),
                 Role::Sidecar => container.is_started(),
                 Role::Main => true,
             };
         }
-        if self.ip.is_none()
-            && self.containers.iter().any(|c| !matches!(c.state, State::Idle | State::Misconfigured(_)))
-        {
-            self.ip = Some(scene.new_address());
+        let begun = |c: &Container| !matches!(c.state, State::Idle | State::Misconfigured(_));
+        if self.ip.is_none() && self.containers.iter().any(begun) {
+            self.ip = Some(scene.machine.new_address());
         }
         next
     }
 
-    /// Whether a database container beside this one has come up.
-    fn database_up(&self, except: usize) -> bool {
-        let mut others = self.containers.iter().enumerate().filter(|(at, _)| *at != except);
-        others.any(|(_, other)| app::is_database(&other.image) && other.process().is_some_and(Process::is_up))
-    }
-
     /// Ends the pod when its main containers, or an init container, have ended for good.
-    fn conclude(&mut self, scene: &mut Scene<'_>) {
-        let policy = scene.restart_policy().to_owned();
-        let failed_start =
-            self.containers.iter().any(|c| c.role == Role::Init && c.is_final(&policy) && !c.has_succeeded());
-        let main = || self.containers.iter().filter(|c| c.role == Role::Main);
-        if failed_start {
-            self.outcome = Some(Outcome::Failed);
-        } else if main().all(|c| c.is_final(&policy)) {
-            let succeeded = main().all(Container::has_succeeded);
-            self.outcome = Some(if succeeded { Outcome::Succeeded } else { Outcome::Failed });
-        }
-        if self.outcome.is_some() {
-            self.end_all(scene, true);
+    fn conclude(&mut self, scene: &Scene<'_>) {
+        let policy = scene.restart_policy();
+        let of = |role: Role| self.containers.iter().filter(move |container| container.role == role);
+        let failed_start = of(Role::Init).any(|c| c.is_final(policy) && c.exit_code() != Some(0));
+        if failed_start || of(Role::Main).all(|c| c.is_final(policy)) {
+            self.succeeded = Some(!failed_start && of(Role::Main).all(|c| c.exit_code() == Some(0)));
+            self.end_some(scene, &exit(0, ""), |_| true);
         }
     }
 
     /// Graceful termination: main containers first, sidecars after them, all within the grace period.
-    fn stop(&mut self, scene: &mut Scene<'_>) -> Option<Timestamp> {
+    fn stop(&mut self, scene: &Scene<'_>) -> Option<Timestamp> {
         let now = scene.ctx.now;
         let since = *self.stopping_since.get_or_insert(now);
-        let grace = scene.pod["metadata"]["deletionGracePeriodSeconds"].as_u64().unwrap_or(0);
+        let grace = scene.pod.int("metadata.deletionGracePeriodSeconds").unwrap_or(0).unsigned_abs();
         let killed_at = since + scene.ctx.delays.seconds(grace);
-        let takes = scene.ctx.delays.stop.saturating_mul(scene.slow);
-        for (roles, rounds) in [([Role::Main, Role::Init], 1), ([Role::Sidecar, Role::Sidecar], 2)] {
-            let exits_at = since + takes.saturating_mul(rounds);
-            let at = exits_at.min(killed_at);
-            let mut concerned = self.containers.iter().filter(|c| roles.contains(&c.role) && c.process().is_some());
-            if concerned.next().is_some() {
-                if at > now {
-                    return Some(at);
+        for (sidecars, rounds) in [(false, scene.slow), (true, 2 * scene.slow)] {
+            let exits_at = since + scene.ctx.delays.stop.saturating_mul(rounds);
+            let concerned = |container: &Container| (container.role == Role::Sidecar) == sidecars;
+            if self.containers.iter().any(|c| concerned(c) && c.process().is_some()) {
+                if exits_at.min(killed_at) > now {
+                    return Some(exits_at.min(killed_at));
                 }
-                self.end_some(scene, exits_at <= killed_at, |role| roles.contains(&role));
+                self.end_some(scene, &exit(if exits_at <= killed_at { 0 } else { 137 }, ""), concerned);
             }
         }
-        let clean = self.containers.iter().all(|c| match &c.state {
-            State::Ended(ended) => ended.exit_code == 0,
-            _ => c.last.as_ref().is_none_or(|last| last.exit_code == 0),
-        });
-        self.outcome = Some(if clean { Outcome::Succeeded } else { Outcome::Failed });
+        let last = |c: &Container| c.exit_code().or(c.last.as_ref().map(|last| last.exit.0)).unwrap_or(0);
+        self.succeeded = Some(self.containers.iter().all(|c| last(c) == 0));
         None
     }
 
-    fn end_all(&mut self, scene: &Scene<'_>, in_time: bool) {
-        self.end_some(scene, in_time, |_| true);
-    }
-
-    fn end_some(&mut self, scene: &Scene<'_>, in_time: bool, wanted: impl Fn(Role) -> bool) {
-        for container in self.containers.iter_mut().filter(|c| wanted(c.role)) {
-            let Some(process) = container.process() else {
-                continue;
-            };
-            let ended = process.ended(Exit::stopped(in_time), scene.ctx.now);
-            scene.ctx.cluster.logs().append(scene.uid, &container.name, scene.ctx.now, app::stopped());
-            scene.normal("Killing", &format!("Stopping container {}", container.name));
-            container.end(ended, scene);
+    fn end_some(&mut self, scene: &Scene<'_>, exit: &Exit, wanted: impl Fn(&Container) -> bool) {
+        for (container, spec) in self.containers.iter_mut().zip(specs(scene.pod)) {
+            if wanted(container) && container.process().is_some() {
+                scene.log(spec.text("name"), "received SIGTERM, shutting down");
+                scene.tell("Normal", "Killing", &format!("Stopping container {}", spec.text("name")));
+                container.end(exit.clone(), scene.ctx.now);
+            }
         }
     }
 
     /// The machine was off: all processes are gone, and the pod begins again in a new sandbox.
-    pub fn lose_power(&mut self, pod: &Value, now: Timestamp) {
-        let policy = pod["spec"]["restartPolicy"].as_str().unwrap_or("Always");
-        self.containers.iter_mut().for_each(|container| container.lose(now, policy));
-        self.initialized = false;
-        self.ip = None;
+    pub fn lose_power(&mut self, now: Timestamp) {
+        let policy = self.object.text("spec.restartPolicy");
+        self.containers.iter_mut().for_each(|container| container.lose_power(policy, now));
+        (self.initialized, self.ip, self.writes) = (false, None, false);
+    }
+
+    /// Brings what running containers are granted to what their specification asks for now, if the node has the room.
+    fn resize(&mut self, scene: &mut Scene<'_>) -> Option<Timestamp> {
+        let (pod, generation) = (scene.pod, scene.pod.int("metadata.generation"));
+        if !specs(pod).any(|spec| differs(pod, spec, "")) {
+            self.resize = Resize::Done;
+            return None;
+        }
+        match self.resize {
+            Resize::InProgress(at, of) if of == generation && at > scene.ctx.now => return Some(at),
+            Resize::InProgress(_, of) if of == generation => {
+                self.resize = Resize::Done;
+                for (container, spec) in self.containers.iter_mut().zip(specs(pod)) {
+                    let on_change = |policy: &Value| policy.text("restartPolicy") == "RestartContainer";
+                    let mut policies = spec.items("resizePolicy").iter().filter(|policy| on_change(policy));
+                    if policies.any(|policy| differs(pod, spec, policy.text("resourceName"))) {
+                        container.restart(spec, "resize requires restart", scene);
+                    }
+                }
+                return None;
+            }
+            _ => {}
+        }
+        if let Some((reason, message)) = no_room(scene) {
+            self.resize = Resize::Pending(reason, message);
+            scene.wait_for("room", scene.node, "");
+            return None;
+        }
+        let at = scene.ctx.now + scene.ctx.delays.start.saturating_mul(scene.slow);
+        self.allocated = Some(Requests::of_pod(pod));
+        self.resize = Resize::InProgress(at, generation);
+        Some(at)
     }
 }
 
 /// The specifications of all containers, init containers first.
 pub(super) fn specs(pod: &Value) -> impl Iterator<Item = &Value> {
-    list(&pod["spec"]["initContainers"]).iter().chain(list(&pod["spec"]["containers"]))
+    pod.items("spec.initContainers").iter().chain(pod.items("spec.containers"))
+}
+
+/// The status of a container as it is stored.
+pub(super) fn shown<'a>(pod: &'a Value, spec: &Value) -> &'a Value {
+    let all = || pod.items("status.initContainerStatuses").iter().chain(pod.items("status.containerStatuses"));
+    all().find(|status| status.at("name") == spec.at("name")).unwrap_or(&Value::Null)
+}
+
+/// The resources that a container has in fact: those of its status, once it has run, whatever is asked for since.
+pub(super) fn granted<'a>(pod: &'a Value, spec: &'a Value) -> &'a Value {
+    let status = shown(pod, spec).at("resources");
+    if status.is_object() { status } else { spec.at("resources") }
+}
+
+/// Whether a container asks for another amount of a resource (or, without a name, of any) than it has.
+fn differs(pod: &Value, spec: &Value, resource: &str) -> bool {
+    let amounts = |resources: &Value| {
+        ["requests", "limits"].map(|side| {
+            let all = resources.fields(side).filter(|(name, _)| resource.is_empty() || resource == name.as_str());
+            all.map(|(name, amount)| (name.clone(), amount.clone())).collect::<Vec<_>>()
+        })
+    };
+    amounts(granted(pod, spec)) != amounts(spec.at("resources"))
+}
+
+/// Why the node cannot give a pod what it asks for now.
+fn no_room(scene: &Scene<'_>) -> Option<(&'static str, String)> {
+    let node = scene.ctx.view.get(&resource::NODE, "", scene.node)?;
+    let (has, asks) = (Requests::of_list(node.at("status.allocatable")), Requests::of_pod(scene.pod));
+    let mut used = asks;
+    scene.machine.pods.values().filter_map(|other| other.allocated).for_each(|other| used.add(&other, 1));
+    let resources = [(1, "cpu"), (2, "memory")];
+    let too_much = resources.iter().find(|(at, _)| asks.0[*at] > has.0[*at]).map(|(at, name)| {
+        let (asks, has) = (asks.0[*at], has.0[*at]);
+        ("Infeasible", format!("Node didn't have enough capacity: {name}, requested: {asks}, capacity: {has}"))
+    });
+    let full = resources.iter().find(|(at, _)| used.0[*at] > has.0[*at]);
+    too_much.or(full.map(|(_, name)| ("Deferred", format!("Node didn't have enough resource: {name}"))))
 }

@@ -5,138 +5,104 @@ use serde_json::{Value, json};
 
 use crate::support::{NS, cluster, container, create, pod, runs, set, until};
 
-fn with_service(sim: &SimCluster, name: &str, mut object: Value, sidecar: Option<&str>, init: Option<Value>) {
+const NOBODY: &str = "Failed: the installation has no administrator yet";
+const FOUND: &str = "Succeeded: first administrator found";
+
+/// A set with a service, and with a database beside it if there is one.
+fn with_service(sim: &SimCluster, name: &str, image: &str, database: Option<&str>, env: &Value, init: Vec<Value>) {
+    let mut object = set(name, image);
     let spec = &mut object["spec"]["template"]["spec"];
-    let sidecar = sidecar.map(|image| {
+    let database = database.map(|image| {
         let mut database = container("db", image);
         database["restartPolicy"] = json!("Always");
         database["startupProbe"] = json!({"exec": {"command": ["true"]}});
         database
     });
-    let init: Vec<Value> = sidecar.into_iter().chain(init).collect();
-    if !init.is_empty() {
-        spec["initContainers"] = json!(init);
-    }
+    spec["initContainers"] = database.into_iter().chain(init).collect();
     spec["containers"][0]["readinessProbe"] = json!({"httpGet": {"path": "/", "port": 80}});
+    spec["containers"][0]["env"] = env.clone();
     create(sim, &resource::STATEFUL_SET, object);
-    let service = json!({
-        "metadata": {"name": name},
-        "spec": {"selector": {"app": name}, "ports": [{"port": 80, "targetPort": 8080}]},
-    });
-    create(sim, &resource::SERVICE, service);
+    let spec = json!({"selector": {"app": name}, "ports": [{"port": 80, "targetPort": 8080}]});
+    create(sim, &resource::SERVICE, json!({"metadata": {"name": name}, "spec": spec}));
 }
 
-/// Runs a task pod to its end: its phase, and its last words.
-async fn task(sim: &SimCluster, kind: &str, target: &str) -> (String, String) {
+fn start_task(sim: &SimCluster, kind: &str, target: &str) {
     let mut app = container("task", "curlimages/curl:8");
-    app["env"] = json!([
-        {"name": "LUMBUNG_TARGET", "value": format!("http://{target}.{NS}.svc:80")},
-        {"name": "OWNER_EMAIL_JSON", "value": "\"me@x.test\""},
-    ]);
-    let object = json!({
-        "metadata": {"name": "task", "labels": {"lumbung.dev/task": kind}},
-        "spec": {"restartPolicy": "Never", "containers": [app]},
-    });
-    create(sim, &resource::POD, object);
+    app["env"] = json!([{"name": "LUMBUNG_TARGET", "value": format!("http://{target}.{NS}.svc:80")}]);
+    let metadata = json!({"name": "task", "labels": {"lumbung.dev/task": kind}});
+    let spec = json!({"restartPolicy": "Never", "containers": [app]});
+    create(sim, &resource::POD, json!({"metadata": metadata, "spec": spec}));
+}
+
+async fn delete(sim: &SimCluster, name: &str) {
+    sim.cluster().delete(&resource::POD, NS, name, &DeleteOptions::default()).expect("deleted");
     sim.settle().await;
-    let ended = pod(sim, "task");
-    let state = &ended["status"]["containerStatuses"][0]["state"]["terminated"];
-    let outcome = (ended["status"]["phase"].as_str(), state["message"].as_str());
-    let outcome = (outcome.0.unwrap_or_default().to_owned(), outcome.1.unwrap_or_default().to_owned());
-    sim.cluster().delete(&resource::POD, NS, "task", &DeleteOptions::default()).expect("deleted");
+}
+
+/// Waits for a task pod's end and removes it: its phase and its last words.
+async fn task_ends(sim: &SimCluster) -> String {
     sim.settle().await;
-    outcome
+    let ended = pod(sim, "task")["status"].clone();
+    let words = &ended["containerStatuses"][0]["state"]["terminated"]["message"];
+    delete(sim, "task").await;
+    format!("{}: {}", ended["phase"].as_str().unwrap(), words.as_str().unwrap_or_default())
+}
+
+async fn task(sim: &SimCluster, kind: &str, target: &str) -> String {
+    start_task(sim, kind, target);
+    task_ends(sim).await
 }
 
 #[tokio::test]
 async fn ghost_needs_its_database_and_a_setup_pod() {
     let sim = cluster().await;
-    with_service(&sim, "alone", set("alone", "ghost:6"), None, None);
-    with_service(&sim, "blog", set("blog", "ghost:6"), Some("mysql:8.4"), None);
+    start_task(&sim, "verify", "blog");
+    with_service(&sim, "alone", "ghost:6", None, &json!([]), vec![]);
     sim.settle().await;
+    assert_eq!(pod(&sim, "task")["status"]["phase"], "Running", "a task waits for its target");
     let alone = pod(&sim, "alone-0");
     assert_eq!(alone["status"]["containerStatuses"][0]["lastState"]["terminated"]["exitCode"], 1);
-    assert!(runs(&sim, "blog-0"));
 
-    let failed = ("Failed".to_owned(), "the installation has no administrator yet".to_owned());
-    assert_eq!(task(&sim, "verify", "blog").await, failed);
-    assert_eq!(task(&sim, "setup", "blog").await.0, "Succeeded");
-    assert_eq!(task(&sim, "setup", "blog").await.1, "already set up");
-    assert_eq!(task(&sim, "verify", "blog").await.0, "Succeeded");
-
-    sim.cluster().delete(&resource::POD, NS, "blog-0", &DeleteOptions::default()).expect("deleted");
-    sim.settle().await;
-    assert_eq!(task(&sim, "verify", "blog").await.0, "Succeeded", "the data outlives the pod");
+    with_service(&sim, "blog", "ghost:6", Some("mysql:8.4"), &json!([]), vec![]);
+    assert_eq!(task_ends(&sim).await, NOBODY);
+    assert_eq!(task(&sim, "setup", "blog").await, "Succeeded: first administrator created");
+    assert_eq!(task(&sim, "setup", "blog").await, "Succeeded: already set up");
+    delete(&sim, "blog-0").await;
+    assert_eq!(task(&sim, "verify", "blog").await, FOUND, "the data outlives the pod");
 }
 
 #[tokio::test]
-async fn wordpress_is_installed_by_its_init_container() {
+async fn wordpress_is_installed_by_its_init_container_and_ready_with_its_database() {
     let sim = cluster().await;
-    let mut install = container("install", "docker.io/library/wordpress:cli-2.12.0-php8.3");
-    install["env"] = json!([{"name": "ADMIN_EMAIL", "value": "me@x.test"}]);
-    with_service(&sim, "site", set("site", "wordpress:7-apache"), Some("mariadb:11"), Some(install));
+    let install = container("install", "docker.io/library/wordpress:cli-2.12.0-php8.3");
+    with_service(&sim, "site", "wordpress:7-apache", Some("mariadb:11"), &json!([]), vec![install]);
+    assert_eq!(task(&sim, "verify", "site").await, FOUND);
+
+    let fault = sim.faults().add(Fault::out_of_memory().label("app", "site").container("db"));
     sim.settle().await;
-    assert!(runs(&sim, "site-0"), "{:#}", pod(&sim, "site-0")["status"]);
-    assert_eq!(task(&sim, "verify", "site").await.0, "Succeeded");
+    let site = pod(&sim, "site-0")["status"].clone();
+    assert_eq!((&site["phase"], &site["containerStatuses"][0]["ready"]), (&json!("Running"), &json!(false)));
+    let db = &site["initContainerStatuses"][0];
+    assert_eq!(db["state"]["waiting"]["reason"], "CrashLoopBackOff");
+    assert_eq!(db["lastState"]["terminated"]["reason"], "OOMKilled");
+    sim.faults().remove(fault);
+    until(&sim, "the site is ready again", |sim| runs(sim, "site-0")).await;
 }
 
 #[tokio::test]
 async fn n8n_keeps_the_owner_that_its_environment_made_once() {
     let sim = cluster().await;
-    let mut flow = set("flow", "docker.n8n.io/n8nio/n8n:2");
-    let env = |managed: &str| {
-        json!([
-            {"name": "N8N_INSTANCE_OWNER_MANAGED_BY_ENV", "value": managed},
-            {"name": "N8N_INSTANCE_OWNER_EMAIL", "value": "me@x.test"},
-            {"name": "N8N_INSTANCE_OWNER_PASSWORD_HASH", "value": "$2b$10$x"},
-        ])
+    let variables = |managed: &str| {
+        let pairs = [("MANAGED_BY_ENV", managed), ("EMAIL", "me@x.test"), ("PASSWORD_HASH", "$2b$10$x")];
+        pairs.map(|(name, value)| json!({"name": format!("N8N_INSTANCE_OWNER_{name}"), "value": value})).to_vec()
     };
-    flow["spec"]["template"]["spec"]["containers"][0]["env"] = env("false");
-    with_service(&sim, "flow", flow, None, None);
-    sim.settle().await;
-    assert_eq!(task(&sim, "verify", "flow").await.0, "Failed");
-
-    for (managed, expected) in [("true", "Succeeded"), ("false", "Succeeded")] {
-        let change = |set: &mut Value| set["spec"]["template"]["spec"]["containers"][0]["env"] = env(managed);
+    with_service(&sim, "flow", "docker.n8n.io/n8nio/n8n:2", None, &json!(variables("false")), vec![]);
+    assert_eq!(task(&sim, "verify", "flow").await, NOBODY);
+    for managed in ["true", "false"] {
+        let env = variables(managed);
+        let change = |set: &mut Value| set["spec"]["template"]["spec"]["containers"][0]["env"] = json!(env);
         sim.cluster().update(&resource::STATEFUL_SET, NS, "flow", "test", change).expect("changed");
-        sim.cluster().delete(&resource::POD, NS, "flow-0", &DeleteOptions::default()).expect("deleted");
-        sim.settle().await;
-        assert!(runs(&sim, "flow-0"));
-        assert_eq!(task(&sim, "verify", "flow").await.0, expected);
+        delete(&sim, "flow-0").await;
+        assert_eq!(task(&sim, "verify", "flow").await, FOUND);
     }
-}
-
-#[tokio::test]
-async fn a_task_waits_for_its_target() {
-    let sim = cluster().await;
-    let mut app = container("task", "curlimages/curl:8");
-    app["env"] = json!([{"name": "LUMBUNG_TARGET", "value": "late"}]);
-    let object = json!({
-        "metadata": {"name": "task", "annotations": {"lumbung.dev/task": "setup"}},
-        "spec": {"restartPolicy": "Never", "containers": [app]},
-    });
-    create(&sim, &resource::POD, object);
-    sim.settle().await;
-    assert_eq!(pod(&sim, "task")["status"]["phase"], "Running");
-    with_service(&sim, "late", set("late", "linkding:1"), None, None);
-    sim.settle().await;
-    assert_eq!(pod(&sim, "task")["status"]["phase"], "Succeeded");
-}
-
-#[tokio::test]
-async fn wordpress_is_not_ready_without_its_database() {
-    let sim = cluster().await;
-    with_service(&sim, "site", set("site", "wordpress:7-apache"), Some("mariadb:11"), None);
-    sim.settle().await;
-    assert!(runs(&sim, "site-0"));
-    sim.faults().add(Fault::out_of_memory().label("app", "site").container("db"));
-    sim.settle().await;
-    let site = pod(&sim, "site-0");
-    assert_eq!(site["status"]["phase"], "Running");
-    assert_eq!(site["status"]["containerStatuses"][0]["ready"], false);
-    let db = &site["status"]["initContainerStatuses"][0];
-    assert_eq!(db["state"]["waiting"]["reason"], "CrashLoopBackOff");
-    assert_eq!(db["lastState"]["terminated"]["reason"], "OOMKilled");
-    sim.faults().clear();
-    until(&sim, "the site is ready again", |sim| runs(sim, "site-0")).await;
 }

@@ -4,6 +4,7 @@ mod support;
 
 mod apps;
 mod engine;
+mod machines;
 mod nodes;
 mod pods;
 mod quotas;

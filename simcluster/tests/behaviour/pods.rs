@@ -3,115 +3,79 @@
 use lumbung_simcluster::{DeleteOptions, Fault, SimCluster, resource};
 use serde_json::{Value, json};
 
-use crate::support::{NS, bare_pod, cluster, condition, container, create, events, is_ready, pod, runs, set, until};
+use crate::support::{NS, bare_pod, cluster, condition, container, create, events, pod, runs, until};
 
-fn delete(sim: &SimCluster, name: &str) {
-    sim.cluster().delete(&resource::POD, NS, name, &DeleteOptions::default()).expect("deleted");
-}
-
-fn waiting(pod: &Value) -> &Value {
-    &pod["status"]["containerStatuses"][0]["state"]["waiting"]
+fn status(sim: &SimCluster, name: &str) -> Value {
+    pod(sim, name)["status"]["containerStatuses"][0].clone()
 }
 
 #[tokio::test]
-async fn a_bare_pod_runs_and_goes() {
+async fn a_pod_reads_as_on_a_real_node_until_it_is_gone() {
     let sim = cluster().await;
-    create(&sim, &resource::POD, bare_pod("ok", container("app", "nginx:1.29")));
+    create(&sim, &resource::POD, bare_pod("x", container("app", "nginx:1.29")));
     sim.settle().await;
-    let running = pod(&sim, "ok");
-    assert!(is_ready(&running));
-    let status = &running["status"]["containerStatuses"][0];
-    assert_eq!(status["allocatedResources"], json!({"cpu": "100m", "memory": "64Mi"}));
-    assert!(status["state"]["running"]["startedAt"].is_string());
-    let order: Vec<&str> = running["status"]["conditions"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(|condition| condition["type"].as_str())
-        .collect();
+    let shown = pod(&sim, "x")["status"].clone();
+    let conditions = shown["conditions"].as_array().unwrap().iter();
+    let conditions: Vec<_> =
+        conditions.map(|c| [&c["type"], &c["status"]].map(|text| text.as_str().unwrap())).collect();
     let expected = ["PodReadyToStartContainers", "Initialized", "ContainersReady", "Ready", "PodScheduled"];
-    assert_eq!(order, expected);
+    assert_eq!((conditions, &shown["phase"]), (expected.map(|kind| [kind, "True"]).to_vec(), &json!("Running")));
+    let (running, resources) = (status(&sim, "x"), json!({"requests": {"cpu": "100m", "memory": "64Mi"}}));
+    let expected = json!({
+        "name": "app", "state": {"running": {"startedAt": shown["startTime"]}}, "lastState": {}, "ready": true,
+        "restartCount": 0, "image": "nginx:1.29", "imageID": running["imageID"], "started": true,
+        "containerID": running["containerID"], "resources": resources, "allocatedResources": resources["requests"],
+    });
+    assert_eq!(running, expected);
 
-    delete(&sim, "ok");
+    let revision = sim.cluster().revision();
+    sim.cluster().delete(&resource::POD, NS, "x", &DeleteOptions::default()).expect("deleted");
     sim.settle().await;
-    assert!(sim.cluster().get(&resource::POD, NS, "ok").is_none());
+    let (_, changes) = sim.cluster().since(&resource::POD, revision).expect("remembered");
+    let steps = changes.iter().map(|change| {
+        let grace = &change.object["metadata"]["deletionGracePeriodSeconds"];
+        format!("{:?} {} {grace}", change.change, change.object["status"]["phase"].as_str().unwrap())
+    });
+    let expected = ["Modified Running 30", "Modified Succeeded 30", "Modified Succeeded 0", "Deleted Succeeded 0"];
+    assert_eq!(steps.collect::<Vec<_>>(), expected);
 }
 
 #[tokio::test]
-async fn a_crash_loop_backs_off_and_recovers() {
+async fn what_does_not_run_says_why_and_runs_when_it_can() {
     let sim = cluster().await;
-    sim.faults().add(Fault::crash(3).label("app", "x"));
-    create(&sim, &resource::POD, bare_pod("x", container("app", "nginx")));
-    sim.settle().await;
-    let looping = pod(&sim, "x");
-    let status = &looping["status"]["containerStatuses"][0];
-    assert_eq!(looping["status"]["phase"], "Running");
-    assert_eq!(waiting(&looping)["reason"], "CrashLoopBackOff");
-    assert_eq!(status["restartCount"], 1);
-    assert_eq!(status["lastState"]["terminated"]["exitCode"], 3);
-    assert_eq!(status["lastState"]["terminated"]["reason"], "Error");
-    assert_eq!(condition(&looping, "Ready"), ("False".into(), "ContainersNotReady".into()));
-    assert!(!events(&sim, "x", "BackOff").is_empty());
-
-    sim.faults().clear();
-    until(&sim, "the container runs again", |sim| runs(sim, "x")).await;
-}
-
-#[tokio::test]
-async fn out_of_memory_is_told_from_a_crash() {
-    let sim = cluster().await;
-    sim.faults().add(Fault::out_of_memory().times(1));
-    create(&sim, &resource::POD, bare_pod("x", container("app", "nginx")));
-    sim.settle().await;
-    let pod = pod(&sim, "x");
-    let last = &pod["status"]["containerStatuses"][0]["lastState"]["terminated"];
-    assert_eq!((&last["exitCode"], &last["reason"]), (&json!(137), &json!("OOMKilled")));
-    assert!(is_ready(&pod), "the first restart is immediate: {pod:#}");
-}
-
-#[tokio::test]
-async fn a_failed_pull_is_healed_by_a_corrected_specification() {
-    let sim = cluster().await;
+    sim.faults().add(Fault::crash(3).label("app", "crash"));
     sim.faults().add(Fault::pulls_fail("nosuch"));
-    create(&sim, &resource::STATEFUL_SET, set("db", "nosuch:1"));
-    let reason = |sim: &SimCluster| {
-        sim.cluster().get(&resource::POD, NS, "db-0").map(|pod| waiting(&pod)["reason"].as_str().map(str::to_owned))
-    };
-    until(&sim, "the pull backs off", |sim| reason(sim) == Some(Some("ImagePullBackOff".to_owned()))).await;
-    let broken = pod(&sim, "db-0");
-    assert_eq!(waiting(&broken)["message"], "Back-off pulling image \"nosuch:1\": ErrImagePull: nosuch:1: not found");
-    assert_eq!(broken["status"]["phase"], "Pending");
-
-    let correct = |set: &mut Value| set["spec"]["template"]["spec"]["containers"][0]["image"] = json!("postgres:18");
-    sim.cluster().update(&resource::STATEFUL_SET, NS, "db", "test", correct).expect("corrected");
-    sim.settle().await;
-    assert!(!runs(&sim, "db-0"), "an unhealthy pod is not replaced by itself");
-    delete(&sim, "db-0");
-    sim.settle().await;
-    assert!(runs(&sim, "db-0"));
-}
-
-#[tokio::test]
-async fn a_missing_secret_is_a_configuration_error_until_it_is_there() {
-    let sim = cluster().await;
-    let mut app = container("app", "nginx");
-    app["env"] = json!([{"name": "P", "valueFrom": {"secretKeyRef": {"name": "creds", "key": "password"}}}]);
-    create(&sim, &resource::POD, bare_pod("x", app));
-    sim.settle().await;
-    let missing = pod(&sim, "x");
-    assert_eq!(
-        waiting(&missing),
-        &json!({"reason": "CreateContainerConfigError", "message": "secret \"creds\" not found"})
-    );
+    let pull = "Back-off pulling image \"nosuch:1\": ErrImagePull: nosuch:1: not found";
+    for (name, image, reason, phase, message) in [
+        ("crash", "nginx", "CrashLoopBackOff", "Running", "back-off restarting failed container=app pod=crash_shop("),
+        ("pull", "nosuch:1", "ImagePullBackOff", "Pending", pull),
+        ("config", "nginx", "CreateContainerConfigError", "Pending", "secret \"creds\" not found"),
+    ] {
+        let mut app = container("app", image);
+        if name == "config" {
+            app["env"] = json!([{"name": "P", "valueFrom": {"secretKeyRef": {"name": "creds", "key": "password"}}}]);
+        }
+        create(&sim, &resource::POD, bare_pod(name, app));
+        until(&sim, reason, |sim| status(sim, name)["state"]["waiting"]["reason"] == reason).await;
+        let told = status(&sim, name)["state"]["waiting"]["message"].as_str().unwrap().to_owned();
+        assert!(told.starts_with(message), "{told}");
+        let shown = pod(&sim, name);
+        assert_eq!(
+            (&shown["status"]["phase"], condition(&shown, "Ready").1.as_str()),
+            (&json!(phase), "ContainersNotReady")
+        );
+    }
+    let last = &status(&sim, "crash")["lastState"]["terminated"];
+    assert_eq!((&last["exitCode"], &last["reason"]), (&json!(3), &json!("Error")));
+    assert!(!events(&sim, "crash", "BackOff").is_empty() && !events(&sim, "pull", "Failed").is_empty());
 
     create(&sim, &resource::SECRET, json!({"metadata": {"name": "creds"}, "data": {"other": "eA=="}}));
-    sim.settle().await;
-    assert_eq!(waiting(&pod(&sim, "x"))["message"], format!("couldn't find key password in Secret {NS}/creds"));
-
+    let no_key = format!("couldn't find key password in Secret {NS}/creds");
+    until(&sim, "the key is missing", |sim| status(sim, "config")["state"]["waiting"]["message"] == no_key).await;
     let add = |secret: &mut Value| secret["data"]["password"] = json!("cA==");
     sim.cluster().update(&resource::SECRET, NS, "creds", "test", add).expect("added");
-    sim.settle().await;
-    assert!(runs(&sim, "x"));
+    sim.faults().clear();
+    until(&sim, "all run", |sim| ["crash", "pull", "config"].iter().all(|name| runs(sim, name))).await;
 }
 
 #[tokio::test]
@@ -121,44 +85,51 @@ async fn init_containers_and_sidecars_start_in_order() {
     database["restartPolicy"] = json!("Always");
     database["startupProbe"] = json!({"exec": {"command": ["true"]}, "periodSeconds": 1, "failureThreshold": 1000});
     sim.faults().add(Fault::hangs().container("db"));
-    create(
-        &sim,
-        &resource::POD,
-        json!({
-            "metadata": {"name": "x"},
-            "spec": {
-                "initContainers": [container("prepare", "busybox"), database],
-                "containers": [container("app", "ghost:6")],
-            },
-        }),
+    let mut object = bare_pod("x", container("app", "ghost:6"));
+    object["spec"]["initContainers"] = json!([container("prepare", "busybox"), database]);
+    create(&sim, &resource::POD, object);
+    sim.settle().await;
+    let held = pod(&sim, "x")["status"].clone();
+    let init = &held["initContainerStatuses"];
+    assert_eq!((&init[0]["state"]["terminated"]["exitCode"], &init[0]["ready"]), (&json!(0), &json!(true)));
+    assert_eq!((init[1]["state"]["running"].is_object(), &init[1]["started"]), (true, &json!(false)));
+    assert_eq!(
+        (&status(&sim, "x")["state"]["waiting"]["reason"], &held["phase"]),
+        (&json!("PodInitializing"), &json!("Pending"))
     );
-    sim.settle().await;
-    let held = pod(&sim, "x");
-    let init = &held["status"]["initContainerStatuses"];
-    assert_eq!(init[0]["state"]["terminated"]["exitCode"], 0);
-    assert_eq!(init[0]["ready"], true);
-    assert!(init[1]["state"]["running"].is_object());
-    assert_eq!(init[1]["started"], false);
-    assert_eq!(waiting(&held)["reason"], "PodInitializing");
-    assert_eq!(condition(&held, "Initialized"), ("False".into(), "ContainersNotInitialized".into()));
-    assert_eq!(held["status"]["phase"], "Pending");
-
+    assert_eq!(condition(&pod(&sim, "x"), "Initialized"), ("False".into(), "ContainersNotInitialized".into()));
     sim.faults().clear();
-    sim.settle().await;
-    assert!(runs(&sim, "x"));
+    until(&sim, "it runs", |sim| runs(sim, "x")).await;
 }
 
 #[tokio::test]
-async fn a_container_that_hangs_is_restarted_by_its_liveness_probe() {
+async fn containers_are_restarted_by_a_probe_by_a_crash_and_for_a_new_image() {
     let sim = cluster().await;
-    let mut app = container("app", "nginx");
+    let mut app = container("app", "n8nio/n8n:2");
     app["livenessProbe"] = json!({"tcpSocket": {"port": 80}, "periodSeconds": 1, "failureThreshold": 1});
     create(&sim, &resource::POD, bare_pod("x", app));
     sim.settle().await;
-    assert!(runs(&sim, "x"));
+    let uid = pod(&sim, "x")["metadata"]["uid"].as_str().unwrap().to_owned();
+    let log = |previous| {
+        let lines = sim.cluster().logs().read(&uid, "app", previous).unwrap_or_default();
+        lines.into_iter().map(|line| line.text).collect::<Vec<_>>()
+    };
+    assert_eq!((log(false).len(), log(true).len()), (2, 0));
+    sim.faults().add(Fault::out_of_memory().label("app", "x").times(1));
+    sim.settle().await;
+    let last = &status(&sim, "x")["lastState"]["terminated"];
+    assert_eq!((&last["exitCode"], &last["reason"]), (&json!(137), &json!("OOMKilled")));
+    assert!(runs(&sim, "x"), "the first restart is immediate");
+    assert_eq!(log(true), ["starting n8nio/n8n:2", "ready to serve"]);
+
+    let change = |pod: &mut Value| pod["spec"]["containers"][0]["image"] = json!("n8nio/n8n:3");
+    sim.cluster().update(&resource::POD, NS, "x", "test", change).expect("changed");
+    sim.settle().await;
+    let changed = status(&sim, "x");
+    assert_eq!((&changed["image"], &changed["restartCount"]), (&json!("n8nio/n8n:3"), &json!(2)));
+
     sim.faults().add(Fault::hangs().label("app", "x"));
-    let restarts = |sim: &SimCluster| pod(sim, "x")["status"]["containerStatuses"][0]["restartCount"].as_u64();
-    until(&sim, "a restart", |sim| restarts(sim) > Some(0)).await;
+    until(&sim, "a restart", |sim| status(sim, "x")["restartCount"].as_u64() > Some(2)).await;
     assert!(!events(&sim, "x", "Unhealthy").is_empty());
     sim.faults().clear();
     until(&sim, "it runs again", |sim| runs(sim, "x")).await;
@@ -167,91 +138,22 @@ async fn a_container_that_hangs_is_restarted_by_its_liveness_probe() {
 #[tokio::test]
 async fn pods_that_are_not_restarted_end() {
     let sim = cluster().await;
-    for (name, code) in [("done", "0"), ("failed", "7")] {
+    for (name, code, deadline, phase, reason) in [
+        ("done", json!("0"), Value::Null, "Succeeded", "PodCompleted"),
+        ("failed", json!("7"), Value::Null, "Failed", "PodFailed"),
+        ("late", Value::Null, json!(1), "Failed", "PodFailed"),
+    ] {
         let mut object = bare_pod(name, container("app", "nginx"));
-        object["metadata"]["annotations"] = json!({"lumbung.dev/sim-exit-code": code});
-        object["spec"]["restartPolicy"] = json!("Never");
+        if code.is_string() {
+            object["metadata"]["annotations"] = json!({"lumbung.dev/sim-exit-code": code});
+            object["spec"]["restartPolicy"] = json!("Never");
+        }
+        object["spec"]["activeDeadlineSeconds"] = deadline;
         create(&sim, &resource::POD, object);
+        until(&sim, name, |sim| pod(sim, name)["status"]["phase"] == phase).await;
+        assert_eq!(condition(&pod(&sim, name), "Ready"), ("False".into(), reason.into()));
     }
-    sim.settle().await;
-    let (done, failed) = (pod(&sim, "done"), pod(&sim, "failed"));
-    assert_eq!(done["status"]["phase"], "Succeeded");
-    assert_eq!(condition(&done, "Initialized"), ("True".into(), "PodCompleted".into()));
-    assert_eq!(failed["status"]["phase"], "Failed");
-    assert_eq!(failed["status"]["containerStatuses"][0]["state"]["terminated"]["exitCode"], 7);
-    assert_eq!(condition(&failed, "Ready"), ("False".into(), "PodFailed".into()));
-}
-
-#[tokio::test]
-async fn a_pod_past_its_deadline_fails() {
-    let sim = cluster().await;
-    let mut object = bare_pod("x", container("app", "nginx"));
-    object["spec"]["activeDeadlineSeconds"] = json!(1);
-    create(&sim, &resource::POD, object);
-    until(&sim, "the pod fails", |sim| pod(sim, "x")["status"]["phase"] == "Failed").await;
-    assert_eq!(pod(&sim, "x")["status"]["reason"], "DeadlineExceeded");
-}
-
-#[tokio::test]
-async fn logs_keep_the_run_before() {
-    let sim = cluster().await;
-    create(&sim, &resource::POD, bare_pod("x", container("app", "n8nio/n8n:2")));
-    sim.settle().await;
-    let uid = pod(&sim, "x")["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
-    let text = |previous| -> Vec<String> {
-        let lines = sim.cluster().logs().read(&uid, "app", previous).unwrap_or_default();
-        lines.into_iter().map(|line| line.text).collect()
-    };
-    assert!(text(false).contains(&"Editor is now accessible".to_owned()));
-    assert!(text(true).is_empty());
-    sim.faults().add(Fault::crash(1).label("app", "x").times(1));
-    sim.settle().await;
-    assert!(!text(true).is_empty());
-}
-
-#[tokio::test]
-async fn an_image_changed_in_place_restarts_the_container() {
-    let sim = cluster().await;
-    sim.faults().add(Fault::pulls_fail("nosuch"));
-    create(&sim, &resource::POD, bare_pod("x", container("app", "nosuch:1")));
-    sim.settle().await;
-    let change = |image: &'static str| {
-        let change = move |pod: &mut Value| pod["spec"]["containers"][0]["image"] = json!(image);
-        sim.cluster().update(&resource::POD, NS, "x", "test", change).expect("changed")
-    };
-    change("nginx:1");
-    sim.settle().await;
-    assert!(runs(&sim, "x"));
-    change("nginx:2");
-    sim.settle().await;
-    let changed = pod(&sim, "x");
-    let status = &changed["status"]["containerStatuses"][0];
-    assert_eq!((&status["image"], &status["restartCount"]), (&json!("nginx:2"), &json!(1)));
-    assert!(runs(&sim, "x"));
-}
-
-#[tokio::test]
-async fn graceful_termination_is_seen_step_by_step() {
-    let sim = cluster().await;
-    create(&sim, &resource::POD, bare_pod("x", container("app", "nginx")));
-    sim.settle().await;
-    let revision = sim.cluster().revision();
-    delete(&sim, "x");
-    sim.settle().await;
-    let (_, changes) = sim.cluster().since(&resource::POD, revision).expect("remembered");
-    let steps: Vec<(String, String)> = changes
-        .iter()
-        .map(|change| {
-            let phase = change.object["status"]["phase"].as_str().unwrap_or_default();
-            let grace = &change.object["metadata"]["deletionGracePeriodSeconds"];
-            (format!("{:?}", change.change), format!("{phase} {grace}"))
-        })
-        .collect();
-    let expected = [
-        ("Modified", "Running 30"),
-        ("Modified", "Succeeded 30"),
-        ("Modified", "Succeeded 0"),
-        ("Deleted", "Succeeded 0"),
-    ];
-    assert_eq!(steps, expected.map(|(change, state)| (change.to_owned(), state.to_owned())));
+    let codes = ["done", "failed", "late"].map(|name| status(&sim, name)["state"]["terminated"]["exitCode"].as_i64());
+    assert_eq!(codes, [Some(0), Some(7), Some(137)]);
+    assert_eq!(pod(&sim, "late")["status"]["reason"], "DeadlineExceeded");
 }
