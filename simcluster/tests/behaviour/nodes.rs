@@ -124,7 +124,9 @@ async fn a_volume_of_a_silent_node_is_detached_by_force_after_six_minutes() {
 #[tokio::test]
 async fn when_no_node_answers_no_pod_is_given_up() {
     let (sim, home) = set_on_a_node(Some(0)).await;
-    ["n1", "n2", "n3"].iter().for_each(|name| _ = sim.faults().add(Fault::kill_node(name)));
+    for name in ["n1", "n2", "n3"] {
+        sim.faults().add(Fault::kill_node(name));
+    }
     pass(&sim, 600).await;
     assert_eq!(condition(&get(&sim, &NODE, &home), "Ready").0, "Unknown");
     sim.faults().clear();
