@@ -3,8 +3,6 @@
 //! Labels: `a`, `!a`, `a=b`, `a==b`, `a!=b`, `a in (b,c)`, `a notin (b,c)`, `a>1`, `a<1`, joined by commas.
 //! Fields: `path=value`, `path!=value`; which paths a kind knows is fixed, as on a real server.
 
-use std::iter::Peekable;
-
 use serde_json::Value;
 
 use crate::{dig::Dig, resource::Kind, status::Status};
@@ -99,81 +97,52 @@ fn parse_fields(kind: &Kind, text: &str) -> Result<Vec<(&'static str, bool, Stri
     text.split(',').filter(|term| !term.is_empty()).map(term).collect()
 }
 
-const SIGNS: &str = "(),><=!";
-
-/// The words and signs of a label selector.
-fn tokens(text: &str) -> Vec<String> {
-    let mut tokens: Vec<String> = Vec::new();
-    let mut chars = text.chars().peekable();
-    while let Some(first) = chars.next() {
-        let mut token = first.to_string();
-        if "=!".contains(first) {
-            token.extend(chars.next_if_eq(&'='));
-        } else if first.is_whitespace() {
-            continue;
-        } else if !SIGNS.contains(first) {
-            while let Some(next) = chars.next_if(|c| !c.is_whitespace() && !SIGNS.contains(*c)) {
-                token.push(next);
-            }
-        }
-        tokens.push(token);
-    }
-    tokens
-}
-
-fn is_word(token: &str) -> bool {
-    !token.is_empty() && !token.starts_with(|c| SIGNS.contains(c))
+/// Splits at the commas that are not in brackets.
+fn terms(text: &str) -> impl Iterator<Item = &str> {
+    let mut depth = 0;
+    let separates = move |c: char| {
+        depth += i32::from(c == '(') - i32::from(c == ')');
+        c == ',' && depth == 0
+    };
+    text.split(separates).map(str::trim)
 }
 
 fn parse_labels(text: &str) -> Result<Vec<(String, Test)>, String> {
-    let tokens = tokens(text);
-    let mut at = tokens.iter().map(String::as_str).peekable();
-    let mut requirements = Vec::new();
-    while at.peek().is_some() {
-        requirements.push(requirement(&mut at).map_err(|why| format!("unable to parse requirement: {why}"))?);
-        match (at.next(), at.peek()) {
-            (None, _) => break,
-            (Some(","), Some(_)) => {}
-            (Some(","), None) => return Err("found '', expected: identifier after ','".to_owned()),
-            (Some(other), _) => return Err(format!("found '{other}', expected: ',' or 'end of string'")),
-        }
-    }
-    Ok(requirements)
+    if text.trim().is_empty() { Ok(Vec::new()) } else { terms(text).map(requirement).collect() }
 }
 
-fn requirement<'a>(at: &mut Peekable<impl Iterator<Item = &'a str>>) -> Result<(String, Test), String> {
-    let absent = at.next_if_eq(&"!").is_some();
-    let key = at.next().filter(|key| is_word(key)).map(ToOwned::to_owned);
-    let key = key.ok_or("found a sign or nothing, expected: !, identifier, or 'end of string'")?;
-    if absent || at.peek().is_none_or(|next| *next == ",") {
-        return Ok((key, Test::Exists(!absent)));
-    }
-    let operator = at.next().unwrap_or_default();
-    let test = match operator {
-        "=" | "==" | "!=" => Test::In(operator != "!=", vec![word(at)]),
-        "in" | "notin" => Test::In(operator == "in", set(at)?),
-        ">" | "<" => {
-            let bound = word(at);
-            let why = format!("for 'Gt', 'Lt' operators, the value must be an integer: {bound}");
-            let bound = bound.parse().map_err(|_| why)?;
-            if operator == ">" { Test::Above(bound) } else { Test::Below(bound) }
-        }
-        other => return Err(format!("found '{other}', expected: in, notin, =, ==, !=, gt, lt")),
+fn requirement(term: &str) -> Result<(String, Test), String> {
+    let (key, test) = if let Some(key) = term.strip_prefix('!') {
+        (key, Test::Exists(false))
+    } else if let Some((key, operator, values)) = [" notin ", " in "].iter().find_map(|operator| {
+        let (key, values) = term.split_once(operator)?;
+        Some((key, *operator, values.trim()))
+    }) {
+        let inner = values.strip_prefix('(').and_then(|values| values.strip_suffix(')'));
+        let inner = inner.ok_or_else(|| format!("unable to parse requirement: found '{values}' expected: '('"))?;
+        (key, Test::In(operator == " in ", inner.split(',').map(|value| value.trim().to_owned()).collect()))
+    } else if let Some((key, value)) = term.split_once("!=") {
+        (key, Test::In(false, vec![word(value)?]))
+    } else if let Some((key, value)) = term.split_once('=') {
+        (key, Test::In(true, vec![word(value.strip_prefix('=').unwrap_or(value))?]))
+    } else if let Some((key, value)) = term.split_once(['<', '>']) {
+        let why = format!("for 'Gt', 'Lt' operators, the value must be an integer: {value}");
+        let bound = value.trim().parse().map_err(|_| why)?;
+        (key, if term.contains('>') { Test::Above(bound) } else { Test::Below(bound) })
+    } else {
+        (term, Test::Exists(true))
     };
+    let key = word(key)?;
+    if key.is_empty() || key.contains(char::is_whitespace) {
+        return Err(format!("unable to parse requirement: found '{key}', expected: !, identifier, or 'end of string'"));
+    }
     Ok((key, test))
 }
 
-/// A value; none at all is the empty one.
-fn word<'a>(at: &mut Peekable<impl Iterator<Item = &'a str>>) -> String {
-    at.next_if(|token| is_word(token)).unwrap_or_default().to_owned()
-}
-
-fn set<'a>(at: &mut Peekable<impl Iterator<Item = &'a str>>) -> Result<Vec<String>, String> {
-    at.next_if_eq(&"(").ok_or_else(|| format!("found '{}' expected: '('", at.peek().unwrap_or(&"")))?;
-    let mut values = vec![word(at)];
-    while at.next_if_eq(&",").is_some() {
-        values.push(word(at));
+/// A key or a value; none at all is the empty one.
+fn word(text: &str) -> Result<String, String> {
+    match text.chars().find(|c| "(),><=!".contains(*c)) {
+        Some(sign) => Err(format!("found '{sign}', expected: ',' or 'end of string'")),
+        None => Ok(text.trim().to_owned()),
     }
-    at.next_if_eq(&")").ok_or_else(|| format!("found '{}', expected: ',' or ')'", at.peek().unwrap_or(&"")))?;
-    Ok(values)
 }

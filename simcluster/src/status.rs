@@ -132,17 +132,18 @@ impl Status {
 
     /// A server-side apply that would take fields from other managers: (manager as shown, field path).
     pub fn apply_conflict(conflicts: &[(String, String)]) -> Self {
-        let mut message = format!("Apply failed with {} conflicts:", conflicts.len());
         // Several conflicts are grouped by manager, each field on a line of its own.
-        for (at, (who, field)) in conflicts.iter().enumerate() {
-            if at == 0 || conflicts[at - 1].0 != *who {
-                message += &format!("{}conflicts with {who}:", if at == 0 { " " } else { "\n" });
+        let line = |(at, (who, field)): (usize, &(String, String))| match at.checked_sub(1).map(|at| &conflicts[at].0) {
+            Some(last) if last == who => format!("- {field}"),
+            _ => format!("conflicts with {who}:\n- {field}"),
+        };
+        let message = match conflicts {
+            [(who, field)] => format!("Apply failed with 1 conflict: conflict with {who}: {field}"),
+            many => {
+                let lines: Vec<String> = many.iter().enumerate().map(line).collect();
+                format!("Apply failed with {} conflicts: {}", many.len(), lines.join("\n"))
             }
-            message += &format!("\n- {field}");
-        }
-        if let [(who, field)] = conflicts {
-            message = format!("Apply failed with 1 conflict: conflict with {who}: {field}");
-        }
+        };
         Self::new(409, "Conflict", message).with_causes(conflicts.iter().map(|(who, field)| {
             json!({"reason": "FieldManagerConflict", "message": format!("conflict with {who}"), "field": field})
         }))

@@ -28,7 +28,7 @@ use crate::{
     resource::{self, Kind},
     selector::Selector,
     status::{Cause, Status},
-    store::{ChangeType, Cluster, Event, Object},
+    store::{Change, ChangeType, Cluster, Object},
 };
 
 /// As long as a real server lets a watch live that names no time-out.
@@ -41,7 +41,7 @@ const BACKLOG: usize = 256;
 type News = Option<Arc<Told>>;
 
 struct Told {
-    event: Arc<Event>,
+    event: Arc<Change>,
     /// The object in its whole form as ADDED, MODIFIED and DELETED, each written when it is first asked for.
     lines: [OnceLock<Bytes>; 3],
 }
@@ -72,7 +72,7 @@ impl Hub {
             let newest = *changed.borrow_and_update();
             for ((kind, news), told) in resource::ALL.iter().zip(&self.0).zip(&mut told) {
                 let changes =
-                    if news.receiver_count() == 0 { Ok((newest, Vec::new())) } else { cluster.events(kind, *told) };
+                    if news.receiver_count() == 0 { Ok((newest, Vec::new())) } else { cluster.since(kind, *told) };
                 let (now_told, changes) = match changes {
                     Ok((revision, changes)) => {
                         (revision, changes.into_iter().map(|event| Some(Told::shared(event))).collect())
@@ -90,13 +90,13 @@ impl Hub {
 }
 
 impl Told {
-    fn shared(event: Arc<Event>) -> Arc<Self> {
+    fn shared(event: Arc<Change>) -> Arc<Self> {
         Arc::new(Self { event, lines: Default::default() })
     }
 
     /// How a watch sees it, if at all.
     fn seen(&self, namespace: Option<&str>, selector: &Selector, form: Form) -> Option<Bytes> {
-        let Event { change, object, previous, revision } = &*self.event;
+        let Change { change, object, previous, revision } = &*self.event;
         if namespace.is_some_and(|ns| ns != object.text("metadata.namespace")) {
             return None;
         }
@@ -264,7 +264,7 @@ impl Watch {
     }
 
     fn catch_up(&mut self) {
-        match self.cluster.events(self.kind, self.revision) {
+        match self.cluster.since(self.kind, self.revision) {
             Ok((newest, changes)) => {
                 for change in changes {
                     self.take(Some(Told::shared(change)));

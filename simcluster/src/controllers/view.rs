@@ -104,7 +104,8 @@ impl View {
                 self.tables[at].seen = newest;
                 for change in changes {
                     let gone = change.change == ChangeType::Deleted;
-                    self.apply(at, key_of(&change.object), Some(change.object).filter(|_| !gone), &mut tell);
+                    let new = (!gone).then(|| Arc::clone(&change.object.value));
+                    self.apply(at, key_of(&change.object), new, &mut tell);
                 }
             } else {
                 self.relist(at, cluster, &mut tell);

@@ -69,7 +69,7 @@ impl Owners {
     }
 
     /// The others lose what a write changes or takes away; the answer is what it sets, and which of that was theirs.
-    fn take(&mut self, pool: &mut Pool, actor: &Actor, old: &Value, new: &Value) -> (Set, Vec<Conflict>) {
+    pub fn take(&mut self, pool: &mut Pool, actor: &Actor, old: &Value, new: &Value) -> (Set, Vec<Conflict>) {
         let set = difference(old, new, true).without(&NOBODYS);
         let removed = difference(new, old, false).without(&NOBODYS);
         let mut conflicts = Vec::new();
@@ -96,19 +96,6 @@ impl Owners {
     /// The actor owns the fields of what it applies, and no others.
     pub fn applied(&mut self, pool: &mut Pool, actor: &Actor, now: Option<Timestamp>, applied: &Value) {
         self.set(actor, pool.share(&fields_of(applied).without(&NOBODYS)), now);
-    }
-
-    /// An apply takes from the others what it changes, if it may.
-    pub fn overrule(
-        &mut self,
-        pool: &mut Pool,
-        actor: &Actor,
-        old: &Value,
-        new: &Value,
-        force: bool,
-    ) -> Result<(), Vec<Conflict>> {
-        let (_, conflicts) = self.take(pool, actor, old, new);
-        if conflicts.is_empty() || force { Ok(()) } else { Err(conflicts) }
     }
 
     /// The entries of `managedFields`.
@@ -143,13 +130,12 @@ impl Owners {
 impl Actor {
     /// `"mgr"` for an applier; updaters are shown with how they write.
     fn shown(&self, api_version: &Value) -> String {
-        let mut text = Value::from(&*self.manager).to_string();
-        if !self.subresource.is_empty() {
-            text += &format!(" with subresource \"{}\"", self.subresource);
-        }
-        if !self.apply {
-            text += &format!(" using {}", api_version.as_str().unwrap_or_default());
-        }
-        text
+        let manager = Value::from(&*self.manager);
+        let through = match &*self.subresource {
+            "" => String::new(),
+            subresource => format!(" with subresource \"{subresource}\""),
+        };
+        let version = if self.apply { "" } else { api_version.as_str().unwrap_or_default() };
+        format!("{manager}{through}{}{version}", if self.apply { "" } else { " using " })
     }
 }

@@ -46,23 +46,14 @@ pub enum ChangeType {
     Deleted,
 }
 
-/// One write, as controllers need it.
-#[derive(Clone, Debug)]
+/// One write, as it is remembered for watches.
+#[derive(Debug)]
 pub struct Change {
     pub revision: u64,
     pub change: ChangeType,
     /// The object after the write; for `Deleted` its last state, with the deletion's own `resourceVersion`.
-    pub object: Arc<Value>,
-    /// The object before the write.
-    pub previous: Option<Arc<Value>>,
-}
-
-/// One write, as it is remembered for watches.
-#[derive(Debug)]
-pub(crate) struct Event {
-    pub revision: u64,
-    pub change: ChangeType,
     pub object: Object,
+    /// The object before the write.
     pub previous: Option<Object>,
 }
 
@@ -146,19 +137,7 @@ impl Cluster {
     }
 
     /// The changes of one kind after a revision, oldest first, and the newest revision of the cluster.
-    pub fn since(&self, kind: &'static Kind, revision: u64) -> Result<(u64, Vec<Change>), Compacted> {
-        let (newest, events) = self.events(kind, revision)?;
-        let change = |event: &Arc<Event>| Change {
-            revision: event.revision,
-            change: event.change,
-            object: Arc::clone(&event.object.value),
-            previous: event.previous.as_ref().map(|previous| Arc::clone(&previous.value)),
-        };
-        Ok((newest, events.iter().map(change).collect()))
-    }
-
-    /// The same for watches.
-    pub(crate) fn events(&self, kind: &'static Kind, revision: u64) -> Result<(u64, Vec<Arc<Event>>), Compacted> {
+    pub fn since(&self, kind: &'static Kind, revision: u64) -> Result<(u64, Vec<Arc<Change>>), Compacted> {
         self.lock().since(kind, revision)
     }
 
@@ -170,15 +149,16 @@ impl Cluster {
         revision: u64,
     ) -> Result<Vec<Object>, Compacted> {
         let state = self.lock();
-        let (_, events) = state.since(kind, revision)?;
+        let (_, changes) = state.since(kind, revision)?;
         let mut objects: Vec<Object> = state.objects(kind, ns).cloned().collect();
         drop(state);
-        let mine =
-            |event: &&Arc<Event>| !kind.namespaced || ns.is_none_or(|ns| event.object.text("metadata.namespace") == ns);
+        let mine = |change: &&Arc<Change>| {
+            !kind.namespaced || ns.is_none_or(|ns| change.object.text("metadata.namespace") == ns)
+        };
         // What changed since is taken as it was before its first change.
         let mut before: BTreeMap<Key, &Option<Object>> = BTreeMap::new();
-        for event in events.iter().filter(mine) {
-            before.entry(key_of(&event.object)).or_insert(&event.previous);
+        for change in changes.iter().filter(mine) {
+            before.entry(key_of(&change.object)).or_insert(&change.previous);
         }
         if !before.is_empty() {
             objects.retain(|object| !before.contains_key(&key_of(object)));
@@ -199,7 +179,9 @@ impl Cluster {
         let result = work(&mut state);
         let (newest, forgotten) = (state.revision, std::mem::take(&mut state.forgotten));
         drop(state);
-        forgotten.iter().for_each(|uid| self.0.logs.forget(uid));
+        for uid in &forgotten {
+            self.0.logs.forget(uid);
+        }
         self.0.changed.send_if_modified(|seen| {
             let is_newer = newest > *seen;
             *seen = newest.max(*seen);

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde_json::Value;
 
-use super::{ChangeType, Compacted, Event, Key, Object};
+use super::{Change, ChangeType, Compacted, Key, Object};
 use crate::{
     clock::Clock,
     dig::Dig,
@@ -20,7 +20,7 @@ use crate::{
 #[derive(Default)]
 struct Table {
     objects: BTreeMap<Key, Object>,
-    history: VecDeque<Arc<Event>>,
+    history: VecDeque<Arc<Change>>,
     /// Changes at or before this revision are forgotten.
     compacted: u64,
 }
@@ -81,12 +81,12 @@ impl State {
         self.objects(kind, ns).map(|object| Arc::clone(&object.value)).collect()
     }
 
-    pub(super) fn since(&self, kind: &'static Kind, revision: u64) -> Result<(u64, Vec<Arc<Event>>), Compacted> {
+    pub(super) fn since(&self, kind: &'static Kind, revision: u64) -> Result<(u64, Vec<Arc<Change>>), Compacted> {
         let Table { history, compacted, .. } = &self.tables[place(kind)];
         if revision < *compacted {
             return Err(Compacted { oldest: *compacted });
         }
-        let from = history.partition_point(|event| event.revision <= revision);
+        let from = history.partition_point(|change| change.revision <= revision);
         Ok((self.revision, history.range(from..).cloned().collect()))
     }
 
@@ -104,7 +104,7 @@ impl State {
         let object = Object { value: Arc::new(value), owners };
         let previous = self.tables[place(kind)].objects.insert(key, object.clone());
         let change = if previous.is_some() { ChangeType::Modified } else { ChangeType::Added };
-        self.remember(kind, Event { revision: self.revision, change, object: object.clone(), previous });
+        self.remember(kind, Change { revision: self.revision, change, object: object.clone(), previous });
         object
     }
 
@@ -116,12 +116,12 @@ impl State {
             self.forgotten.push(previous.text("metadata.uid").to_owned());
         }
         let (revision, object) = (self.revision, previous.at_revision(self.revision));
-        self.remember(kind, Event { revision, change: ChangeType::Deleted, object, previous: Some(previous) });
+        self.remember(kind, Change { revision, change: ChangeType::Deleted, object, previous: Some(previous) });
     }
 
-    fn remember(&mut self, kind: &'static Kind, event: Event) {
+    fn remember(&mut self, kind: &'static Kind, change: Change) {
         let Table { history, compacted, .. } = &mut self.tables[place(kind)];
-        history.push_back(Arc::new(event));
+        history.push_back(Arc::new(change));
         if history.len() > self.history {
             *compacted = history.pop_front().map_or(0, |oldest| oldest.revision);
         }

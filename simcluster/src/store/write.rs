@@ -215,8 +215,10 @@ impl State {
         merge::lay(&mut new, &applied);
         merge::prune(&mut new, &last, &owners.all());
         settle(kind, writer, &old, &mut new);
-        let taken = owners.overrule(&mut self.pool, &actor, &old, &new, writer.apply == Some(true));
-        taken.map_err(|conflicts| Status::apply_conflict(&conflicts))?;
+        let (_, conflicts) = owners.take(&mut self.pool, &actor, &old, &new);
+        if writer.apply == Some(false) && !conflicts.is_empty() {
+            return Err(Status::apply_conflict(&conflicts));
+        }
         if new != *old.value {
             let now = self.now();
             owners.applied(&mut self.pool, &actor, Some(now), &applied);

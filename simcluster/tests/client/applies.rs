@@ -1,56 +1,62 @@
 //! Server-side apply.
 
-use k8s_openapi::api::{apps::v1::StatefulSet, core::v1::ConfigMap};
+use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{
     Api, ResourceExt as _,
     api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams, TypeMeta},
 };
 use serde_json::{Value, json};
 
-use crate::support::{Stage, config_map, refusal, start, stateful_set};
+use crate::support::{Stage, config_map, refusal, start};
 
 #[tokio::test]
-async fn a_second_apply_of_the_same_is_no_write() {
-    let stage = start().await;
-    let sets = stage.api::<StatefulSet>();
-    let apply = PatchParams::apply("lumbung");
-    let first = sets.patch("db", &apply, &Patch::Apply(stateful_set("db", "postgres:18"))).await.unwrap();
-    let settled = stage
-        .eventually("its status is written", async || {
-            let set = sets.get("db").await.unwrap();
-            let status = set.status.as_ref()?;
-            (status.observed_generation == Some(1) && status.update_revision.is_some()).then_some(set)
-        })
-        .await;
-    let again = sets.patch("db", &apply, &Patch::Apply(stateful_set("db", "postgres:18"))).await.unwrap();
-    assert_eq!(again.resource_version(), settled.resource_version());
-    assert_eq!(first.metadata.generation, Some(1));
-    let next = sets.patch("db", &apply, &Patch::Apply(stateful_set("db", "postgres:19"))).await.unwrap();
-    assert_eq!(next.metadata.generation, Some(2));
-    assert_ne!(next.resource_version(), settled.resource_version());
-}
-
-#[tokio::test]
-async fn applies_conflict_share_and_give_up_fields() {
+async fn applies_conflict_share_force_and_give_up_fields() {
     let stage = start().await;
     let maps = stage.api::<ConfigMap>();
-    let apply = |who: &str, data: Value| {
-        let (maps, params) = (maps.clone(), PatchParams::apply(who));
-        async move { maps.patch("m", &params, &Patch::Apply(config_map("m", data))).await }
-    };
-    apply("one", json!({"a": "1", "b": "1"})).await.unwrap();
-    let (code, reason, message) = refusal(apply("two", json!({"a": "2"})).await.unwrap_err());
-    assert_eq!((code, reason.as_str()), (409, "Conflict"));
-    assert_eq!(message, "Apply failed with 1 conflict: conflict with \"one\": .data.a");
-    apply("two", json!({"a": "1"})).await.unwrap();
-    let left = apply("one", json!({})).await.unwrap();
-    let data = left.data.unwrap();
-    assert_eq!(data.keys().collect::<Vec<_>>(), ["a"], "b had one owner, a has another");
+    let both = json!({"a": "1", "b": "1"});
+    let conflict = "Apply failed with 1 conflict: conflict with \"one\": .data.a";
+    // Who applies what, by force or not; and then the data, or why not.
+    let steps = [
+        ("one", both.clone(), false, Ok(both)),
+        ("two", json!({"a": "2"}), false, Err((409, conflict))),
+        ("two", json!({"a": "1"}), false, Ok(json!({"a": "1", "b": "1"}))),
+        // What one gives up goes if nobody else owns it.
+        ("one", json!({}), false, Ok(json!({"a": "1"}))),
+        ("one", json!({"a": "3"}), true, Ok(json!({"a": "3"}))),
+        ("two", json!({"c": "1"}), false, Ok(json!({"a": "3", "c": "1"}))),
+        ("one", json!({}), false, Ok(json!({"c": "1"}))),
+    ];
+    for (who, data, force, expected) in steps {
+        let params = PatchParams { force, ..PatchParams::apply(who) };
+        let answer = maps.patch("m", &params, &Patch::Apply(config_map("m", data.clone()))).await;
+        let answer = answer.as_ref().map(|map| json!(map.data)).map_err(refusal);
+        assert_eq!(answer, expected, "{who} applies {data}");
+    }
 }
 
-/// Everything that Lumbung applies for a customer. On a cluster that is not simulated nothing is to run.
+#[tokio::test]
+async fn items_of_keyed_lists_have_owners_of_their_own() {
+    let stage = start().await;
+    let set = all_kinds(&stage).pop().unwrap();
+    let sets = dynamic(&stage, &set);
+    let apply = PatchParams::apply("lumbung");
+    let first = sets.patch("web", &apply, &Patch::Apply(&set)).await.unwrap();
+    let side = json!({"spec": {"template": {"spec": {"containers": [
+        {"name": "side", "image": "busybox"}, {"name": "app", "env": [{"name": "A", "value": "2"}]}]}}}});
+    sets.patch("web", &PatchParams::default(), &Patch::Strategic(side)).await.unwrap();
+    let refused = sets.patch("web", &apply, &Patch::Apply(&set)).await.unwrap_err();
+    let field = ".spec.template.spec.containers[name=\"app\"].env[name=\"A\"].value";
+    assert!(refusal(&refused).1.ends_with(field), "{refused}");
+    let after = sets.patch("web", &apply.clone().force(), &Patch::Apply(&set)).await.unwrap();
+    let containers = |set: &DynamicObject| set.data["spec"]["template"]["spec"]["containers"].clone();
+    let (first, after) = (containers(&first), containers(&after));
+    let app = after.as_array().unwrap().iter().find(|container| container["name"] == "app");
+    assert_eq!(app, first.get(0), "what is ours is as it was");
+    assert_eq!(after.as_array().map(Vec::len), Some(2), "what is not is left alone");
+}
+
+/// Everything that Lumbung applies for a customer. Nothing is to run.
 fn all_kinds(stage: &Stage) -> Vec<Value> {
-    let replicas = i32::from(stage.is_simulated());
     let probe = json!({"httpGet": {"path": "/healthz", "port": "http"}, "periodSeconds": 5});
     let resources = json!({"requests": {"cpu": "0.5", "memory": "1024Mi"}, "limits": {"memory": "1024Mi"}});
     let affinity = json!({"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [
@@ -93,7 +99,7 @@ fn all_kinds(stage: &Stage) -> Vec<Value> {
         json!({"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": meta("web"), "spec": {
             "ingressClassName": "traefik", "rules": [{"host": "x.ghost.example.test", "http": {"paths": [path]}}]}}),
         json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": meta("web"), "spec": {
-            "serviceName": "web", "replicas": replicas, "selector": {"matchLabels": {"app": "web"}}, "updateStrategy": {"type": "OnDelete"},
+            "serviceName": "web", "replicas": 0, "selector": {"matchLabels": {"app": "web"}}, "updateStrategy": {"type": "OnDelete"},
             "template": {"metadata": {"labels": {"app": "web"}}, "spec": pod}}}),
     ]
 }

@@ -1,60 +1,107 @@
 //! Making, reading, changing and deleting objects.
 
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
 use kube::{
-    Api, Client, Config, ResourceExt as _,
-    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions},
+    ResourceExt as _,
+    api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams, ValidationDirective},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::support::{config_map, object, refusal, simulated, start};
+use crate::support::{config_map, object, refusal, start, with_uid};
 
-#[tokio::test]
-async fn without_the_token_nothing_is_answered() {
-    let Some((cluster, _client)) = simulated("who may ask without a token is that cluster's own affair").await else {
-        return;
-    };
-    let config = Config::new(cluster.url().parse().unwrap());
-    let client = Client::try_from(config).unwrap();
-    let refused = Api::<Namespace>::all(client).list(&ListParams::default()).await.unwrap_err();
-    assert_eq!(refusal(refused).0, 403, "nobody is system:anonymous");
-    cluster.shutdown().await;
+const POST: PostParams = PostParams { dry_run: false, field_manager: None };
+
+fn names(list: kube::core::ObjectList<ConfigMap>) -> Vec<String> {
+    list.into_iter().map(|map| map.name_any()).collect()
 }
 
 #[tokio::test]
-async fn create_get_list_delete() {
+async fn lists_are_selected_and_pages_are_snapshots() {
     let stage = start().await;
     let maps = stage.api::<ConfigMap>();
-    for name in ["a", "b", "c"] {
-        maps.create(&PostParams::default(), &object(config_map(name, json!({"k": "v"})))).await.unwrap();
+    for name in ["a", "b", "c", "d"] {
+        let mut map = config_map(name, json!({}));
+        map["metadata"]["labels"] = json!({"name": name, "half": if name < "c" { "1" } else { "2" }});
+        maps.create(&POST, &object(map)).await.unwrap();
     }
-    let (code, reason, _) =
-        refusal(maps.create(&PostParams::default(), &object(config_map("a", json!({})))).await.unwrap_err());
-    assert_eq!((code, reason.as_str()), (409, "AlreadyExists"));
-    let names = |list: kube::core::ObjectList<ConfigMap>| list.into_iter().map(|m| m.name_any()).collect::<Vec<_>>();
-    let first = maps.list(&ListParams::default().limit(2).fields("metadata.name!=kube-root-ca.crt")).await.unwrap();
+    let selectors = [
+        ("half=1", "metadata.name!=a", "b"),
+        ("half!=1,name", "", "c,d"),
+        ("name in (a, d)", "", "a,d"),
+        ("half,name notin (a,b),half>1", "", "c,d"),
+        ("half,!none,half<2", "", "a,b"),
+    ];
+    for (labels, fields, expected) in selectors {
+        let list = maps.list(&ListParams::default().labels(labels).fields(fields)).await.unwrap();
+        assert_eq!(names(list).join(","), expected, "{labels} {fields}");
+    }
+    for wrong in ["a=b=c", "a in 1", "a,", "a in (1", "=", "a>x"] {
+        let refused = maps.list(&ListParams::default().labels(wrong)).await.unwrap_err();
+        assert_eq!(refusal(&refused).0, 400, "{wrong}");
+    }
+    let page = ListParams::default().labels("half").limit(3);
+    let first = maps.list(&page).await.unwrap();
     let token = first.metadata.continue_.clone().unwrap();
-    assert_eq!(names(first), ["a", "b"]);
-    maps.delete("c", &DeleteParams::default()).await.unwrap();
-    let rest = ListParams::default().limit(2).continue_token(&token).fields("metadata.name!=kube-root-ca.crt");
-    assert_eq!(names(maps.list(&rest).await.unwrap()), ["c"], "a page shows the list as it was when it began");
-    assert!(maps.get_opt("c").await.unwrap().is_none());
-    let elsewhere = Api::<ConfigMap>::namespaced(stage.client.clone(), &format!("{}-none", stage.namespace));
-    let (code, reason, _) =
-        refusal(elsewhere.create(&PostParams::default(), &object(config_map("a", json!({})))).await.unwrap_err());
-    assert_eq!((code, reason.as_str()), (404, "NotFound"));
+    assert_eq!(names(first), ["a", "b", "c"]);
+    maps.delete("d", &DeleteParams::default()).await.unwrap();
+    assert_eq!(names(maps.list(&page.clone().continue_token(&token)).await.unwrap()), ["d"], "as it was when it began");
+    if let Some(sim) = stage.sim("another cluster does not forget on request") {
+        sim.cluster().compact();
+        let refused = maps.list(&page.continue_token(&token)).await.unwrap_err();
+        assert_eq!(refusal(&refused).0, 410);
+    }
 }
 
 #[tokio::test]
-async fn a_stale_update_is_refused() {
+async fn patches_do_what_their_type_says() {
     let stage = start().await;
     let maps = stage.api::<ConfigMap>();
-    let old = maps.create(&PostParams::default(), &object(config_map("m", json!({"a": "1"})))).await.unwrap();
-    let mut changed = old.clone();
-    changed.data = Some([("a".to_owned(), "2".to_owned())].into());
-    maps.replace("m", &PostParams::default(), &changed).await.unwrap();
-    let (code, reason, _) = refusal(maps.replace("m", &PostParams::default(), &changed).await.unwrap_err());
-    assert_eq!((code, reason.as_str()), (409, "Conflict"));
+    maps.create(&POST, &object(config_map("m", json!({"a": "1", "b": "1"})))).await.unwrap();
+    let operations = |list: Value| Patch::Json::<()>(object(list));
+    let steps: [(Patch<Value>, Result<Value, u16>); 3] = [
+        (Patch::Merge(json!({"data": {"a": null, "b": "2"}})), Ok(json!({"b": "2"}))),
+        (Patch::Strategic(json!({"data": {"b": null, "c": "3"}})), Ok(json!({"c": "3"}))),
+        (Patch::Merge(json!({"metadata": {"resourceVersion": "1"}, "data": {}})), Err(409)),
+    ];
+    let outcome = |answer: Result<ConfigMap, kube::Error>| match answer {
+        Ok(map) => Ok(json!(map.data)),
+        Err(error) => Err(refusal(&error).0),
+    };
+    for (patch, expected) in steps {
+        let answer = maps.patch("m", &PatchParams::default(), &patch).await;
+        assert_eq!(outcome(answer), expected, "{patch:?}");
+    }
+    let steps = [
+        (json!([{"op": "replace", "path": "/data/new", "value": "1"}]), Ok(json!({"c": "3", "new": "1"}))),
+        (json!([{"op": "test", "path": "/data/c", "value": "x"}, {"op": "remove", "path": "/data/c"}]), Err(422)),
+        (json!([{"op": "remove", "path": "/data/none"}]), Err(422)),
+        (json!([{"op": "move", "from": "/data/c", "path": "/data/d"}]), Ok(json!({"d": "3", "new": "1"}))),
+    ];
+    for (patch, expected) in steps {
+        let answer = maps.patch("m", &PatchParams::default(), &operations(patch.clone())).await;
+        assert_eq!(outcome(answer), expected, "{patch}");
+    }
+}
+
+#[tokio::test]
+async fn writes_are_checked_before_they_happen() {
+    let stage = start().await;
+    let maps = stage.api::<ConfigMap>();
+    let dry = PostParams { dry_run: true, ..POST };
+    let tried = maps.create(&dry, &object(config_map("m", json!({})))).await.unwrap();
+    assert!(tried.uid().is_some() && maps.get_opt("m").await.unwrap().is_none());
+    let mut map = maps.create(&POST, &object(config_map("m", json!({})))).await.unwrap();
+    let twice = maps.create(&POST, &object(config_map("m", json!({})))).await.unwrap_err();
+    assert_eq!(refusal(&twice), (409, "configmaps \"m\" already exists"));
+    map.data = Some([("a".to_owned(), "2".to_owned())].into());
+    maps.replace("m", &POST, &map).await.unwrap();
+    assert_eq!(refusal(&maps.replace("m", &POST, &map).await.unwrap_err()).0, 409, "a stale update");
+    let strict = PatchParams { field_validation: Some(ValidationDirective::Strict), ..PatchParams::default() };
+    let unknown = Patch::Merge(json!({"dataa": {}}));
+    assert_eq!(refusal(&maps.patch("m", &strict, &unknown).await.unwrap_err()).0, 422);
+    maps.patch("m", &PatchParams::default(), &unknown).await.unwrap();
+    let elsewhere = Api::<ConfigMap>::namespaced(stage.client.clone(), &format!("{}-none", stage.namespace));
+    assert_eq!(refusal(&elsewhere.create(&POST, &object(config_map("m", json!({})))).await.unwrap_err()).0, 404);
 }
 
 #[tokio::test]
@@ -63,14 +110,10 @@ async fn deletion_honours_preconditions_and_finalizers() {
     let maps = stage.api::<ConfigMap>();
     let mut held = config_map("m", json!({}));
     held["metadata"]["finalizers"] = json!(["lumbung.dev/hold"]);
-    let made = maps.create(&PostParams::default(), &object(held)).await.unwrap();
-    let uid = |uid: &str| DeleteParams {
-        preconditions: Some(Preconditions { uid: Some(uid.to_owned()), ..Preconditions::default() }),
-        ..DeleteParams::default()
-    };
-    let (code, _, _) = refusal(maps.delete("m", &uid("00000000-0000-0000-0000-000000000001")).await.unwrap_err());
-    assert_eq!(code, 409);
-    let answer = maps.delete("m", &uid(&made.uid().unwrap())).await.unwrap();
+    let made = maps.create(&POST, &object(held)).await.unwrap();
+    let refused = maps.delete("m", &with_uid("00000000-0000-0000-0000-000000000001")).await.unwrap_err();
+    assert_eq!(refusal(&refused).0, 409);
+    let answer = maps.delete("m", &with_uid(&made.uid().unwrap())).await.unwrap();
     assert!(answer.left().unwrap().metadata.deletion_timestamp.is_some());
     let free = json!({"metadata": {"finalizers": null}});
     maps.patch("m", &PatchParams::default(), &Patch::Merge(free)).await.unwrap();
@@ -78,55 +121,38 @@ async fn deletion_honours_preconditions_and_finalizers() {
 }
 
 #[tokio::test]
-async fn a_namespace_takes_its_contents_along() {
-    let stage = start().await;
-    let (maps, secrets) = (stage.api::<ConfigMap>(), stage.api::<Secret>());
-    maps.create(&PostParams::default(), &object(config_map("m", json!({})))).await.unwrap();
-    let secret = object(json!({"metadata": {"name": "s"}, "stringData": {"PASSWORD": "hunter2"}}));
-    let stored = secrets.create(&PostParams::default(), &secret).await.unwrap();
-    assert_eq!(stored.data.unwrap()["PASSWORD"].0, b"hunter2");
-    let namespaces = Api::<Namespace>::all(stage.client.clone());
-    namespaces.delete(&stage.namespace, &DeleteParams::default()).await.unwrap();
-    stage
-        .eventually("the namespace is gone", async || {
-            let left = namespaces.get_opt(&stage.namespace).await.unwrap();
-            left.is_none().then_some(())
-        })
-        .await;
-    assert!(maps.list(&ListParams::default()).await.unwrap().items.is_empty());
-    assert!(secrets.list(&ListParams::default()).await.unwrap().items.is_empty());
-}
-
-#[tokio::test]
-async fn an_owner_takes_its_dependents_along() {
+async fn an_owner_takes_its_dependents_along_unless_they_are_orphaned() {
     let stage = start().await;
     let maps = stage.api::<ConfigMap>();
-    let owner = maps.create(&PostParams::default(), &object(config_map("owner", json!({})))).await.unwrap();
-    for (name, blocks) in [("one", true), ("two", false)] {
-        let mut dependent = config_map(name, json!({}));
-        dependent["metadata"]["ownerReferences"] = json!([{
-            "apiVersion": "v1", "kind": "ConfigMap", "name": "owner", "uid": owner.uid(), "blockOwnerDeletion": blocks}]);
-        maps.create(&PostParams::default(), &object(dependent)).await.unwrap();
-    }
-    maps.delete("owner", &DeleteParams::foreground()).await.unwrap();
-    for name in ["owner", "one", "two"] {
-        stage
-            .eventually(&format!("{name} is gone"), async || maps.get_opt(name).await.unwrap().is_none().then_some(()))
-            .await;
+    let ways =
+        [(DeleteParams::background(), false), (DeleteParams::foreground(), false), (DeleteParams::orphan(), true)];
+    for (way, (params, stays)) in ways.iter().enumerate() {
+        let name = format!("owner-{way}");
+        let owner = maps.create(&POST, &object(config_map(&name, json!({})))).await.unwrap();
+        let mut dependent = config_map(&format!("dependent-{way}"), json!({}));
+        let reference = json!({"apiVersion": "v1", "kind": "ConfigMap", "name": name, "uid": owner.uid(), "blockOwnerDeletion": true});
+        dependent["metadata"]["ownerReferences"] = json!([reference]);
+        maps.create(&POST, &object(dependent)).await.unwrap();
+        maps.delete(&name, params).await.unwrap();
+        let settled = async || {
+            let (owner, dependent) =
+                (maps.get_opt(&name).await.unwrap(), maps.get_opt(&format!("dependent-{way}")).await.unwrap());
+            let orphaned = dependent.as_ref().is_some_and(|map| map.owner_references().is_empty());
+            (owner.is_none() && dependent.is_some() == *stays && orphaned == *stays).then_some(())
+        };
+        stage.eventually(&format!("{params:?}"), settled).await;
     }
 }
 
 #[tokio::test]
-async fn services_get_an_address_that_stays() {
+async fn a_namespace_takes_its_contents_along() {
     let stage = start().await;
-    let services = stage.api::<Service>();
-    let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}, "spec": {
-        "selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": "http"}]}});
-    let apply = PatchParams::apply("lumbung");
-    let first = services.patch("web", &apply, &Patch::Apply(&service)).await.unwrap();
-    let again = services.patch("web", &apply, &Patch::Apply(&service)).await.unwrap();
-    let address = first.spec.as_ref().unwrap().cluster_ip.clone().unwrap();
-    let range = if stage.is_simulated() { "10.43." } else { "" };
-    assert!(address.parse::<std::net::IpAddr>().is_ok() && address.starts_with(range), "{address}");
-    assert_eq!(first, again);
+    let secrets = stage.api::<Secret>();
+    let secret = object(json!({"metadata": {"name": "s"}, "stringData": {"PASSWORD": "hunter2"}}));
+    assert_eq!(secrets.create(&POST, &secret).await.unwrap().data.unwrap()["PASSWORD"].0, b"hunter2");
+    let namespaces = Api::<Namespace>::all(stage.client.clone());
+    namespaces.delete(&stage.namespace, &DeleteParams::default()).await.unwrap();
+    let gone = async || namespaces.get_opt(&stage.namespace).await.unwrap().is_none().then_some(());
+    stage.eventually("the namespace is gone", gone).await;
+    assert!(secrets.list(&ListParams::default()).await.unwrap().items.is_empty());
 }

@@ -2,7 +2,7 @@
 //!
 //! The cluster is a simulated one, unless LUMBUNG_TEST_KUBECONFIG names the kubeconfig of another: then the same tests
 //! hold that one against what Lumbung relies on. They write only in namespaces `lumbung-test-…` that they made, and
-//! delete these whatever happens. Their pods never run: no node has the label that they ask for.
+//! delete these whatever happens. Nothing runs there.
 
 use std::time::Duration;
 
@@ -28,39 +28,17 @@ pub struct Stage {
     sim: Option<SimCluster>,
 }
 
-/// The cluster that the environment names, or else a simulated one.
+/// A namespace in the cluster that the environment names, or else in a simulated one.
 pub async fn start() -> Stage {
-    let sim = if real() { None } else { Some(simulate().await) };
-    let client = connect(sim.as_ref().map_or_else(other, of)).await;
+    let sim = match std::env::var_os(KUBECONFIG) {
+        Some(_) => None,
+        None => Some(SimCluster::start(Options { delays: Delays::zero(), ..Options::default() }).await.unwrap()),
+    };
+    let kubeconfig = sim.as_ref().map_or_else(other, |sim| Kubeconfig::from_yaml(&sim.kubeconfig()).unwrap());
+    let client = connect(kubeconfig).await;
     let namespace = object(json!({"metadata": {"generateName": "lumbung-test-"}}));
     let namespace = Api::<Namespace>::all(client.clone()).create(&PostParams::default(), &namespace).await.unwrap();
     Stage { client, namespace: namespace.name_any(), uid: namespace.uid().unwrap(), sim }
-}
-
-/// A simulated cluster with the namespace `t`, for what no other cluster can do; nothing when another one is tested.
-pub async fn simulated(why: &str) -> Option<(SimCluster, Client)> {
-    if real() {
-        eprintln!("skipped, {KUBECONFIG} is set: {why}");
-        return None;
-    }
-    let sim = simulate().await;
-    let client = connect(of(&sim)).await;
-    let namespace = object(json!({"metadata": {"name": "t"}}));
-    Api::<Namespace>::all(client.clone()).create(&PostParams::default(), &namespace).await.unwrap();
-    Some((sim, client))
-}
-
-fn real() -> bool {
-    std::env::var_os(KUBECONFIG).is_some()
-}
-
-async fn simulate() -> SimCluster {
-    let options = Options { delays: Delays::zero(), ..Options::default() };
-    SimCluster::start(options).await.unwrap()
-}
-
-fn of(sim: &SimCluster) -> Kubeconfig {
-    Kubeconfig::from_yaml(&sim.kubeconfig()).unwrap()
 }
 
 fn other() -> Kubeconfig {
@@ -74,15 +52,16 @@ async fn connect(kubeconfig: Kubeconfig) -> Client {
 }
 
 impl Stage {
-    pub fn api<K>(&self) -> Api<K>
-    where
-        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
-    {
+    pub fn api<K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>>(&self) -> Api<K> {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
-    pub fn is_simulated(&self) -> bool {
-        self.sim.is_some()
+    /// The simulated cluster, for what no other does on request.
+    pub fn sim(&self, why: &str) -> Option<&SimCluster> {
+        if self.sim.is_none() {
+            eprintln!("skipped, {KUBECONFIG} is set: {why}");
+        }
+        self.sim.as_ref()
     }
 
     /// Waits until `check` gives something. The simulated cluster knows when it has nothing left to do: there, the
@@ -107,69 +86,44 @@ impl Stage {
 
 impl Drop for Stage {
     fn drop(&mut self) {
-        if self.is_simulated() {
+        if self.sim.is_some() {
             return;
         }
         let (name, uid) = (self.namespace.clone(), self.uid.clone());
         // A test that failed gets here while its runtime winds up, so this has one of its own.
         let deleting = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            runtime.unwrap().block_on(delete(&name, uid));
+            runtime.unwrap().block_on(async {
+                let namespaces = Api::<Namespace>::all(connect(other()).await);
+                // Ours, never another that has got its name; it may be gone already.
+                match namespaces.delete(&name, &with_uid(&uid)).await {
+                    Err(error) if !matches!(refusal(&error).0, 404 | 409) => panic!("deleting {name}: {error}"),
+                    _ => {}
+                }
+            });
         });
         let deleted = deleting.join();
         assert!(deleted.is_ok() || std::thread::panicking(), "the namespace {} could not be deleted", self.namespace);
     }
 }
 
-/// Deletes the namespace that we made, never another that has got its name.
-async fn delete(name: &str, uid: String) {
-    let ours = DeleteParams {
-        preconditions: Some(Preconditions { uid: Some(uid), ..Preconditions::default() }),
-        ..DeleteParams::default()
-    };
-    let namespaces = Api::<Namespace>::all(connect(other()).await);
-    match namespaces.delete(name, &ours).await {
-        Ok(_) => {}
-        Err(Error::Api(status)) if matches!(status.code, 404 | 409) => {}
-        Err(error) => panic!("deleting the namespace {name}: {error}"),
-    }
-}
-
-/// A pod that no node takes, so that no cluster pulls or runs anything for it.
-pub fn pod(name: &str) -> Value {
-    json!({"metadata": {"name": name}, "spec": {
-        "nodeSelector": {"lumbung.dev/test": "nowhere"}, "containers": [{"name": "app", "image": "nginx:1.29"}]}})
+pub fn with_uid(uid: &str) -> DeleteParams {
+    let ours = Preconditions { uid: Some(uid.to_owned()), ..Preconditions::default() };
+    DeleteParams { preconditions: Some(ours), ..DeleteParams::default() }
 }
 
 pub fn object<T: serde::de::DeserializeOwned>(value: Value) -> T {
     serde_json::from_value(value).unwrap()
 }
 
-pub fn refusal(error: Error) -> (u16, String, String) {
+/// The code and the message of a refusal.
+pub fn refusal(error: &Error) -> (u16, &str) {
     match error {
-        Error::Api(status) => (status.code, status.reason.clone(), status.message.clone()),
+        Error::Api(status) => (status.code, &status.message),
         other => panic!("not an answer of the API: {other}"),
     }
 }
 
 pub fn config_map(name: &str, data: Value) -> Value {
     json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data})
-}
-
-pub fn stateful_set(name: &str, image: &str) -> Value {
-    json!({
-        "apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": name},
-        "spec": {
-            "serviceName": name, "replicas": 0, "selector": {"matchLabels": {"app": name}},
-            "updateStrategy": {"type": "OnDelete"},
-            "template": {
-                "metadata": {"labels": {"app": name}},
-                "spec": {"containers": [{
-                    "name": "app", "image": image, "ports": [{"containerPort": 80}],
-                    "resources": {"requests": {"cpu": "0.25", "memory": "1024Mi"}, "limits": {"memory": "1024Mi"}},
-                    "readinessProbe": {"httpGet": {"port": 80}},
-                }]},
-            },
-        },
-    })
 }

@@ -3,97 +3,87 @@
 use std::time::Duration;
 
 use futures::{StreamExt as _, TryStreamExt as _};
-use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{
-    Api, ResourceExt as _,
+    ResourceExt as _,
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams},
     runtime::{WatchStreamExt as _, watcher},
 };
-use lumbung_simcluster::{Options, SimCluster};
-use serde_json::json;
+use lumbung_simcluster::Fault;
+use serde_json::{Value, json};
 
-use crate::support::{config_map, object, simulated, start};
+use crate::support::{config_map, object, start};
 
-#[tokio::test]
-async fn a_watch_tells_every_change_after_its_revision() {
-    let stage = start().await;
-    let maps = stage.api::<ConfigMap>();
-    let params = WatchParams::default().labels("w=1").timeout(20);
-    let from = maps.list(&ListParams::default()).await.unwrap().metadata.resource_version.unwrap();
-    let mut labelled = config_map("m", json!({"a": "1"}));
-    labelled["metadata"]["labels"] = json!({"w": "1"});
-    maps.create(&PostParams::default(), &object(labelled)).await.unwrap();
-    let unlabel = json!({"metadata": {"labels": {"w": null}}, "data": {"a": "2"}});
-    maps.patch("m", &PatchParams::default(), &Patch::Merge(unlabel)).await.unwrap();
-    let events = maps.watch(&params, &from).await.unwrap().take(2).try_collect::<Vec<_>>().await.unwrap();
-    let (WatchEvent::Added(added), WatchEvent::Deleted(left)) = (&events[0], &events[1]) else { panic!("{events:?}") };
-    assert_eq!(added.data, left.data, "an object that leaves a selector is shown as it was");
-    assert_ne!(added.resource_version(), left.resource_version());
+fn labelled(name: &str) -> ConfigMap {
+    let mut map = config_map(name, json!({"a": "1"}));
+    map["metadata"]["labels"] = json!({"w": "1"});
+    object(map)
+}
+
+/// An event as type, name and the value of `a`.
+fn told(event: &WatchEvent<ConfigMap>) -> String {
+    let shown = |map: &ConfigMap| format!("{} {}", map.name_any(), map.data.as_ref().map_or("", |data| &data["a"]));
+    match event {
+        WatchEvent::Added(map) => format!("ADDED {}", shown(map)),
+        WatchEvent::Modified(map) => format!("MODIFIED {}", shown(map)),
+        WatchEvent::Deleted(map) => format!("DELETED {}", shown(map)),
+        WatchEvent::Bookmark(mark) => format!("BOOKMARK {:?}", mark.metadata.annotations),
+        WatchEvent::Error(status) => format!("ERROR {}", status.code),
+    }
 }
 
 #[tokio::test]
-async fn a_revision_that_was_forgotten_is_told() {
-    let Some((cluster, client)) = simulated("only a simulated cluster forgets on request").await else {
-        return;
+async fn a_watch_tells_the_present_and_every_change_after_it() {
+    let stage = start().await;
+    let maps = stage.api::<ConfigMap>();
+    let write = async |patch: Value| maps.patch("m", &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
+    let params = WatchParams::default().labels("w=1").timeout(20);
+    let from = maps.list(&ListParams::default()).await.unwrap().metadata.resource_version.unwrap();
+    maps.create(&PostParams::default(), &labelled("m")).await.unwrap();
+    write(json!({"data": {"a": "2"}})).await;
+    write(json!({"data": {"a": "2"}})).await;
+    write(json!({"metadata": {"labels": {"w": null}}, "data": {"a": "3"}})).await;
+    write(json!({"metadata": {"labels": {"w": "1"}}})).await;
+    // What changes nothing is not told; what leaves the selector is shown as it was.
+    let expected = ["ADDED m 1", "MODIFIED m 2", "DELETED m 2", "ADDED m 3"];
+    let events = maps.watch(&params, &from).await.unwrap().take(4).try_collect::<Vec<_>>().await.unwrap();
+    assert_eq!(events.iter().map(told).collect::<Vec<_>>(), expected);
+    let (WatchEvent::Modified(before), WatchEvent::Deleted(left)) = (&events[1], &events[2]) else {
+        panic!("{events:?}")
     };
-    let maps = Api::<ConfigMap>::namespaced(client, "t");
-    let all = maps.list(&ListParams::default()).await.unwrap();
-    let from = all.metadata.resource_version.unwrap();
-    maps.create(&PostParams::default(), &object(config_map("m", json!({})))).await.unwrap();
-    cluster.cluster().compact();
-    maps.delete("m", &DeleteParams::default()).await.unwrap();
-    let mut old = maps.watch(&WatchParams::default().timeout(20), &from).await.unwrap().boxed();
-    let Some(Ok(WatchEvent::Error(status))) = old.next().await else { panic!("a compacted revision must be told") };
-    assert_eq!(status.code, 410);
-    cluster.shutdown().await;
+    assert_ne!(before.resource_version(), left.resource_version(), "leaving has a revision of its own");
+
+    let present = maps.watch(&params.clone().initial_events(), "0").await.unwrap();
+    let events = present.take(2).try_collect::<Vec<_>>().await.unwrap();
+    assert_eq!(told(&events[0]), "ADDED m 3");
+    assert!(told(&events[1]).contains("k8s.io/initial-events-end"), "{events:?}");
+
+    let Some(sim) = stage.sim("another cluster does not forget on request") else { return };
+    sim.cluster().compact();
+    let events = maps.watch(&params, &from).await.unwrap().try_collect::<Vec<_>>().await.unwrap();
+    assert_eq!(
+        events.iter().map(told).collect::<Vec<_>>(),
+        ["ERROR 410"],
+        "a forgotten revision is told, and that is all"
+    );
 }
 
 #[tokio::test]
 async fn a_watcher_survives_dropped_watches_and_forgotten_history() {
-    for streaming in [true, false] {
-        survives(streaming).await;
+    let stage = start().await;
+    let Some(sim) = stage.sim("another cluster drops no watches on request") else { return };
+    let maps = stage.api::<ConfigMap>();
+    for config in [watcher::Config::default(), watcher::Config::default().streaming_lists()] {
+        let mut seen = watcher(maps.clone(), config.labels("w=1")).default_backoff().touched_objects().boxed();
+        for name in ["a", "b", "c"] {
+            maps.create(&PostParams::default(), &labelled(name)).await.unwrap();
+            sim.faults().add(Fault::drop_watches());
+            sim.cluster().compact();
+            let wait = async {
+                while seen.next().await.is_some_and(|event| !event.is_ok_and(|map| map.name_any() == name)) {}
+            };
+            tokio::time::timeout(Duration::from_secs(20), wait).await.unwrap_or_else(|_| panic!("{name} was not seen"));
+            maps.delete(name, &DeleteParams::default()).await.unwrap();
+        }
     }
-}
-
-async fn survives(streaming: bool) {
-    let Some((cluster, client)) = simulated("only a simulated cluster drops watches on request").await else {
-        return;
-    };
-    let maps = Api::<ConfigMap>::namespaced(client, "t");
-    let config = watcher::Config::default().labels("w=1");
-    let config = if streaming { config.streaming_lists() } else { config };
-    let mut seen = watcher(maps.clone(), config).default_backoff().touched_objects().boxed();
-    for name in ["a", "b", "c"] {
-        let mut map = config_map(name, json!({}));
-        map["metadata"]["labels"] = json!({"w": "1"});
-        maps.create(&PostParams::default(), &object(map)).await.unwrap();
-        cluster.faults().add(lumbung_simcluster::Fault::drop_watches());
-        cluster.cluster().compact();
-        let wait = async {
-            while let Some(event) = seen.next().await {
-                if event.is_ok_and(|map| map.name_any() == name) {
-                    return;
-                }
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(20), wait).await.unwrap_or_else(|_| panic!("{name} was never seen"));
-    }
-    cluster.shutdown().await;
-}
-
-#[tokio::test]
-async fn after_shutdown_the_address_is_free() {
-    let Some((cluster, client)) = simulated("another cluster is not shut down").await else {
-        return;
-    };
-    let watch = Api::<Pod>::all(client.clone());
-    let mut open = watch.watch(&WatchParams::default(), "0").await.unwrap().boxed();
-    cluster.shutdown().await;
-    assert!(
-        tokio::time::timeout(Duration::from_secs(10), async { while open.next().await.is_some() {} }).await.is_ok(),
-        "open watches end"
-    );
-    let address = cluster.url().trim_start_matches("http://").parse().unwrap();
-    let again = SimCluster::start(Options { listen: address, ..Options::default() }).await.unwrap();
-    again.shutdown().await;
 }

@@ -60,6 +60,8 @@ async fn recorded_answers_are_given() {
     if std::env::var_os("LUMBUNG_GOLDEN_STRICT").is_some() {
         failures.append(&mut unneeded);
     }
-    unneeded.iter().for_each(|line| println!("{line}"));
+    for line in &unneeded {
+        println!("{line}");
+    }
     assert!(failures.is_empty(), "{} differences:\n{}", failures.len(), failures.join("\n"));
 }
