@@ -32,7 +32,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     };
     let pool = db::connect(&settings).await.context("connecting to the database")?;
     let (cluster, client) = if config.cluster.simulate {
-        let (cluster, client) = simulated::start(::simcluster::Options::default()).await?;
+        let (cluster, client) = simulated::start_home().await?;
         (Some(cluster), client)
     } else {
         let kubeconfig = config

@@ -43,7 +43,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let cluster = SimCluster::start(options)
         .await
         .with_context(|| format!("listening on {}", args.listen))?;
-    let account = crate::simulated::prepare(&cluster).await?;
+    let account = crate::simulated::prepare(&cluster.kubeconfig()).await?;
     let kubeconfig = if args.as_lumbung { account } else { cluster.kubeconfig() };
     match &args.kubeconfig {
         Some(path) => {

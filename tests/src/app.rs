@@ -149,8 +149,9 @@ impl Builder {
         let administrator = real.clone().unwrap_or_else(|| sim.kubeconfig());
         let kube = lumbung::kube::connect(Some(&administrator)).await.expect("a client");
         if real.is_some() {
-            lumbung::simulated::prepare(&kube).await.expect("what deploy/ applies");
-            granted = kube.clone();
+            let account = lumbung::simulated::prepare(&administrator).await;
+            let account = account.expect("what deploy/ applies");
+            granted = lumbung::kube::connect(Some(&account)).await.expect("a client");
             real::clear(&kube).await;
         }
         let start = self.at.unwrap_or_else(|| Time::new(START.parse().expect("a time")));

@@ -32,11 +32,18 @@ pub async fn clear(client: &Client) {
         let mut tick = tokio::time::interval(LOOK);
         loop {
             tick.tick().await;
-            let ours = api.list(&ListParams::default().labels(OURS)).await.expect("the namespaces");
+            let ours = api
+                .list(&ListParams::default().labels(OURS))
+                .await
+                .expect("the namespaces");
             if ours.items.is_empty() {
                 return;
             }
-            for namespace in ours.items.iter().filter(|one| one.metadata.deletion_timestamp.is_none()) {
+            for namespace in ours
+                .items
+                .iter()
+                .filter(|one| one.metadata.deletion_timestamp.is_none())
+            {
                 let _ = api.delete(&namespace.name_any(), &DeleteParams::default()).await;
             }
         }

@@ -156,7 +156,7 @@ pub async fn server_alone() -> anyhow::Result<u64> {
     let (cluster, _) = simulated::start(options()).await?;
     Keys::load_or_generate(&dir, &ambient)?;
     let kubeconfig = dir.join("kubeconfig");
-    std::fs::write(&kubeconfig, cluster.kubeconfig())?;
+    std::fs::write(&kubeconfig, simulated::prepare(&cluster.kubeconfig()).await?)?;
     let mut child = Command::new(binary)
         .args(["serve", "--listen", "127.0.0.1:0"])
         .env("DATABASE_URL", embedded.url())

@@ -8,9 +8,16 @@ use simcluster::{Clock, Delays, NodeSpec, Options, SimCluster, resource};
 const PODS_EACH: usize = 100;
 
 pub async fn start(nodes: usize) -> anyhow::Result<SimCluster> {
-    let nodes = (0..nodes).map(|at| NodeSpec::new(format!("node-{at:05}"), 16_000, 64 * 1024)).collect();
+    let nodes = (0..nodes)
+        .map(|at| NodeSpec::new(format!("node-{at:05}"), 16_000, 64 * 1024))
+        .collect();
     let clock = Clock::manual(Timestamp::from_second(1_800_000_000)?);
-    let options = Options { nodes, clock, delays: Delays::zero(), ..Options::default() };
+    let options = Options {
+        nodes,
+        clock,
+        delays: Delays::zero(),
+        ..Options::default()
+    };
     let sim = SimCluster::start(options).await?;
     sim.settle().await;
     Ok(sim)

@@ -34,7 +34,12 @@ async fn main() -> anyhow::Result<()> {
     let clock = Watch::start();
     let sim = fleet::start(args.nodes).await?;
     let (started, nodes_only) = (clock.elapsed(), resident_mib());
-    println!("{} nodes ready in {:.2} s, {} MiB resident", args.nodes, started.as_secs_f64(), nodes_only - bare);
+    println!(
+        "{} nodes ready in {:.2} s, {} MiB resident",
+        args.nodes,
+        started.as_secs_f64(),
+        nodes_only - bare
+    );
 
     let (clock, revision) = (Watch::start(), sim.cluster().revision());
     fleet::fill(&sim, args.pods).await?;
@@ -52,20 +57,30 @@ async fn main() -> anyhow::Result<()> {
     let clock = Watch::start();
     let listed = watching::list_in_pages(&sim, 500).await?;
     anyhow::ensure!(listed == running, "{listed} pods listed");
-    println!("all pods listed in pages of 500 in {:.2} s", clock.elapsed().as_secs_f64());
+    println!(
+        "all pods listed in pages of 500 in {:.2} s",
+        clock.elapsed().as_secs_f64()
+    );
 
     let clock = Watch::start();
     let revision = sim.cluster().revision();
     sim.advance(Duration::from_hours(1)).await;
     let passed = sim.cluster().revision() - revision;
-    println!("an hour of manual time passes in {:.2} s, {passed} events", clock.elapsed().as_secs_f64());
+    println!(
+        "an hour of manual time passes in {:.2} s, {passed} events",
+        clock.elapsed().as_secs_f64()
+    );
 
     let alone = watching::writes(&sim, args.writes)?;
     let watchers = watching::Watchers::open(&sim, &resource::POD, args.watchers).await?;
     let watched = watching::writes(&sim, args.writes)?;
     let told = watchers.finish(args.writes).await?;
     println!("a write, nobody watching: {alone}");
-    println!("a write, {} watching:     {watched}; medians 1 : {:.2}", args.watchers, watched.over(&alone));
+    println!(
+        "a write, {} watching:     {watched}; medians 1 : {:.2}",
+        args.watchers,
+        watched.over(&alone)
+    );
     println!("{told:.0} events/s delivered to watchers until the last had the last");
     sim.shutdown().await;
     Ok(())

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use anyhow::Context;
 use futures::StreamExt;
 use serde_json::{Value, json};
-use simcluster::resource::{self, Kind};
 use simcluster::SimCluster;
+use simcluster::resource::{self, Kind};
 use tokio::task::JoinHandle;
 
 use crate::figures::{Timings, Watch};
@@ -19,10 +19,14 @@ pub fn writes(sim: &SimCluster, count: usize) -> anyhow::Result<Timings> {
     for (at, pod) in pods.iter().cycle().take(count).enumerate() {
         let text = |field: &str| pod["metadata"][field].as_str().unwrap_or_default();
         let clock = Watch::start();
-        sim.cluster().update(&resource::POD, text("namespace"), text("name"), "bench", |pod| {
-            let seen = pod["metadata"]["annotations"]["bench"].as_str().unwrap_or_default().len();
-            pod["metadata"]["annotations"]["bench"] = json!(format!("{at}-{seen}"));
-        })?;
+        sim.cluster()
+            .update(&resource::POD, text("namespace"), text("name"), "bench", |pod| {
+                let seen = pod["metadata"]["annotations"]["bench"]
+                    .as_str()
+                    .unwrap_or_default()
+                    .len();
+                pod["metadata"]["annotations"]["bench"] = json!(format!("{at}-{seen}"));
+            })?;
         samples.push(clock.elapsed());
     }
     Ok(Timings::of(samples))
@@ -37,21 +41,35 @@ pub struct Watchers {
 
 impl Watchers {
     pub async fn open(sim: &SimCluster, kind: &Kind, count: usize) -> anyhow::Result<Self> {
-        let url = format!("{}/api/v1/{}?watch=true&resourceVersion={}", sim.url(), kind.plural, sim.cluster().revision());
+        let url = format!(
+            "{}/api/v1/{}?watch=true&resourceVersion={}",
+            sim.url(),
+            kind.plural,
+            sim.cluster().revision()
+        );
         let (client, told) = (reqwest::Client::new(), Arc::new(AtomicUsize::new(0)));
         let mut tasks = Vec::with_capacity(count);
         for _ in 0..count {
-            let answer = client.get(&url).bearer_auth(sim.token()).send().await?.error_for_status()?;
+            let answer = client
+                .get(&url)
+                .bearer_auth(sim.token())
+                .send()
+                .await?
+                .error_for_status()?;
             let told = Arc::clone(&told);
             tasks.push(tokio::spawn(async move {
                 let mut body = answer.bytes_stream();
                 while let Some(Ok(bytes)) = body.next().await {
-                    let lines = bytes.iter().filter(|byte| **byte == b'\n').count();
+                    let lines = bytes.split(|byte| *byte == b'\n').count() - 1;
                     told.fetch_add(lines, Ordering::Relaxed);
                 }
             }));
         }
-        Ok(Self { told, tasks, clock: Watch::start() })
+        Ok(Self {
+            told,
+            tasks,
+            clock: Watch::start(),
+        })
     }
 
     /// Waits until all have been told of so many events; events per second since the first write.
@@ -63,7 +81,9 @@ impl Watchers {
                 look.tick().await;
             }
         };
-        tokio::time::timeout(std::time::Duration::from_mins(2), waiting).await.context("a watcher missed events")?;
+        tokio::time::timeout(std::time::Duration::from_mins(2), waiting)
+            .await
+            .context("a watcher missed events")?;
         let seconds = self.clock.elapsed().as_secs_f64();
         self.tasks.iter().for_each(JoinHandle::abort);
         #[allow(clippy::cast_precision_loss, reason = "a figure for people")]
@@ -76,10 +96,17 @@ pub async fn list_in_pages(sim: &SimCluster, limit: usize) -> anyhow::Result<usi
     let (client, mut count, mut next) = (reqwest::Client::new(), 0, String::new());
     loop {
         let url = format!("{}/api/v1/pods?limit={limit}&continue={next}", sim.url());
-        let page: Value = client.get(&url).bearer_auth(sim.token()).send().await?.error_for_status()?.json().await?;
+        let page: Value = client
+            .get(&url)
+            .bearer_auth(sim.token())
+            .send()
+            .await?
+            .error_for_status()?
+            .json()
+            .await?;
         count += page["items"].as_array().map_or(0, Vec::len);
         match page["metadata"]["continue"].as_str() {
-            Some(token) if !token.is_empty() => next = token.to_owned(),
+            Some(token) if !token.is_empty() => token.clone_into(&mut next),
             _ => return Ok(count),
         }
     }

@@ -64,7 +64,9 @@ async fn a_failed_proof_keeps_the_route_shut_and_is_tried_again() {
     let app = TestApp::start().await;
     app.settle().await;
     let customer = app.customer("ani@example.org").await;
-    app.sim.faults().add(simcluster::Fault::crash(1).label(LABEL_TASK, "verify"));
+    app.sim
+        .faults()
+        .add(simcluster::Fault::crash(1).label(LABEL_TASK, "verify"));
     let ordered = order(&customer, "linkding", json!({})).await;
     app.settle().await;
     let seen = instance(&customer, &ordered.id).await;

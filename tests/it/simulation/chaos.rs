@@ -30,9 +30,8 @@ async fn chaos_of_two_processes() {
 
 #[tokio::test]
 async fn chaos_on_demand() {
-    let number = |name: &str, otherwise| {
-        std::env::var(name).map_or(otherwise, |text| text.parse::<u64>().expect("a number"))
-    };
+    let number =
+        |name: &str, otherwise| std::env::var(name).map_or(otherwise, |text| text.parse::<u64>().expect("a number"));
     let seconds = 60 * number("LUMBUNG_CHAOS_MINUTES", 0);
     let length = Duration::from_secs(seconds).max(SHORT);
     chaos(number("LUMBUNG_CHAOS_SEED", 2002), length).await;
@@ -100,6 +99,8 @@ async fn chaos(seed: u64, length: Duration) {
     world.url.clone_from(&world.app.url);
     world.alone = true;
     world.rest().await;
+    let corruptions = world.app.sim.corruptions();
+    assert!(corruptions.is_empty(), "two pods wrote to one volume: {corruptions:#?}");
 }
 
 /// What a customer or an operator does.
@@ -123,7 +124,11 @@ impl Pair {
         for (at, life) in self.lives.iter_mut().enumerate() {
             if let Life::Up(server) = life {
                 let ended = server.process.0.try_wait().expect("its state");
-                assert!(ended.is_none(), "process {at} ended by itself: {ended:?}\n{}", server.log());
+                assert!(
+                    ended.is_none(),
+                    "process {at} ended by itself: {ended:?}\n{}",
+                    server.log()
+                );
             }
         }
         let dead = self.lives.iter().position(|life| matches!(life, Life::Dead));
@@ -174,7 +179,9 @@ impl Pair {
                 if outlived {
                     world.app.outlive_leases().await;
                 }
-                world.history.add(format!("process {at} is paused; its leases run out: {outlived}"));
+                world
+                    .history
+                    .add(format!("process {at} is paused; its leases run out: {outlived}"));
             }
             other => self.lives[at] = other,
         }
@@ -197,7 +204,10 @@ impl Pair {
     /// The process that an order is on its way to is killed or paused. Its sender asks the other one, with the same key:
     /// there will be one order, whether or not the first had come to be, and whatever the paused one still does.
     async fn hit_over_an_order(&mut self, world: &mut World) {
-        let Some(at) = self.lives.iter().position(|life| matches!(life, Life::Up(server) if server.url == world.url))
+        let Some(at) = self
+            .lives
+            .iter()
+            .position(|life| matches!(life, Life::Up(server) if server.url == world.url))
         else {
             return;
         };
@@ -205,7 +215,11 @@ impl Pair {
         let body = json!({"service": "linkding", "plan": "mini"});
         let headers = [("idempotency-key", key.as_str())];
         let client = world.log_in(owner).await;
-        cut(client.send(Method::POST, "/api/v1/orders", &headers, Some(&body)), polls).await;
+        cut(
+            client.send(Method::POST, "/api/v1/orders", &headers, Some(&body)),
+            polls,
+        )
+        .await;
         if let Life::Up(mut server) = self.take(at) {
             if dies {
                 server.kill();
@@ -215,7 +229,9 @@ impl Pair {
             }
         }
         let how = if dies { "killed" } else { "paused" };
-        world.history.add(format!("process {at} is {how}, {polls} polls into an order of {owner}"));
+        world
+            .history
+            .add(format!("process {at} is {how}, {polls} polls into an order of {owner}"));
         world.app.outlive_leases().await;
         if self.up().is_empty() && dies {
             self.resume(world);

@@ -1,7 +1,7 @@
 //! What goes wrong in a history, and its end.
 
-use simcluster::faults::{Latency, What};
 use simcluster::Fault;
+use simcluster::faults::{Latency, What};
 
 use super::world::{NODES, OFFERS, World};
 
@@ -39,8 +39,14 @@ impl World {
                 ("four containers crash", faults)
             }
             9 => ("nothing becomes ready", vec![Fault::never_ready()]),
-            10 => ("every seventh connection ends without an answer", vec![seventh().connection_lost()]),
-            11 => ("every seventh request is told to come again", vec![seventh().throttled(1)]),
+            10 => (
+                "every seventh connection ends without an answer",
+                vec![seventh().connection_lost()],
+            ),
+            11 => (
+                "every seventh request is told to come again",
+                vec![seventh().throttled(1)],
+            ),
             12 => {
                 let late = Fault::new(What::WatchStale { ms: Some(40) });
                 ("watches are late", vec![late])

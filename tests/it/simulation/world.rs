@@ -70,7 +70,9 @@ impl World {
     }
 
     pub async fn begin(seed: u64, builder: Builder) -> Self {
-        let nodes = NODES.map(|(name, mem_mib)| NodeSpec::new(name, 8_000, mem_mib)).to_vec();
+        let nodes = NODES
+            .map(|(name, mem_mib)| NodeSpec::new(name, 8_000, mem_mib))
+            .to_vec();
         // So long that only what can never run is given up.
         let builder = builder.nodes(nodes).seed(seed).args(&["--ready-minutes", "10080"]);
         let app = builder.start().await;
@@ -246,7 +248,11 @@ impl World {
     pub async fn insist(&self, who: &str, key: &str, path: &str, body: &Value) -> Answer {
         let headers = [("idempotency-key", key)];
         for _ in 0..500 {
-            let answer = self.log_in(who).await.send(Method::POST, path, &headers, Some(body)).await;
+            let answer = self
+                .log_in(who)
+                .await
+                .send(Method::POST, path, &headers, Some(body))
+                .await;
             let busy = answer.body["code"] == "idempotency-in-flight" || !self.alone && answer.status == 503;
             if !busy {
                 return answer;
