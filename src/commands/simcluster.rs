@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::Context;
-use simcluster::{Delays, Options, SimCluster};
+use simcluster::{Clock, Delays, Options, SimCluster};
 
 use super::asked_to_stop;
 use crate::clock::Entropy;
@@ -22,6 +22,12 @@ pub struct Args {
     /// The kubeconfig is that of the platform's own account, with the rights that deploy/ gives it, not the admin's.
     #[arg(long)]
     as_lumbung: bool,
+    /// How many times as fast as real time the cluster's time passes.
+    #[arg(long, default_value_t = 1)]
+    speed: u32,
+    /// What chances are drawn from: one seed gives one history.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
     /// Containers, probes and volumes take no time.
     #[arg(long)]
     instant: bool,
@@ -38,6 +44,8 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         listen: args.listen,
         delays,
         token,
+        seed: args.seed,
+        clock: Clock::scaled(args.speed),
         ..Options::default()
     };
     let cluster = SimCluster::start(options)

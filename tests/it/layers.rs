@@ -225,7 +225,7 @@ fn only_who_must_knows_the_engine_and_the_simulated_cluster() {
     // The engine's refusal passes through who asks for room; `lumbung simulate` is the engine without a server.
     let engine = ["app", "commands", "config", "instances", "scheduling", "subscriptions"];
     // Nothing that runs in production knows whether the cluster is real; `serve --simulate` is by `simulated`.
-    let simulated = ["simulated.rs", "commands/demo", "commands/simcluster.rs"];
+    let simulated = ["simulated.rs", "commands.rs", "commands/demo", "commands/simcluster.rs"];
     for source in sources() {
         let uses = |name: &str| {
             let path = format!("{name}::");
