@@ -5,7 +5,7 @@ use kube::{
     ResourceExt as _,
     api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams, ValidationDirective},
 };
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::support::{config_map, object, refusal, start, with_uid};
 
@@ -57,29 +57,15 @@ async fn patches_do_what_their_type_says() {
     let stage = start().await;
     let maps = stage.api::<ConfigMap>();
     maps.create(&POST, &object(config_map("m", json!({"a": "1", "b": "1"})))).await.unwrap();
-    let operations = |list: Value| Patch::Json::<()>(object(list));
-    let steps: [(Patch<Value>, Result<Value, u16>); 3] = [
+    let steps = [
         (Patch::Merge(json!({"data": {"a": null, "b": "2"}})), Ok(json!({"b": "2"}))),
         (Patch::Strategic(json!({"data": {"b": null, "c": "3"}})), Ok(json!({"c": "3"}))),
         (Patch::Merge(json!({"metadata": {"resourceVersion": "1"}, "data": {}})), Err(409)),
     ];
-    let outcome = |answer: Result<ConfigMap, kube::Error>| match answer {
-        Ok(map) => Ok(json!(map.data)),
-        Err(error) => Err(refusal(&error).0),
-    };
     for (patch, expected) in steps {
         let answer = maps.patch("m", &PatchParams::default(), &patch).await;
-        assert_eq!(outcome(answer), expected, "{patch:?}");
-    }
-    let steps = [
-        (json!([{"op": "replace", "path": "/data/new", "value": "1"}]), Ok(json!({"c": "3", "new": "1"}))),
-        (json!([{"op": "test", "path": "/data/c", "value": "x"}, {"op": "remove", "path": "/data/c"}]), Err(422)),
-        (json!([{"op": "remove", "path": "/data/none"}]), Err(422)),
-        (json!([{"op": "move", "from": "/data/c", "path": "/data/d"}]), Ok(json!({"d": "3", "new": "1"}))),
-    ];
-    for (patch, expected) in steps {
-        let answer = maps.patch("m", &PatchParams::default(), &operations(patch.clone())).await;
-        assert_eq!(outcome(answer), expected, "{patch}");
+        let data = answer.as_ref().map(|map| json!(map.data)).map_err(|error| refusal(error).0);
+        assert_eq!(data, expected, "{patch:?}");
     }
 }
 
