@@ -49,8 +49,7 @@ async fn faults_are_posted_met_and_deleted() {
     assert_eq!(admin.send(Method::DELETE, &path, Value::Null).await.0, 200);
     assert_eq!(admin.send(Method::DELETE, &path, Value::Null).await.0, 404);
     assert_eq!((admin.get(PODS).await.0, post(json!({"what": "rain"})).await.0), (200, 400));
-    let lost = Fault::api().connection_lost().verb("create").times(1);
-    admin.0.faults().add(lost);
+    admin.0.faults().add(Fault::api().connection_lost().verb("create").times(1));
     let map = json!({"metadata": {"name": "m"}});
     let maps = "/api/v1/namespaces/default/configmaps";
     let answer = admin.try_send(Method::POST, maps, map.clone()).await;
@@ -74,10 +73,8 @@ async fn watches_are_held_back_told_410_and_cut() {
     assert!(first.starts_with(br#"{"type":"ADDED""#));
     admin.0.faults().add(Fault::drop_watches().resource("configmaps"));
     assert_eq!(open.chunk().await.expect("an orderly end"), None);
-    admin
-        .0
-        .faults()
-        .add(serde_json::from_value(json!({"what": "watch_gone", "when": {"next": {"times": 1}}})).expect("a fault"));
+    let gone = json!({"what": "watch_gone", "when": {"next": {"times": 1}}});
+    admin.send(Method::POST, "/simcluster/faults", gone).await;
     let (code, event) = admin.get(&format!("{path}{revision}")).await;
     assert_eq!((code, &event["type"], &event["object"]["code"]), (200, &json!("ERROR"), &json!(410)));
     admin.0.shutdown().await;

@@ -233,6 +233,9 @@ async fn answer(api: &Api, request: Request) -> Answer {
         return Err(reply::injected(503));
     }
     let (headers, query) = (&parts.headers, Query::parse(&parts.uri));
+    if headers.contains_key("impersonate-user") {
+        return Err(Status::not_implemented("impersonation"));
+    }
     let at = match Address::parse(&steps) {
         Ok(Some(at)) => at,
         other => {
