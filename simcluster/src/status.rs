@@ -131,8 +131,8 @@ impl Status {
         } else {
             // Grouped by manager, each field on a line of its own.
             let groups = conflicts.chunk_by(|one, next| one.0 == next.0).map(|group| {
-                let fields: String = group.iter().map(|(_, field)| format!("\n- {field}")).collect();
-                format!("conflicts with {}:{fields}", group[0].0)
+                let fields: Vec<&str> = group.iter().map(|(_, field)| field.as_str()).collect();
+                format!("conflicts with {}:\n- {}", group[0].0, fields.join("\n- "))
             });
             let groups = groups.collect::<Vec<_>>().join("\n");
             format!("Apply failed with {} conflicts: {groups}", conflicts.len())
