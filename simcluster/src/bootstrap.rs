@@ -44,7 +44,6 @@ pub fn populate(cluster: &Cluster, options: &Options) -> Result<(), Status> {
     for name in ["default", "kube-system", "kube-public", "kube-node-lease"] {
         create(cluster, &resource::NAMESPACE, "", json!({"metadata": {"name": name}}))?;
     }
-    crate::access::populate(cluster)?;
     for class in &options.storage_classes {
         create(cluster, &resource::STORAGE_CLASS, "", storage_class(class))?;
     }

@@ -1,6 +1,6 @@
 //! Label and field selectors, as clients write them in `labelSelector` and `fieldSelector`.
 //!
-//! Labels: `a`, `!a`, `a=b`, `a==b`, `a!=b`, `a in (b,c)`, `a notin (b,c)`, `a>1`, `a<1`, joined by commas.
+//! Labels: `a`, `!a`, `a=b`, `a==b`, `a!=b`, `a in (b,c)`, `a notin (b,c)`, joined by commas.
 //! Fields: `path=value`, `path!=value`; which paths a kind knows is fixed, as on a real server.
 
 use serde_json::Value;
@@ -18,8 +18,6 @@ pub struct Selector {
 enum Test {
     Exists(bool),
     In(bool, Vec<String>),
-    Above(i64),
-    Below(i64),
 }
 
 impl Selector {
@@ -41,12 +39,9 @@ impl Selector {
 
 impl Test {
     fn holds(&self, value: Option<&str>) -> bool {
-        let number = || value?.parse::<i64>().ok();
         match self {
             Self::Exists(wanted) => value.is_some() == *wanted,
             Self::In(wanted, values) => value.is_some_and(|value| values.iter().any(|v| v == value)) == *wanted,
-            Self::Above(bound) => number().is_some_and(|number| number > *bound),
-            Self::Below(bound) => number().is_some_and(|number| number < *bound),
         }
     }
 }
@@ -64,14 +59,9 @@ fn field(object: &Value, path: &str) -> String {
 fn known_fields(kind: &Kind) -> impl Iterator<Item = &'static str> {
     let own = match kind.kind {
         "Pod" => {
-            "spec.nodeName spec.restartPolicy spec.schedulerName spec.serviceAccountName status.phase status.podIP \
-             status.nominatedNodeName"
+            "spec.nodeName spec.restartPolicy spec.schedulerName spec.serviceAccountName status.phase status.podIP"
         }
-        "Event" => {
-            "involvedObject.kind involvedObject.namespace involvedObject.name involvedObject.uid \
-             involvedObject.apiVersion involvedObject.resourceVersion involvedObject.fieldPath reason \
-             reportingComponent source type"
-        }
+        "Event" => "involvedObject.kind involvedObject.namespace involvedObject.name involvedObject.uid reason type",
         "Namespace" => "status.phase",
         "Node" => "spec.unschedulable",
         "Secret" => "type",
@@ -125,10 +115,6 @@ fn requirement(term: &str) -> Result<(String, Test), String> {
         (key, Test::In(false, vec![word(value)?]))
     } else if let Some((key, value)) = term.split_once('=') {
         (key, Test::In(true, vec![word(value.strip_prefix('=').unwrap_or(value))?]))
-    } else if let Some((key, value)) = term.split_once(['<', '>']) {
-        let why = format!("for 'Gt', 'Lt' operators, the value must be an integer: {value}");
-        let bound = value.trim().parse().map_err(|_| why)?;
-        (key, if term.contains('>') { Test::Above(bound) } else { Test::Below(bound) })
     } else {
         (term, Test::Exists(true))
     };

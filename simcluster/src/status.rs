@@ -15,8 +15,6 @@ pub struct Status {
     pub details: Option<Value>,
     /// Seconds for the `Retry-After` header.
     pub retry_after: Option<u32>,
-    /// A continue token that goes on inconsistently, beside an expired one.
-    pub continue_token: Option<String>,
 }
 
 /// One reason why an object is invalid.
@@ -47,10 +45,6 @@ impl Cause {
         Self::new("FieldValueForbidden", field, format!("Forbidden: {why}"))
     }
 
-    pub fn duplicate(field: impl Into<String>, value: &Value) -> Self {
-        Self::new("FieldValueDuplicate", field, format!("Duplicate value: {value}"))
-    }
-
     pub fn unsupported(field: impl Into<String>, value: &Value, known: &[&str]) -> Self {
         let known = known.iter().map(|k| format!("\"{k}\"")).collect::<Vec<_>>().join(", ");
         Self::new("FieldValueNotSupported", field, format!("Unsupported value: {value}: supported values: {known}"))
@@ -63,7 +57,7 @@ impl Cause {
 
 impl Status {
     pub fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { code, reason, message: message.into(), details: None, retry_after: None, continue_token: None }
+        Self { code, reason, message: message.into(), details: None, retry_after: None }
     }
 
     /// Says what it is about: an object of this kind, under the kind's name or its resource's.
@@ -132,17 +126,16 @@ impl Status {
 
     /// A server-side apply that would take fields from other managers: (manager as shown, field path).
     pub fn apply_conflict(conflicts: &[(String, String)]) -> Self {
-        // Several conflicts are grouped by manager, each field on a line of its own.
-        let line = |(at, (who, field)): (usize, &(String, String))| match at.checked_sub(1).map(|at| &conflicts[at].0) {
-            Some(last) if last == who => format!("- {field}"),
-            _ => format!("conflicts with {who}:\n- {field}"),
-        };
-        let message = match conflicts {
-            [(who, field)] => format!("Apply failed with 1 conflict: conflict with {who}: {field}"),
-            many => {
-                let lines: Vec<String> = many.iter().enumerate().map(line).collect();
-                format!("Apply failed with {} conflicts: {}", many.len(), lines.join("\n"))
-            }
+        let message = if let [(who, field)] = conflicts {
+            format!("Apply failed with 1 conflict: conflict with {who}: {field}")
+        } else {
+            // Grouped by manager, each field on a line of its own.
+            let groups = conflicts.chunk_by(|one, next| one.0 == next.0).map(|group| {
+                let fields: Vec<&str> = group.iter().map(|(_, field)| field.as_str()).collect();
+                format!("conflicts with {}:\n- {}", group[0].0, fields.join("\n- "))
+            });
+            let groups = groups.collect::<Vec<_>>().join("\n");
+            format!("Apply failed with {} conflicts: {groups}", conflicts.len())
         };
         Self::new(409, "Conflict", message).with_causes(conflicts.iter().map(|(who, field)| {
             json!({"reason": "FieldManagerConflict", "message": format!("conflict with {who}"), "field": field})
@@ -158,10 +151,6 @@ impl Status {
         Self::new(501, "NotImplemented", format!("the simulated cluster does not support {what}"))
     }
 
-    pub fn unsupported_media_type(message: impl Into<String>) -> Self {
-        Self::new(415, "UnsupportedMediaType", message)
-    }
-
     pub fn to_value(&self) -> Value {
         let mut body = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure"});
         body.put("message", self.message.as_str());
@@ -171,9 +160,6 @@ impl Status {
         }
         if let Some(details) = &self.details {
             body.put("details", details.clone());
-        }
-        if let Some(token) = &self.continue_token {
-            body.put("metadata.continue", token.as_str());
         }
         body
     }

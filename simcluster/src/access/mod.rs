@@ -1,28 +1,26 @@
-//! Who asks: the admin's token, tokens of service accounts (which end with their time or their account), nobody's, and
-//! impersonation. Whether they may is told by `rbac`. There are no certificates and no tokens bound to pods.
+//! Who asks: the admin's token, tokens of service accounts (which end with their time or their account), and nobody's.
+//! Whether they may is told by `rbac`. There are no certificates, no impersonation and no tokens bound to pods.
 
 mod rbac;
 
-use http::HeaderMap;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
 use serde_json::{Value, json};
 
-pub(crate) use rbac::{Asked, authorize, escalation, populate, review};
+pub(crate) use rbac::{Asked, authorize, authorize_path, review};
 
 use crate::{
     clock,
     dig::Dig,
-    resource::{Kind, SERVICE_ACCOUNT},
+    resource::SERVICE_ACCOUNT,
     status::{Cause, Status},
     store::Cluster,
 };
 
 /// Who sent a request.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct User {
     pub name: String,
-    pub uid: String,
-    pub groups: Vec<String>,
+    groups: Vec<String>,
 }
 
 const ACCOUNT: &str = "system:serviceaccount:";
@@ -33,11 +31,7 @@ const AUDIENCES: [&str; 2] = ["https://kubernetes.default.svc.cluster.local", "k
 
 impl User {
     fn new(name: &str, groups: &[&str]) -> Self {
-        Self { name: name.to_owned(), uid: String::new(), groups: groups.iter().map(ToString::to_string).collect() }
-    }
-
-    pub fn admin() -> Self {
-        Self::new("admin", &[MASTERS, AUTHENTICATED])
+        Self { name: name.to_owned(), groups: groups.iter().map(ToString::to_string).collect() }
     }
 
     fn account(ns: &str, name: &str) -> Self {
@@ -45,14 +39,17 @@ impl User {
         Self::new(&format!("{ACCOUNT}{ns}:{name}"), &groups)
     }
 
-    /// Namespace and name of the service account that this user is.
-    fn as_account(&self) -> Option<(&str, &str)> {
-        self.name.strip_prefix(ACCOUNT)?.split_once(':')
+    fn is_account(&self, ns: &str, name: &str) -> bool {
+        self.name == format!("{ACCOUNT}{ns}:{name}")
+    }
+
+    fn is_in(&self, group: &str) -> bool {
+        self.groups.iter().any(|g| g == group)
     }
 
     /// Whether this user may do everything.
     pub fn is_master(&self) -> bool {
-        self.groups.iter().any(|group| group == MASTERS)
+        self.is_in(MASTERS)
     }
 }
 
@@ -60,7 +57,7 @@ impl User {
 pub(crate) fn authenticate(cluster: &Cluster, admin_token: &str, bearer: Option<&str>) -> Result<User, Status> {
     match bearer {
         None => Ok(User::new("system:anonymous", &["system:unauthenticated"])),
-        Some(token) if token == admin_token => Ok(User::admin()),
+        Some(token) if token == admin_token => Ok(User::new("admin", &[MASTERS, AUTHENTICATED])),
         Some(token) => holder(cluster, admin_token, token).ok_or(Status::new(401, "Unauthorized", "Unauthorized")),
     }
 }
@@ -74,9 +71,8 @@ fn holder(cluster: &Cluster, secret: &str, token: &str) -> Option<User> {
     let claims = decode::<Value>(token, &DecodingKey::from_secret(secret.as_bytes()), &validation).ok()?.claims;
     let (ns, name) = claims.text("sub").split_once(':')?;
     let account = cluster.get(&SERVICE_ACCOUNT, ns, name)?;
-    let uid = account.text("metadata.uid");
-    let valid = claims.int("exp")? > cluster.now().as_second() && uid == claims.text("uid");
-    valid.then(|| User { uid: uid.to_owned(), ..User::account(ns, name) })
+    let same = account.text("metadata.uid") == claims.text("uid");
+    (same && claims.int("exp")? > cluster.now().as_second()).then(|| User::account(ns, name))
 }
 
 /// Answers a `TokenRequest` for an account.
@@ -95,9 +91,8 @@ pub(crate) fn request_token(
     let seconds = request.int("spec.expirationSeconds").unwrap_or(3600);
     if seconds < 600 {
         let why = "may not specify a duration less than 10 minutes";
-        let kind = Kind { group: "authentication.k8s.io", kind: "TokenRequest", ..SERVICE_ACCOUNT };
         let cause = Cause::invalid("spec.expirationSeconds", &seconds.into(), why);
-        return Err(Status::invalid(&kind, account, &[cause]));
+        return Err(Status::invalid(&SERVICE_ACCOUNT, account, &[cause]));
     }
     let asked_for = request.items("spec.audiences");
     let audiences = if asked_for.is_empty() { json!(AUDIENCES) } else { json!(asked_for) };
@@ -113,31 +108,6 @@ pub(crate) fn request_token(
         "spec": {"audiences": audiences, "expirationSeconds": seconds, "boundObjectRef": null},
         "status": {"token": token, "expirationTimestamp": clock::seconds(expires)},
     }))
-}
-
-/// The user that the request is to be taken for: another one, if the headers name one and the sender may do that.
-pub(crate) fn impersonate(cluster: &Cluster, user: User, asked: &Asked, headers: &HeaderMap) -> Result<User, Status> {
-    let all = |name: &str| headers.get_all(name).iter().filter_map(|v| v.to_str().ok()).collect::<Vec<_>>();
-    let (names, mut groups) = (all("impersonate-user"), all("impersonate-group"));
-    let Some(name) = names.first().copied() else {
-        let why = "Internal error occurred: groups cannot be impersonated without a user";
-        return if groups.is_empty() { Ok(user) } else { Err(Status::new(500, "InternalError", why)) };
-    };
-    let mut other = User::new(name, &[]);
-    let mut wanted: Vec<Asked> = groups.iter().map(|group| Asked::new("impersonate", "groups", "", group)).collect();
-    match other.as_account() {
-        None => wanted.push(Asked::new("impersonate", "users", "", name)),
-        Some((ns, account)) => wanted.push(Asked::new("impersonate", "serviceaccounts", ns, account)),
-    }
-    if !wanted.iter().all(|wanted| rbac::decision(cluster, &user, wanted).is_some()) {
-        return Err(rbac::refusal(&user, asked, &format!("impersonate-on:user-info:{}", asked.verb)));
-    }
-    if let (Some((ns, account)), true) = (other.as_account(), groups.is_empty()) {
-        return Ok(User::account(ns, account));
-    }
-    groups.push(AUTHENTICATED);
-    other.groups = groups.into_iter().map(ToOwned::to_owned).collect();
-    Ok(other)
 }
 
 #[cfg(test)]

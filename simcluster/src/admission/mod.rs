@@ -67,20 +67,22 @@ fn container_limits(state: &State, pod: &Value) -> Vec<Value> {
 
 fn within_limits(state: &State, pod: &Value) -> Result<(), Status> {
     let mut broken = Vec::new();
-    let sides = [("max", "maximum", "limits", "limit"), ("min", "minimum", "requests", "request")];
     for limit in container_limits(state, pod) {
         for container in containers(&pod["spec"]) {
-            for (list, word, side, used) in sides {
+            for (list, word, used) in [("max", "maximum", "limit"), ("min", "minimum", "request")] {
                 for (name, bound) in limit.fields(list) {
-                    let rule = format!("{word} {name} usage per Container is {}", bound.as_str().unwrap_or_default());
-                    let (given, bound) = (amount(&container["resources"][side][name]), amount(bound));
-                    match given {
-                        None => broken.push(format!("{rule}.  No {used} is specified")),
-                        Some(given) if list == "max" && Some(given) > bound || list == "min" && Some(given) < bound => {
-                            broken.push(format!("{rule}, but {used} is {given}"));
-                        }
-                        Some(_) => {}
-                    }
+                    let shown = bound.as_str().unwrap_or_default();
+                    let given = Quantity::of(&container["resources"][format!("{used}s")][name]);
+                    let is_within = |given| {
+                        let bound = Quantity::of(bound).unwrap_or_default();
+                        if list == "max" { given <= bound } else { given >= bound }
+                    };
+                    let what = match given {
+                        Some(given) if is_within(given) => continue,
+                        Some(given) => format!(", but {used} is {given}"),
+                        None => format!(".  No {used} is specified"),
+                    };
+                    broken.push(format!("{word} {name} usage per Container is {shown}{what}"));
                 }
             }
         }
@@ -93,13 +95,9 @@ fn within_limits(state: &State, pod: &Value) -> Result<(), Status> {
     Err(Status::forbidden(&resource::POD, pod.text("metadata.name"), &why))
 }
 
-fn amount(value: &Value) -> Option<Quantity> {
-    value.as_str().and_then(|text| text.parse().ok())
-}
-
 /// A claim may grow only if its storage class says so.
 fn may_grow(state: &State, old: &Value, new: &Value) -> Result<(), Status> {
-    let size = |claim: &Value| amount(claim.at("spec.resources.requests.storage"));
+    let size = |claim: &Value| Quantity::of(claim.at("spec.resources.requests.storage"));
     let class = state.get(&resource::STORAGE_CLASS, &(String::new(), new.text("spec.storageClassName").to_owned()));
     if size(new) <= size(old) || class.is_some_and(|class| class.yes("allowVolumeExpansion")) {
         return Ok(());

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::{
     dig::Dig,
@@ -93,21 +93,7 @@ pub(crate) fn usage(kind: &Kind, object: &Value) -> Usage {
         "Pod" => pod_amounts(&object["spec"], &mut usage),
         "PersistentVolumeClaim" => {
             let size = object.text("spec.resources.requests.storage").parse().unwrap_or_default();
-            let class = object.text("spec.storageClassName");
-            for prefix in [String::new(), format!("{class}.storageclass.storage.k8s.io/")] {
-                usage.insert(format!("{prefix}persistentvolumeclaims"), one);
-                usage.insert(format!("{prefix}requests.storage"), size);
-            }
-        }
-        "Service" => {
-            let kind = object.text("spec.type");
-            let ports = i128::try_from(object.items("spec.ports").len()).unwrap_or(0);
-            if ["NodePort", "LoadBalancer"].contains(&kind) {
-                usage.insert("services.nodeports".into(), Quantity::whole(ports));
-            }
-            if kind == "LoadBalancer" {
-                usage.insert("services.loadbalancers".into(), one);
-            }
+            usage.insert("requests.storage".to_owned(), size);
         }
         _ => {}
     }
@@ -173,24 +159,20 @@ fn must_specify(kind: &'static Kind, quota: &str, hard: &Usage, pod: &Value) -> 
     Err(Status::forbidden(kind, pod.text("metadata.name"), &why))
 }
 
-/// Whether an object falls under a quota's scopes. Scopes are about pods; a quota with scopes counts nothing else.
+/// Whether an object falls under a quota's scopes, which are about pods' priority classes: a quota with scopes counts
+/// nothing else.
 pub(crate) fn covers(spec: &Value, kind: &Kind, object: &Value) -> bool {
-    let plain = spec.items("scopes").iter().map(|scope| json!({"scopeName": scope, "operator": "Exists"}));
-    let mut scopes = plain.chain(spec.items("scopeSelector.matchExpressions").iter().cloned());
-    scopes.all(|scope| kind.is(&resource::POD) && in_scope(&scope, object))
+    let scopes = spec.items("scopeSelector.matchExpressions");
+    scopes.iter().all(|scope| kind.is(&resource::POD) && in_scope(scope, object.text("spec.priorityClassName")))
 }
 
-fn in_scope(scope: &Value, pod: &Value) -> bool {
-    let class = pod.text("spec.priorityClassName");
+fn in_scope(scope: &Value, class: &str) -> bool {
+    let listed = scope.items("values").iter().any(|value| value == class);
     match (scope.text("scopeName"), scope.text("operator")) {
-        ("PriorityClass", "In") => scope.items("values").iter().any(|value| value == class),
-        ("PriorityClass", "NotIn") => !scope.items("values").iter().any(|value| value == class),
+        ("PriorityClass", "In") => listed,
+        ("PriorityClass", "NotIn") => !listed,
         ("PriorityClass", "Exists") => !class.is_empty(),
         ("PriorityClass", "DoesNotExist") => class.is_empty(),
-        ("Terminating", _) => pod.has("spec.activeDeadlineSeconds"),
-        ("NotTerminating", _) => !pod.has("spec.activeDeadlineSeconds"),
-        ("BestEffort", _) => pod.text("status.qosClass") == "BestEffort",
-        ("NotBestEffort", _) => pod.text("status.qosClass") != "BestEffort",
         _ => false,
     }
 }

@@ -8,51 +8,28 @@ use crate::{
     dig::Dig,
     normal,
     quantity::Malformed,
-    resource::{Kind, find_kind},
+    resource::Kind,
     status::{Cause, Status},
     typed,
 };
 
-/// How unknown fields are met.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Validation {
-    Ignore,
-    Warn,
-    Strict,
-}
-
 impl Ask<'_> {
-    pub(super) fn validation(&self) -> Result<Validation, Status> {
-        match self.query.get("fieldValidation") {
-            None | Some("Warn") => Ok(Validation::Warn),
-            Some("Strict") => Ok(Validation::Strict),
-            Some("Ignore") => Ok(Validation::Ignore),
-            Some(other) => {
-                let known = ["", "Ignore", "Strict", "Warn"];
-                let cause = Cause::unsupported("fieldValidation", &other.into(), &known);
-                Err(invalid_options(self.options(), &[cause]))
-            }
-        }
-    }
-
-    /// How the options of this kind of write are called.
-    fn options(&self) -> &'static str {
-        match self.verb {
+    /// A parameter that has none of its values.
+    fn unsupported(&self, parameter: &str, value: &Value, known: &[&str]) -> Status {
+        let options = match self.verb {
             "create" => "CreateOptions",
             "patch" => "PatchOptions",
-            "delete" | "deletecollection" => "DeleteOptions",
+            "delete" => "DeleteOptions",
             _ => "UpdateOptions",
-        }
+        };
+        invalid_options(options, &[Cause::unsupported(parameter, value, known)])
     }
 
     pub(super) fn dry_run(&self) -> Result<bool, Status> {
         match self.query.get("dryRun") {
             None => Ok(false),
             Some("All") => Ok(true),
-            Some(other) => {
-                let cause = Cause::unsupported("dryRun", &json!([other]), &["All"]);
-                Err(invalid_options(self.options(), &[cause]))
-            }
+            Some(other) => Err(self.unsupported("dryRun", &json!([other]), &["All"])),
         }
     }
 
@@ -64,14 +41,13 @@ impl Ask<'_> {
 
     /// The body of a create or update, and the warnings about its unknown fields.
     pub(super) fn object(&self) -> Result<(Value, Vec<String>), Status> {
-        let (kind, validation) = (self.at.kind, self.validation()?);
+        let kind = self.at.kind;
         let mut object = match self.media_type() {
             "application/json" => parse(&self.body, "object provided is unrecognized")?,
             "application/yaml" => yaml(&self.body)?,
             other => {
-                let known = "accepted media types include: application/json, application/yaml";
-                let message = format!("the body of the request was in an unknown format - {known} (got {other})");
-                return Err(Status::unsupported_media_type(message));
+                let message = format!("the body of the request was in an unknown format: {other}");
+                return Err(Status::new(415, "UnsupportedMediaType", message));
             }
         };
         if !object.is_object() {
@@ -79,25 +55,38 @@ impl Ask<'_> {
         }
         of_kind(kind, &object)?;
         normal::tidy(&mut object);
-        let unknown = typed::unknown_fields(kind, &object).map_err(|why| undecodable(kind, &why))?;
+        let warnings = drop_unknown(self, &mut object, |_, why| undecodable(kind, kind.kind, kind.version, why))?;
         if normal::has_malformed_amount(&object) {
-            return Err(undecodable(kind, &Malformed.to_string()));
+            return Err(undecodable(kind, kind.kind, kind.version, &Malformed.to_string()));
         }
-        let warnings: Vec<String> = unknown.iter().map(|path| format!("unknown field \"{path}\"")).collect();
-        normal::drop_paths(&mut object, &unknown);
-        match validation {
-            Validation::Strict if !warnings.is_empty() => {
-                Err(undecodable(kind, &format!("strict decoding error: {}", warnings.join(", "))))
-            }
-            Validation::Ignore => Ok((object, Vec::new())),
-            Validation::Strict | Validation::Warn => Ok((object, warnings)),
-        }
+        Ok((object, warnings))
     }
 }
 
-fn undecodable(kind: &Kind, why: &str) -> Status {
-    let (name, version) = (kind.kind, kind.version);
-    Status::bad_request(format!("{name} in version \"{version}\" cannot be handled as a {name}: {why}"))
+/// Takes away fields that the kind does not have, with a warning for each, or refuses the object, as the sender wishes.
+pub(super) fn drop_unknown(
+    ask: &Ask<'_>,
+    object: &mut Value,
+    refusal: impl Fn(&Value, &str) -> Status,
+) -> Result<Vec<String>, Status> {
+    let unknown = typed::unknown_fields(ask.at.kind, object).map_err(|why| refusal(object, &why))?;
+    let mut warnings: Vec<String> = unknown.iter().map(|path| format!("unknown field \"{path}\"")).collect();
+    match ask.query.get("fieldValidation") {
+        Some("Strict") if !warnings.is_empty() => {
+            return Err(refusal(object, &format!("strict decoding error: {}", warnings.join(", "))));
+        }
+        None | Some("Strict" | "Warn") => {}
+        Some("Ignore") => warnings.clear(),
+        Some(other) => {
+            return Err(ask.unsupported("fieldValidation", &other.into(), &["", "Ignore", "Strict", "Warn"]));
+        }
+    }
+    normal::drop_paths(object, &unknown);
+    Ok(warnings)
+}
+
+fn undecodable(kind: &Kind, sent: &str, version: &str, why: &str) -> Status {
+    Status::bad_request(format!("{sent} in version \"{version}\" cannot be handled as a {}: {why}", kind.kind))
 }
 
 pub(super) fn parse(body: &[u8], what: &str) -> Result<Value, Status> {
@@ -116,12 +105,8 @@ fn of_kind(kind: &Kind, object: &Value) -> Result<(), Status> {
     if version == own && name == kind.kind {
         return Ok(());
     }
-    let why = if version == own && find_kind(version, name).is_some() {
-        format!("converting ({version}.{name}) to (core.{}): unknown conversion", kind.kind)
-    } else {
-        format!("no kind \"{name}\" is registered for version \"{version}\"")
-    };
-    Err(Status::bad_request(format!("{name} in version \"{version}\" cannot be handled as a {}: {why}", kind.kind)))
+    let why = format!("converting ({version}.{name}) to (core.{}): unknown conversion", kind.kind);
+    Err(undecodable(kind, name, version, &why))
 }
 
 /// The body's own name and namespace must be those of the URL.

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Answer, reply};
 use crate::{
+    dig::Dig,
     resource::{self, Kind},
     status::Status,
 };
@@ -26,8 +27,8 @@ pub(super) fn answer(steps: &[&str]) -> Answer {
         }
         ["apis", name] if resource::ALL.iter().any(|kind| kind.group == *name) => {
             let mut body = group(name);
-            body["kind"] = "APIGroup".into();
-            body["apiVersion"] = "v1".into();
+            body.put("kind", "APIGroup");
+            body.put("apiVersion", "v1");
             body
         }
         ["api", version] if resource::has_group_version("", version) => resources("", version),
@@ -60,29 +61,27 @@ fn resources(group: &str, version: &str) -> Value {
     json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": resources})
 }
 
-fn verbs(kind: &Kind) -> Vec<&'static str> {
+fn verbs(kind: &Kind) -> &'static [&'static str] {
     if kind.is(&resource::SELF_SUBJECT_ACCESS_REVIEW) {
-        return vec!["create"];
+        return &["create"];
     }
-    let mut verbs = vec!["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
-    verbs.retain(|verb| *verb != "deletecollection" || !kind.is(&resource::NAMESPACE));
-    verbs
+    &["create", "delete", "get", "list", "patch", "update", "watch"]
 }
 
 fn subresource(kind: &Kind, sub: &str) -> Value {
-    let (shown, group, verbs): (_, _, &[&str]) = match sub {
-        "scale" => ("Scale", "autoscaling", &["get", "patch", "update"]),
-        "eviction" => ("Eviction", "policy", &["create"]),
-        "token" => ("TokenRequest", "authentication.k8s.io", &["create"]),
-        "log" => (kind.kind, "", &["get"]),
-        _ => (kind.kind, "", &["get", "patch", "update"]),
+    let (shown, verbs): (_, &[&str]) = match sub {
+        "scale" => ("Scale", &["get", "patch", "update"]),
+        "eviction" => ("Eviction", &["create"]),
+        "token" => ("TokenRequest", &["create"]),
+        "log" => (kind.kind, &["get"]),
+        _ => (kind.kind, &["get", "patch", "update"]),
     };
     let name = format!("{}/{sub}", kind.plural);
     let mut entry =
         json!({"name": name, "singularName": "", "namespaced": kind.namespaced, "kind": shown, "verbs": verbs});
-    if !group.is_empty() {
-        entry["group"] = group.into();
-        entry["version"] = "v1".into();
+    if sub == "scale" {
+        entry.put("group", "autoscaling");
+        entry.put("version", "v1");
     }
     entry
 }

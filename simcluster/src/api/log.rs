@@ -1,10 +1,10 @@
 //! `pods/{name}/log`: what the kubelet kept of a container's output, and with `follow` what it goes on to write until the
-//! container ends. Not supported: `sinceTime`, and a limit of bytes while following.
+//! container ends. Not supported: `sinceTime` and `limitBytes`.
 
 use std::{collections::VecDeque, fmt::Write as _};
 
 use axum::body::{Body, Bytes};
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use serde_json::Value;
 use tokio::sync::watch;
 
@@ -19,32 +19,30 @@ use crate::{
 
 pub(super) fn read(ask: &Ask<'_>) -> Answer {
     let (query, cluster) = (&ask.query, &ask.api.cluster);
-    let size = |n: i64| usize::try_from(n).unwrap_or(usize::MAX);
-    let tail = bounded(ask, "tailLines", 0, "must be greater than or equal to 0")?.map(size);
-    let limit = bounded(ask, "limitBytes", 1, "must be greater than 0")?.map(size);
+    let tail = bounded(ask, "tailLines", 0, "must be greater than or equal to 0")?;
     let since = bounded(ask, "sinceSeconds", 1, "must be greater than 0")?;
-    let from = since.and_then(|seconds| cluster.now().checked_sub(SignedDuration::from_secs(seconds)).ok());
     let pod = cluster.get(&resource::POD, ask.ns(), ask.name());
     let pod = pod.ok_or_else(|| Status::not_found(&resource::POD, ask.name()))?;
     let container = chosen(&pod, query.get("container"))?;
     if pod.text("spec.nodeName").is_empty() {
-        let mut response = reply::with_type(204, "text/plain", Body::empty());
+        let mut response = reply::text(204, Body::empty());
         response.headers_mut().remove(http::header::CONTENT_TYPE);
         return Ok(response);
     }
-    let (previous, follow, timestamps) = (query.flag("previous"), query.flag("follow"), query.flag("timestamps"));
+    let (previous, timestamps) = (query.flag("previous"), query.flag("timestamps"));
     started(&pod, &container, previous)?;
-    if follow && limit.is_some() {
-        return Err(Status::not_implemented("a limit of bytes while following a log"));
-    }
     // Subscribed before the first look, so that nothing is missed in between.
     let (logs, pods) = (cluster.logs().changed(), cluster.changed());
     let uid = pod.text("metadata.uid").to_owned();
-    let (gone, lines) = cluster.logs().numbered(&uid, &container, previous).unwrap_or_default();
+    let (gone, mut lines) = cluster.logs().numbered(&uid, &container, previous).unwrap_or_default();
     let seen = gone + lines.len();
-    let mut text = text(&within(lines, tail, from), timestamps);
-    if !follow || previous {
-        text.truncate(limit.map_or(text.len(), |limit| text.floor_char_boundary(limit)));
+    if let Some(from) = since.and_then(|seconds| cluster.now().checked_sub(SignedDuration::from_secs(seconds)).ok()) {
+        lines.retain(|line| line.at >= from);
+    }
+    let tail = tail.and_then(|tail| usize::try_from(tail).ok()).unwrap_or(usize::MAX);
+    lines.drain(..lines.len().saturating_sub(tail));
+    let text = text(&lines, timestamps);
+    if !query.flag("follow") || previous {
         return Ok(reply::with_type(200, "text/plain", Body::from(text)));
     }
     let (cluster, place, first) = (cluster.clone(), (ask.ns().to_owned(), ask.name().to_owned()), Some(text));
@@ -99,12 +97,6 @@ impl Follower {
     }
 }
 
-fn within(lines: VecDeque<Line>, tail: Option<usize>, from: Option<Timestamp>) -> VecDeque<Line> {
-    let mut lines: VecDeque<Line> = lines.into_iter().filter(|line| from.is_none_or(|from| line.at >= from)).collect();
-    lines.drain(..lines.len().saturating_sub(tail.unwrap_or(usize::MAX)));
-    lines
-}
-
 fn text(lines: &VecDeque<Line>, timestamps: bool) -> String {
     let mut text = String::new();
     for line in lines {
@@ -118,30 +110,28 @@ fn text(lines: &VecDeque<Line>, timestamps: bool) -> String {
 }
 
 fn bounded(ask: &Ask<'_>, name: &str, least: i64, why: &str) -> Result<Option<i64>, Status> {
-    let number = ask.query.number(name)?;
-    match number.filter(|number| *number < least) {
-        None => Ok(number),
-        Some(number) => {
+    match ask.query.number(name)? {
+        Some(number) if number < least => {
             let cause = Cause::invalid(name, &number.into(), why);
             Err(Status::invalid(&unserved("", "PodLogOptions", ""), ask.name(), &[cause]))
         }
+        number => Ok(number),
     }
 }
 
 fn chosen(pod: &Value, wanted: Option<&str>) -> Result<String, Status> {
     let names = |field: &str| pod.items(field).iter().map(|spec| spec.text("name")).collect::<Vec<_>>();
-    let (main, init, pod) = (names("spec.containers"), names("spec.initContainers"), pod.text("metadata.name"));
+    let (main, pod_name) = (names("spec.containers"), pod.text("metadata.name"));
     match (wanted, main.as_slice()) {
-        (Some(wanted), _) if main.contains(&wanted) || init.contains(&wanted) => Ok(wanted.to_owned()),
-        (Some(wanted), _) => Err(Status::bad_request(format!("container {wanted} is not valid for pod {pod}"))),
+        (Some(wanted), _) if main.contains(&wanted) || names("spec.initContainers").contains(&wanted) => {
+            Ok(wanted.to_owned())
+        }
+        (Some(wanted), _) => Err(Status::bad_request(format!("container {wanted} is not valid for pod {pod_name}"))),
         (None, [one]) => Ok((*one).to_owned()),
         (None, many) => {
             let many = many.join(" ");
-            let mut message = format!("a container name must be specified for pod {pod}, choose one of: [{many}]");
-            if !init.is_empty() {
-                let _infallible = write!(message, " or one of the init containers: [{}]", init.join(" "));
-            }
-            Err(Status::bad_request(message))
+            let why = format!("a container name must be specified for pod {pod_name}, choose one of: [{many}]");
+            Err(Status::bad_request(why))
         }
     }
 }
@@ -155,8 +145,8 @@ fn status_of<'a>(pod: &'a Value, container: &str) -> &'a Value {
 /// Refuses as a kubelet does while the container has nothing to show.
 fn started(pod: &Value, container: &str, previous: bool) -> Result<(), Status> {
     let (status, name) = (status_of(pod, container), pod.text("metadata.name"));
-    let (ended, runs) = (status.has("lastState.terminated"), status.has("state.running"));
-    if ended || !previous && (runs || status.has("state.terminated")) {
+    let runs_or_ran = ["state.running", "state.terminated"].into_iter().any(|state| status.has(state));
+    if status.has("lastState.terminated") || !previous && runs_or_ran {
         return Ok(());
     }
     if previous {

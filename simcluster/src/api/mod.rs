@@ -38,7 +38,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Call, Restart, Running, SimCluster,
-    access::{self, Asked, User},
+    access::{self, User},
     api::{path::Address, query::Query},
     faults::{Fault, Faults, Filter, What},
     resource,
@@ -51,6 +51,9 @@ const MAX_BODY: usize = 3 * 1024 * 1024;
 
 /// How long clients have to take what they were told when their connections end.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
+
+/// Parts of objects that a real server has.
+const UNSERVED: [&str; 7] = ["attach", "binding", "ephemeralcontainers", "exec", "finalize", "portforward", "proxy"];
 
 /// An answer that is an object or a Status, with the warnings that belong to it.
 pub(crate) type Answer = Result<Response, Status>;
@@ -93,7 +96,6 @@ pub(crate) struct Ask<'a> {
 }
 
 impl Ask<'_> {
-    /// The namespace, empty where there is none.
     pub fn ns(&self) -> &str {
         self.at.namespace.as_deref().unwrap_or_default()
     }
@@ -231,13 +233,13 @@ async fn answer(api: &Api, request: Request) -> Answer {
         return Err(reply::injected(503));
     }
     let (headers, query) = (&parts.headers, Query::parse(&parts.uri));
+    if headers.contains_key("impersonate-user") {
+        return Err(Status::not_implemented("impersonation"));
+    }
     let at = match Address::parse(&steps) {
         Ok(Some(at)) => at,
         other => {
-            let verb = parts.method.as_str().to_ascii_lowercase();
-            let asked = Asked { verb, path: path.to_owned(), ..Asked::default() };
-            let user = access::impersonate(&api.cluster, user, &asked, headers)?;
-            access::authorize(&api.cluster, &user, &asked)?;
+            access::authorize_path(&user, &parts.method.as_str().to_ascii_lowercase(), path)?;
             other?;
             return if parts.method == Method::GET {
                 discovery::answer(&steps)
@@ -247,16 +249,16 @@ async fn answer(api: &Api, request: Request) -> Answer {
         }
     };
     let verb = verb(&parts.method, &at, query.as_ref().is_ok_and(|query| query.flag("watch")))?;
-    let asked = asked(verb, &at);
-    let user = access::impersonate(&api.cluster, user, &asked, headers)?;
+    let asked = at.asked(verb);
+    let allowed = access::authorize(&api.cluster, &user, &asked);
     api.serving().calls.insert(Call {
         user: user.name.clone(),
-        verb: verb.to_owned(),
-        group: asked.group.clone(),
-        resource: asked.resource.clone(),
-        subresource: asked.subresource.clone(),
+        verb: asked.verb,
+        group: asked.group,
+        resource: asked.resource,
+        subresource: asked.subresource,
     });
-    access::authorize(&api.cluster, &user, &asked)?;
+    allowed?;
     reply::acceptable(headers)?;
     with_faults(&Ask { api, user, at, verb, query: query?, headers, body }).await
 }
@@ -272,26 +274,13 @@ fn verb(method: &Method, at: &Address, is_watch: bool) -> Result<&'static str, S
         Method::PUT if one => "update",
         Method::PATCH if one => "patch",
         Method::DELETE if one => "delete",
-        Method::DELETE if !at.kind.is(&resource::NAMESPACE) => "deletecollection",
+        Method::DELETE if !at.kind.is(&resource::NAMESPACE) => return Err(Status::not_implemented("deletecollection")),
         _ => return Err(reply::method_not_allowed()),
     })
 }
 
-fn asked(verb: &str, at: &Address) -> Asked {
-    let text = |part: &Option<String>| part.clone().unwrap_or_default();
-    Asked {
-        verb: verb.to_owned(),
-        group: at.kind.group.to_owned(),
-        resource: at.kind.plural.to_owned(),
-        subresource: at.subresource.clone(),
-        namespace: text(&at.namespace),
-        name: text(&at.name),
-        path: String::new(),
-    }
-}
-
 async fn with_faults(ask: &Ask<'_>) -> Answer {
-    let part = ask.at.part();
+    let part = ask.at.asked(ask.verb).part();
     let (latency, met) = ask.api.faults.request(&facts(ask.verb, &part, ask.ns(), &ask.user.name));
     if !latency.is_zero() {
         ask.api.cluster.clock().sleep(latency).await;
@@ -300,51 +289,28 @@ async fn with_faults(ask: &Ask<'_>) -> Answer {
         Some(What::Status { code }) => Err(reply::injected(code)),
         Some(What::Throttled { retry_after }) => Err(Status { retry_after: Some(retry_after), ..reply::injected(429) }),
         Some(What::StatusAfterEffect { code }) => {
-            let _hidden = dispatch(ask).await;
+            let _hidden = dispatch(ask);
             Err(reply::injected(code))
         }
         Some(What::ConnectionLost) => {
-            let _hidden = dispatch(ask).await;
+            let _hidden = dispatch(ask);
             Ok(reply::broken())
         }
         Some(What::WatchDropped) => Ok(reply::stream("application/json", futures::stream::empty())),
         Some(What::WatchGone) => Ok(watch::gone()),
-        _ => dispatch(ask).await,
+        _ => dispatch(ask),
     }
 }
 
-async fn dispatch(ask: &Ask<'_>) -> Answer {
-    further_rights(ask).await?;
-    serve_verb(ask)
-}
-
-/// What the writer needs beside the verb: `create` where an apply makes the object, and of roles and bindings no more than
-/// the writer has, which a dry run shows.
-async fn further_rights(ask: &Ask<'_>) -> Result<(), Status> {
-    let Ask { api, user, at, verb, .. } = ask;
-    if user.is_master() || !["create", "update", "patch"].contains(verb) {
-        return Ok(());
+fn dispatch(ask: &Ask<'_>) -> Answer {
+    let Ask { api, user, at, .. } = ask;
+    // An apply that makes the object needs both rights.
+    if ask.media_type() == patch::APPLY && api.cluster.get(at.kind, ask.ns(), ask.name()).is_none() {
+        access::authorize(&api.cluster, user, &at.asked("create"))?;
     }
-    let applies = ask.media_type() == "application/apply-patch+yaml";
-    if applies && api.cluster.get(at.kind, ask.ns(), ask.name()).is_none() {
-        access::authorize(&api.cluster, user, &asked("create", at))?;
-    }
-    if at.kind.group != resource::ROLE.group {
-        return Ok(());
-    }
-    let (user, at, query) = (user.clone(), at.clone(), ask.query.clone().with("dryRun", "All"));
-    let trial = Ask { api, user, at, verb, query, headers: ask.headers, body: ask.body.clone() };
-    let made = axum::body::to_bytes(serve_verb(&trial)?.into_body(), usize::MAX).await.unwrap_or_default();
-    access::escalation(&api.cluster, &ask.user, ask.at.kind, &body::parse(&made, "a role")?)
-}
-
-fn serve_verb(ask: &Ask<'_>) -> Answer {
-    let at = &ask.at;
+    let unserved = || Status::not_implemented(format_args!("{} of {}", ask.verb, at.asked("").part()));
     match (ask.verb, at.subresource.as_str()) {
-        (
-            verb,
-            sub @ ("attach" | "binding" | "ephemeralcontainers" | "exec" | "finalize" | "portforward" | "proxy"),
-        ) => Err(Status::not_implemented(format_args!("{verb} of {}/{sub}", at.kind.qualified()))),
+        (_, sub) if UNSERVED.contains(&sub) => Err(unserved()),
         (_, sub) if !sub.is_empty() && !at.kind.has(sub) => Err(reply::unknown_resource()),
         ("create", "") if at.kind.is(&resource::SELF_SUBJECT_ACCESS_REVIEW) => write::access_review(ask),
         _ if at.kind.is(&resource::SELF_SUBJECT_ACCESS_REVIEW) => Err(reply::method_not_allowed()),
@@ -355,11 +321,10 @@ fn serve_verb(ask: &Ask<'_>) -> Answer {
         ("update", "" | "status" | "resize") => write::update(ask),
         ("patch", "" | "status" | "resize") => patch::patch(ask),
         ("delete", "") => delete::one(ask),
-        ("deletecollection", "") => delete::collection(ask),
         (_, "scale") => write::scale(ask),
         ("get", "log") => log::read(ask),
         ("create", "eviction") => delete::evict(ask),
         ("create", "token") => write::token(ask),
-        (verb, sub) => Err(Status::not_implemented(format_args!("{verb} of {}/{sub}", at.kind.qualified()))),
+        _ => Err(unserved()),
     }
 }

@@ -1,13 +1,11 @@
-//! `patch`: server-side apply, JSON merge patch, strategic merge patch and JSON patch.
+//! `patch`: server-side apply, JSON merge patch and strategic merge patch.
 //!
-//! A strategic merge is an apply's merge: lists are keyed alike, nulls delete. Its directives (`$patch` and the like) are
-//! answered 501. JSON patch has the real server's one deviation: `replace` of a map member that is not there adds it.
+//! A strategic merge is an apply's merge: lists are keyed alike, nulls delete. Its directives (`$patch` and the like) and
+//! JSON patch are answered 501.
 
-pub(super) use json_patch::merge;
-use json_patch::{AddOperation, PatchOperation};
 use serde_json::{Value, json};
 
-use super::{Answer, Ask, body, body::Validation, query::invalid_options, reply};
+use super::{Answer, Ask, body, query::invalid_options, reply};
 use crate::{
     dig::Dig,
     fields::merge::{duplicate_item, lay},
@@ -17,37 +15,51 @@ use crate::{
     typed,
 };
 
+pub(super) const APPLY: &str = "application/apply-patch+yaml";
+
 pub(super) fn patch(ask: &Ask<'_>) -> Answer {
-    const APPLY: &str = "application/apply-patch+yaml";
-    if ask.media_type() == APPLY {
+    let media_type = ask.media_type();
+    if media_type == APPLY {
         return apply(ask);
     }
     if ask.query.has("force") {
         let cause = Cause::forbidden("force", "may not be specified for non-apply patch");
         return Err(invalid_options("PatchOptions", &[cause]));
     }
-    let change = match ask.media_type() {
-        "application/merge-patch+json" => |object: &mut Value, patch: &Value| {
-            merge(object, patch);
-            Ok(())
-        },
-        "application/strategic-merge-patch+json" => strategic,
-        "application/json-patch+json" => operations,
+    let change = match media_type {
+        "application/merge-patch+json" => merge,
+        "application/strategic-merge-patch+json" => lay,
+        "application/json-patch+json" => return Err(Status::not_implemented("JSON patch")),
         _ => {
-            let status = Status::unsupported_media_type("415: Unsupported Media Type");
+            let status = Status::new(415, "UnsupportedMediaType", "415: Unsupported Media Type");
             return Err(Status { details: Some(json!({})), ..status });
         }
     };
     let patch = body::parse(&ask.body, "error decoding patch")?;
+    if media_type.contains("strategic")
+        && let Some(directive) = directive(&patch)
+    {
+        return Err(Status::not_implemented(format_args!("the patch directive {directive}")));
+    }
     write(ask, |object| change(object, &patch))
 }
 
-fn strategic(object: &mut Value, patch: &Value) -> Result<(), Status> {
-    if let Some(directive) = directive(patch) {
-        return Err(Status::not_implemented(format_args!("the patch directive {directive}")));
+/// As RFC 7396 has it.
+pub(super) fn merge(object: &mut Value, patch: &Value) {
+    let Value::Object(patch) = patch else {
+        *object = patch.clone();
+        return;
+    };
+    if !object.is_object() {
+        *object = json!({});
     }
-    lay(object, patch);
-    Ok(())
+    for (field, value) in patch {
+        if value.is_null() {
+            object.remove(field);
+        } else {
+            merge(&mut object[field], value);
+        }
+    }
 }
 
 fn directive(patch: &Value) -> Option<&String> {
@@ -55,64 +67,30 @@ fn directive(patch: &Value) -> Option<&String> {
     patch.fields("").find_map(among).or_else(|| patch.items("").iter().find_map(directive))
 }
 
-fn operations(object: &mut Value, patch: &Value) -> Result<(), Status> {
-    if !patch.is_array() {
-        let why = "error decoding patch: json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp";
-        return Err(Status::bad_request(why));
-    }
-    let mut done = || {
-        for operation in patch.items("") {
-            let mut operation: PatchOperation = serde_json::from_value(operation.clone()).ok()?;
-            if let PatchOperation::Replace(replace) = &operation
-                && let Some((parent, _)) = replace.path.as_str().rsplit_once('/')
-                && object.pointer(parent).is_some_and(Value::is_object)
-            {
-                let (path, value) = (replace.path.clone(), replace.value.clone());
-                operation = PatchOperation::Add(AddOperation { path, value });
-            }
-            json_patch::patch(object, &[operation]).ok()?;
-        }
-        Some(())
-    };
-    done().ok_or_else(|| {
-        let status = Status::new(422, "Invalid", "the server rejected our request due to an error in our request");
-        Status { details: Some(json!({})), ..status }
-    })
-}
-
-fn write(ask: &Ask<'_>, change: impl FnOnce(&mut Value) -> Result<(), Status>) -> Answer {
-    let (kind, manager, validation) = (ask.at.kind, ask.manager(), ask.validation()?);
+fn write(ask: &Ask<'_>, change: impl FnOnce(&mut Value)) -> Answer {
+    let (kind, manager) = (ask.at.kind, ask.manager());
     let writer = Writer::update(&manager).on(&ask.at.subresource).dry_run(ask.dry_run()?);
     let key = key(kind, ask.ns(), ask.name());
     let mut warnings = Vec::new();
     let written = ask.api.cluster.transact(|state| {
         state.update(kind, &key, &writer, |object| {
             let before = object["metadata"].clone();
-            change(object)?;
+            change(object);
             body::of_address(ask, object)?;
             same_identity(ask, &before, &object["metadata"])?;
             normal::tidy(object);
-            warnings = checked(ask, object, validation)?;
+            warnings = body::drop_unknown(ask, object, refusal)?;
             Ok(())
         })
     })?;
     Ok(reply::warn(reply::object(200, &written), &warnings))
 }
 
-/// The patched object must still be one of its kind; the answer is the warnings about unknown fields, which are dropped.
-fn checked(ask: &Ask<'_>, object: &mut Value, validation: Validation) -> Result<Vec<String>, Status> {
-    let refuse = |object: &Value, why: &str| {
-        let cause = Cause::invalid("patch", &object.to_string().into(), why);
-        let status = Status::new(422, "Invalid", format!(" \"\" is invalid: patch: {}", cause.message));
-        status.with_causes([cause.to_value()])
-    };
-    let unknown = typed::unknown_fields(ask.at.kind, object).map_err(|why| refuse(object, &why))?;
-    let warnings: Vec<String> = unknown.iter().map(|path| format!("unknown field \"{path}\"")).collect();
-    if validation == Validation::Strict && !warnings.is_empty() {
-        return Err(refuse(object, &format!("strict decoding error: {}", warnings.join(", "))));
-    }
-    normal::drop_paths(object, &unknown);
-    Ok(if validation == Validation::Ignore { Vec::new() } else { warnings })
+/// The patched object is none of its kind.
+fn refusal(object: &Value, why: &str) -> Status {
+    let cause = Cause::invalid("patch", &object.to_string().into(), why);
+    let status = Status::new(422, "Invalid", format!(" \"\" is invalid: patch: {}", cause.message));
+    status.with_causes([cause.to_value()])
 }
 
 /// A patch that names a resourceVersion holds only for that one; a patch cannot make another object of it.

@@ -2,12 +2,12 @@
 
 use super::reply;
 use crate::{
+    access::Asked,
     resource::{self, Kind},
     status::Status,
 };
 
 /// A resource, an object of it, or a part of an object.
-#[derive(Clone, Debug)]
 pub struct Address {
     pub kind: &'static Kind,
     /// `None` for cluster-scoped kinds and for lists over all namespaces.
@@ -50,9 +50,15 @@ impl Address {
         Ok(Some(Self { kind, namespace, name, subresource: subresource.to_owned() }))
     }
 
-    /// `pods`, `pods/log`
-    pub fn part(&self) -> String {
-        let Self { kind, subresource, .. } = self;
-        if subresource.is_empty() { kind.plural.to_owned() } else { format!("{}/{subresource}", kind.plural) }
+    /// What somebody wants who does this with it.
+    pub fn asked(&self, verb: &str) -> Asked {
+        Asked {
+            verb: verb.to_owned(),
+            group: self.kind.group.to_owned(),
+            resource: self.kind.plural.to_owned(),
+            subresource: self.subresource.clone(),
+            namespace: self.namespace.clone().unwrap_or_default(),
+            name: self.name.clone().unwrap_or_default(),
+        }
     }
 }

@@ -3,20 +3,17 @@
 use http::Uri;
 
 use crate::{
-    resource::Kind,
+    resource::{CONFIG_MAP, Kind},
     selector::Selector,
     status::{Cause, Status},
-    store::Propagation,
 };
 
 /// The parameters of one request, as text.
-#[derive(Clone, Debug, Default)]
 pub struct Query(Vec<(String, String)>);
 
 const KNOWN: &str = "allowWatchBookmarks container continue dryRun fieldManager fieldSelector fieldValidation follow force \
-                     gracePeriodSeconds labelSelector limit limitBytes pretty previous propagationPolicy resourceVersion \
-                     resourceVersionMatch sendInitialEvents sinceSeconds tailLines timeout timeoutSeconds timestamps \
-                     verbose watch";
+                     gracePeriodSeconds labelSelector limit pretty previous propagationPolicy resourceVersion \
+                     resourceVersionMatch sendInitialEvents sinceSeconds tailLines timeout timeoutSeconds timestamps watch";
 
 impl Query {
     pub fn parse(uri: &Uri) -> Result<Self, Status> {
@@ -26,12 +23,6 @@ impl Query {
             Some((name, _)) => Err(Status::not_implemented(format_args!("the parameter {name}"))),
             None => Ok(Self(all)),
         }
-    }
-
-    /// With one parameter more.
-    pub fn with(mut self, name: &str, value: &str) -> Self {
-        self.0.insert(0, (name.to_owned(), value.to_owned()));
-        self
     }
 
     fn raw(&self, name: &str) -> Option<&str> {
@@ -65,19 +56,6 @@ impl Query {
     }
 }
 
-pub fn propagation(policy: &str) -> Result<Propagation, Status> {
-    match policy {
-        "Background" => Ok(Propagation::Background),
-        "Foreground" => Ok(Propagation::Foreground),
-        "Orphan" => Ok(Propagation::Orphan),
-        other => {
-            let known = ["Foreground", "Background", "Orphan", "nil"];
-            let cause = Cause::unsupported("propagationPolicy", &other.into(), &known);
-            Err(invalid_options("DeleteOptions", &[cause]))
-        }
-    }
-}
-
 /// 422 about the options of a request rather than its object.
 pub fn invalid_options(kind: &'static str, causes: &[Cause]) -> Status {
     Status::invalid(&unserved("meta.k8s.io", kind, ""), "", causes)
@@ -85,5 +63,5 @@ pub fn invalid_options(kind: &'static str, causes: &[Cause]) -> Status {
 
 /// A kind that only messages name.
 pub fn unserved(group: &'static str, kind: &'static str, plural: &'static str) -> Kind {
-    Kind { group, kind, plural, singular: "", short: &[], subresources: &[], ..crate::resource::CONFIG_MAP }
+    Kind { group, kind, plural, ..CONFIG_MAP }
 }

@@ -77,9 +77,10 @@ pub(crate) fn unknown_resource() -> Status {
 
 /// The answer of an injected fault.
 pub(crate) fn injected(code: u16) -> Status {
-    let modified = "the object has been modified; please apply your changes to the latest version and try again";
     let (reason, message) = match code {
-        409 => ("Conflict", modified),
+        409 => {
+            ("Conflict", "the object has been modified; please apply your changes to the latest version and try again")
+        }
         410 => ("Expired", "The resourceVersion for the provided list is too old."),
         429 => ("TooManyRequests", "the server has received too many requests and has asked us to try again later"),
         500 => ("InternalError", "an error on the server (injected) has prevented the request from succeeding"),
@@ -90,35 +91,24 @@ pub(crate) fn injected(code: u16) -> Status {
     Status { retry_after: (code == 429).then_some(1), ..Status::new(code, reason, message) }
 }
 
-/// In which form the client wants objects.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Form {
-    Whole,
-    MetadataOnly,
-}
-
 fn accept(headers: &HeaderMap) -> &str {
     headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or("*/*")
 }
 
-pub(crate) fn form(headers: &HeaderMap) -> Form {
-    let first = accept(headers).split(',').next().unwrap_or_default();
-    if first.contains("as=PartialObjectMetadata") { Form::MetadataOnly } else { Form::Whole }
+/// Whether the client wants no more of objects than their metadata.
+pub(crate) fn metadata_only(headers: &HeaderMap) -> bool {
+    accept(headers).split(',').next().unwrap_or_default().contains("as=PartialObjectMetadata")
 }
 
 /// Whether any of the accepted forms is one that is served: JSON, whole or metadata only. Tables are not.
 pub(crate) fn acceptable(headers: &HeaderMap) -> Result<(), Status> {
     let served = |form: &str| {
-        let mut parts = form.split(';').map(str::trim);
-        let json = matches!(parts.next(), Some("application/json" | "*/*" | "application/*" | "text/plain" | ""));
-        json && parts.all(|parameter| !parameter.starts_with("as=Table"))
+        let media_type = form.split(';').next().unwrap_or_default().trim();
+        let json = ["application/json", "*/*", "application/*", "text/plain", ""].contains(&media_type);
+        json && !form.contains("as=Table")
     };
-    let forms = accept(headers);
-    if forms.split(',').any(|form| served(form.trim())) {
+    if accept(headers).split(',').any(served) {
         return Ok(());
-    }
-    if forms.contains("as=Table") {
-        return Err(Status::not_implemented("the Table representation"));
     }
     let known = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
     Err(bare(406, "NotAcceptable", &format!("406: Not Acceptable\n\nAvailable representations: {known}")))

@@ -16,19 +16,14 @@ use axum::{body::Bytes, response::Response};
 use serde_json::json;
 use tokio::sync::{broadcast, watch};
 
-use super::{
-    Answer, Ask, Ending,
-    query::invalid_options,
-    read::parse_revision,
-    reply::{self, Form},
-};
+use super::{Answer, Ask, Ending, query::invalid_options, read::parse_revision, reply};
 use crate::{
     dig::Dig,
     faults::{Faults, Filter},
     resource::{self, Kind},
     selector::Selector,
     status::{Cause, Status},
-    store::{Change, ChangeType, Cluster, Object},
+    store::{Change, ChangeType, Cluster},
 };
 
 /// As long as a real server lets a watch live that names no time-out.
@@ -95,7 +90,7 @@ impl Told {
     }
 
     /// How a watch sees it, if at all.
-    fn seen(&self, namespace: Option<&str>, selector: &Selector, form: Form) -> Option<Bytes> {
+    fn seen(&self, namespace: Option<&str>, selector: &Selector) -> Option<Bytes> {
         let Change { change, object, previous, revision } = &*self.event;
         if namespace.is_some_and(|ns| ns != object.text("metadata.namespace")) {
             return None;
@@ -107,23 +102,13 @@ impl Told {
             (None, true) => 0,
             (Some(_), true) => 1,
             (Some(_), false) if deleted => 2,
-            (Some(before), false) => return Some(line(TYPES[2], &before.at_revision(*revision), form)),
+            (Some(before), false) => return Some(line(TYPES[2], &before.at_revision(*revision))),
         };
-        Some(match form {
-            Form::Whole => self.lines[seen_as].get_or_init(|| line(TYPES[seen_as], object, form)).clone(),
-            Form::MetadataOnly => line(TYPES[seen_as], object, form),
-        })
+        Some(self.lines[seen_as].get_or_init(|| line(TYPES[seen_as], object)).clone())
     }
 }
 
-fn line(event: &str, object: &Object, form: Form) -> Bytes {
-    match form {
-        Form::Whole => written(event, object),
-        Form::MetadataOnly => written(event, &reply::partial(object)),
-    }
-}
-
-fn written(event: &str, object: &impl serde::Serialize) -> Bytes {
+fn line(event: &str, object: &impl serde::Serialize) -> Bytes {
     #[derive(serde::Serialize)]
     struct Line<'a, T> {
         r#type: &'a str,
@@ -135,7 +120,7 @@ fn written(event: &str, object: &impl serde::Serialize) -> Bytes {
 }
 
 fn expired(why: &str) -> Bytes {
-    written("ERROR", &Status::expired(why).to_value())
+    line("ERROR", &Status::expired(why).to_value())
 }
 
 /// A watch that is told at once that its revision is gone, and ends.
@@ -150,7 +135,6 @@ struct Watch {
     namespace: Option<String>,
     user: String,
     selector: Selector,
-    form: Form,
     bookmarks: bool,
     /// Everything at or before it has been sent.
     revision: u64,
@@ -182,7 +166,6 @@ pub(super) fn open(ask: &Ask<'_>) -> Answer {
         namespace: ask.at.namespace.clone(),
         user: ask.user.name.clone(),
         selector,
-        form: reply::form(ask.headers),
         bookmarks,
         revision,
         ready: VecDeque::new(),
@@ -199,7 +182,7 @@ pub(super) fn open(ask: &Ask<'_>) -> Answer {
     if initial || (revision == 0 && !query.has("sendInitialEvents")) {
         let (revision, objects) = cluster.objects(kind, ask.at.namespace.as_deref());
         let matching = objects.iter().filter(|object| watch.selector.matches(object));
-        watch.ready.extend(matching.map(|object| line(TYPES[0], object, watch.form)));
+        watch.ready.extend(matching.map(|object| line(TYPES[0], object)));
         watch.revision = revision;
         if initial && bookmarks {
             watch.bookmark(true);
@@ -218,19 +201,20 @@ pub(super) fn open(ask: &Ask<'_>) -> Answer {
 
 fn check(ask: &Ask<'_>) -> Result<(), Status> {
     let (query, field) = (&ask.query, "resourceVersionMatch");
-    let needs = |why| Cause::forbidden(field, why);
-    let causes = match (query.has("sendInitialEvents"), query.get(field)) {
-        (false, None) | (true, Some("NotOlderThan")) => return Ok(()),
-        (false, Some(_)) => {
-            vec![needs("resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided")]
-        }
-        (true, other) => {
-            let mut causes = vec![needs("sendInitialEvents requires setting resourceVersionMatch to NotOlderThan")];
-            causes.extend(other.map(|other| Cause::unsupported(field, &other.into(), &["NotOlderThan"])));
-            causes
-        }
-    };
-    Err(invalid_options("ListOptions", &causes))
+    if reply::metadata_only(ask.headers) {
+        return Err(Status::not_implemented("watches of metadata"));
+    }
+    let (initial, matching) = (query.has("sendInitialEvents"), query.get(field));
+    let mut causes = Vec::new();
+    if !initial && matching.is_some() {
+        let why = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided";
+        causes.push(Cause::forbidden(field, why));
+    } else if initial && matching != Some("NotOlderThan") {
+        let why = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
+        causes.push(Cause::forbidden(field, why));
+        causes.extend(matching.map(|other| Cause::unsupported(field, &other.into(), &["NotOlderThan"])));
+    }
+    if causes.is_empty() { Ok(()) } else { Err(invalid_options("ListOptions", &causes)) }
 }
 
 impl Watch {
@@ -259,7 +243,7 @@ impl Watch {
         let Some(told) = news else { return self.catch_up() };
         if told.event.revision > self.revision {
             self.revision = told.event.revision;
-            self.ready.extend(told.seen(self.namespace.as_deref(), &self.selector, self.form));
+            self.ready.extend(told.seen(self.namespace.as_deref(), &self.selector));
         }
     }
 
@@ -321,15 +305,11 @@ impl Watch {
     }
 
     fn bookmark(&mut self, initial_end: bool) {
-        let (kind, api_version) = match self.form {
-            Form::Whole => (self.kind.kind, self.kind.api_version()),
-            Form::MetadataOnly => ("PartialObjectMetadata", "meta.k8s.io/v1".to_owned()),
-        };
-        let mut metadata = json!({"resourceVersion": self.revision.to_string()});
+        let mut mark = json!({"kind": self.kind.kind, "apiVersion": self.kind.api_version(), "metadata": {}});
+        mark.put("metadata.resourceVersion", self.revision.to_string());
         if initial_end {
-            metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
+            mark.put("metadata.annotations", json!({"k8s.io/initial-events-end": "true"}));
         }
-        let object = json!({"kind": kind, "apiVersion": api_version, "metadata": metadata});
-        self.ready.push_back(written("BOOKMARK", &object));
+        self.ready.push_back(line("BOOKMARK", &mark));
     }
 }

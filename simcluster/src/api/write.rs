@@ -1,6 +1,6 @@
 //! `create`, `update` and `scale`; access reviews and token requests, which make nothing that is kept.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::{
     Answer, Ask, body,
@@ -71,7 +71,6 @@ fn same_object(ask: &Ask<'_>, current: &Value, sent: &Value) -> Result<(), Statu
     Ok(())
 }
 
-/// Whether the sender may do something, as `crate::access` decides for every request.
 pub(super) fn access_review(ask: &Ask<'_>) -> Answer {
     let (sent, warnings) = ask.object()?;
     Ok(warn(object(201, &access::review(&ask.api.cluster, &ask.user, sent)?), &warnings))
@@ -79,8 +78,8 @@ pub(super) fn access_review(ask: &Ask<'_>) -> Answer {
 
 pub(super) fn token(ask: &Ask<'_>) -> Answer {
     let sent = body::parse(&ask.body, "error decoding TokenRequest")?;
-    let Ask { api, .. } = ask;
-    Ok(object(201, &access::request_token(&api.cluster, &api.token, ask.ns(), ask.name(), &sent)?))
+    let (cluster, secret) = (&ask.api.cluster, &ask.api.token);
+    Ok(object(201, &access::request_token(cluster, secret, ask.ns(), ask.name(), &sent)?))
 }
 
 /// The `scale` subresource: a small object that shows and sets `spec.replicas`.
@@ -121,12 +120,10 @@ pub(super) fn scale(ask: &Ask<'_>) -> Answer {
 
 /// The Scale of an object; zero replicas wanted is an absent field.
 fn shown(object: &Value) -> Value {
-    let metadata: Map<String, Value> = ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"]
-        .map(|field| (field.to_owned(), object["metadata"][field].clone()))
-        .into_iter()
-        .collect();
-    let replicas = object.int("spec.replicas").unwrap_or(0);
-    let spec = if replicas == 0 { json!({}) } else { json!({"replicas": replicas}) };
+    let shown = ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"];
+    let metadata: Value = shown.into_iter().map(|field| (field, object["metadata"][field].clone())).collect();
+    let replicas = object.int("spec.replicas").filter(|replicas| *replicas != 0);
+    let spec = replicas.map_or_else(|| json!({}), |replicas| json!({"replicas": replicas}));
     let labels = object.fields("spec.selector.matchLabels");
     let selector: Vec<String> = labels.map(|(k, v)| format!("{k}={}", v.text(""))).collect();
     json!({

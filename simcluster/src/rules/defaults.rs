@@ -35,6 +35,7 @@ static SHAPES: LazyLock<BTreeMap<&'static str, Value>> = LazyLock::new(|| {
         "containers": [container], "initContainers": [container], "volumes": [volume],
     });
     let claim = json!({"spec": {"volumeMode": "Filesystem"}, "status": {"phase": "Pending"}});
+    let reclaimed = json!({"persistentVolumeReclaimPolicy": "Retain", "volumeMode": "Filesystem"});
     let mut claim_template = claim.clone();
     claim_template.put("kind", "PersistentVolumeClaim");
     claim_template.put("apiVersion", "v1");
@@ -45,6 +46,9 @@ static SHAPES: LazyLock<BTreeMap<&'static str, Value>> = LazyLock::new(|| {
         "volumeClaimTemplates": [claim_template],
     });
     template.put("enableServiceLinks", true);
+    let service = json!({
+        "type": "ClusterIP", "sessionAffinity": "None", "internalTrafficPolicy": "Cluster", "ports": ports,
+    });
     let policy = json!([{"ports": ports}]);
     let group = "rbac.authorization.k8s.io";
     let binding = json!({"roleRef": {"apiGroup": group}});
@@ -56,14 +60,8 @@ static SHAPES: LazyLock<BTreeMap<&'static str, Value>> = LazyLock::new(|| {
         ("Pod", json!({"spec": template, "status": {"conditions": [{"lastProbeTime": null}]}})),
         ("StatefulSet", json!({"spec": set})),
         ("PersistentVolumeClaim", claim),
-        (
-            "PersistentVolume",
-            json!({
-                "spec": {"persistentVolumeReclaimPolicy": "Retain", "volumeMode": "Filesystem"},
-                "status": {"phase": "Pending"},
-            }),
-        ),
-        ("Service", json!({"spec": {"type": "ClusterIP", "sessionAffinity": "None", "ports": ports}})),
+        ("PersistentVolume", json!({"spec": reclaimed, "status": {"phase": "Pending"}})),
+        ("Service", json!({"spec": service})),
         ("NetworkPolicy", json!({"spec": {"ingress": policy, "egress": policy}})),
         ("Secret", json!({"type": "Opaque"})),
         ("StorageClass", json!({"reclaimPolicy": "Delete", "volumeBindingMode": "Immediate"})),
@@ -137,7 +135,11 @@ fn computed(kind: &Kind, object: &mut Value) {
             }
             object.remove("stringData");
         }
-        "Service" => service(&mut object["spec"]),
+        "Service" => {
+            for port in object.items_mut("spec.ports") {
+                port.default("targetPort", port["port"].clone());
+            }
+        }
         "NetworkPolicy" => {
             // A policy with rules for egress is about egress; every policy is about ingress unless it says otherwise.
             let types = if object.has("spec.egress") { json!(["Ingress", "Egress"]) } else { json!(["Ingress"]) };
@@ -178,18 +180,5 @@ fn pod_spec(spec: &mut Value) {
         if volume.as_object().is_some_and(|fields| fields.len() == 1) {
             volume["emptyDir"] = json!({});
         }
-    }
-}
-
-fn service(spec: &mut Value) {
-    let kind = spec.text("type").to_owned();
-    if kind != "ExternalName" {
-        spec.default("internalTrafficPolicy", "Cluster");
-    }
-    if kind == "NodePort" || kind == "LoadBalancer" {
-        spec.default("externalTrafficPolicy", "Cluster");
-    }
-    for port in spec.items_mut("ports") {
-        port.default("targetPort", port["port"].clone());
     }
 }

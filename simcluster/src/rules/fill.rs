@@ -7,7 +7,7 @@ use super::{containers, each_container};
 use crate::{
     dig::Dig,
     resource::{self, Kind},
-    status::{Cause, Status},
+    status::Status,
     store::State,
 };
 
@@ -34,6 +34,7 @@ pub(crate) fn fill_in(state: &mut State, kind: &'static Kind, object: &mut Value
             // K3s marks its ingress controller's class as the default.
             object.default("spec.ingressClassName", "traefik");
         }
+        "ResourceQuota" if object.has("spec.scopes") => return Err(Status::not_implemented("scopes of quotas")),
         "ResourceQuota" => object.put("status", json!({})),
         "ClusterRole" if object.has("aggregationRule") => {
             return Err(Status::not_implemented("roles that aggregate others"));
@@ -66,32 +67,16 @@ fn protect(object: &mut Value, finalizer: &str) {
 
 fn service(state: &mut State, service: &mut Value) {
     service.put("status", json!({"loadBalancer": {}}));
-    if service.text("spec.type") == "ExternalName" {
-        return;
-    }
-    let dual = service.text("spec.clusterIP") == "None" && !service.has("spec.selector");
     if !service.has("spec.clusterIP") {
         service.put("spec.clusterIP", state.service_address());
     }
-    let (families, policy) =
-        if dual { (json!(["IPv4", "IPv6"]), "RequireDualStack") } else { (json!(["IPv4"]), "SingleStack") };
     service.put("spec.clusterIPs", json!([service.at("spec.clusterIP")]));
-    service.default("spec.ipFamilies", families);
-    service.default("spec.ipFamilyPolicy", policy);
-    if ["NodePort", "LoadBalancer"].contains(&service.text("spec.type")) {
-        let services = state.list(&resource::SERVICE, None);
-        let taken = services.iter().flat_map(|service| service.items("spec.ports"));
-        let taken: Vec<i64> = taken.filter_map(|port| port.int("nodePort")).collect();
-        let free = (30_000..=32_767).filter(|port| !taken.contains(port));
-        let unnumbered = service.items_mut("spec.ports").iter_mut().filter(|port| !port.has("nodePort"));
-        unnumbered.zip(free).for_each(|(port, free)| port.put("nodePort", free));
-    }
+    service.default("spec.ipFamilies", json!(["IPv4"]));
+    service.default("spec.ipFamilyPolicy", "SingleStack");
 }
 
 fn pod(state: &mut State, pod: &mut Value) -> Result<(), Status> {
-    let (priority, policy) = priority(state, pod)?;
-    pod.put("spec.priority", priority);
-    pod.default("spec.preemptionPolicy", policy);
+    priority(state, pod)?;
     pod.default("spec.serviceAccountName", "default");
     let (name, ns) = (pod.text("spec.serviceAccountName").to_owned(), pod.text("metadata.namespace").to_owned());
     pod.put("spec.serviceAccount", name.as_str());
@@ -125,25 +110,18 @@ fn pod(state: &mut State, pod: &mut Value) -> Result<(), Status> {
     Ok(())
 }
 
-/// The number behind a priority class's name, which must exist.
-fn priority(state: &State, pod: &Value) -> Result<(i64, String), Status> {
-    let (name, class) = (pod.text("metadata.name"), pod.text("spec.priorityClassName"));
-    if class.is_empty() {
-        return Ok((0, "PreemptLowerPriority".to_owned()));
+/// Sets the number behind the priority class's name; the class must exist.
+fn priority(state: &State, pod: &mut Value) -> Result<(), Status> {
+    let class = pod.text("spec.priorityClassName").to_owned();
+    let found = state.get(&resource::PRIORITY_CLASS, &(String::new(), class.clone()));
+    if found.is_none() && !class.is_empty() {
+        let why = format!("no PriorityClass with name {class} was found");
+        return Err(Status::forbidden(&resource::POD, pod.text("metadata.name"), &why));
     }
-    let Some(found) = state.get(&resource::PRIORITY_CLASS, &(String::new(), class.to_owned())) else {
-        return Err(Status::forbidden(&resource::POD, name, &format!("no PriorityClass with name {class} was found")));
-    };
-    let value = found.int("value").unwrap_or(0);
-    if pod.int("spec.priority").is_some_and(|given| given != value) {
-        let why = format!("the integer value of priority must be the one of PriorityClass {class}");
-        return Err(Status::invalid(
-            &resource::POD,
-            name,
-            &[Cause::invalid("spec.priority", pod.at("spec.priority"), &why)],
-        ));
-    }
-    Ok((value, found.text("preemptionPolicy").to_owned()))
+    pod.put("spec.priority", found.and_then(|class| class.int("value")).unwrap_or(0));
+    let policy = found.map_or("PreemptLowerPriority", |class| class.text("preemptionPolicy"));
+    pod.default("spec.preemptionPolicy", policy);
+    Ok(())
 }
 
 fn mount_token(spec: &mut Value, volume: &str) {
@@ -170,17 +148,14 @@ fn mount_token(spec: &mut Value, volume: &str) {
 pub(super) fn qos_class(spec: &Value) -> &'static str {
     let amounts =
         |container: &Value, side: &str| ["cpu", "memory"].map(|name| container["resources"][side][name].clone());
-    let guaranteed = |container: &Value| {
-        let limits = amounts(container, "limits");
-        limits.iter().all(Value::is_string) && limits == amounts(container, "requests")
-    };
-    if containers(spec).all(guaranteed) {
-        "Guaranteed"
-    } else if containers(spec)
-        .any(|c| ["requests", "limits"].iter().any(|side| amounts(c, side).iter().any(Value::is_string)))
-    {
-        "Burstable"
-    } else {
-        "BestEffort"
+    let mut class = "Guaranteed";
+    let mut any = false;
+    for container in containers(spec) {
+        let [limits, requests] = ["limits", "requests"].map(|side| amounts(container, side));
+        any |= limits.iter().chain(&requests).any(Value::is_string);
+        if limits != requests || !limits.iter().all(Value::is_string) {
+            class = "Burstable";
+        }
     }
+    if any { class } else { "BestEffort" }
 }

@@ -50,10 +50,12 @@ pub(crate) fn bare(kind: &Kind) -> Value {
 
 /// What a writer through this part of the API cannot set is not looked at.
 pub(crate) fn without_ignored(kind: &Kind, subresource: &str, object: &Value) -> Value {
-    let mut object = object.clone();
     if subresource == "status" {
-        object = json!({"apiVersion": object["apiVersion"], "kind": object["kind"], "metadata": {}, "status": object["status"]});
-    } else if kind.has_status() {
+        let (version, kind, status) = (&object["apiVersion"], &object["kind"], &object["status"]);
+        return json!({"apiVersion": version, "kind": kind, "metadata": {}, "status": status});
+    }
+    let mut object = object.clone();
+    if kind.has_status() {
         object.remove("status");
     }
     object
@@ -66,7 +68,7 @@ pub(crate) fn keep_others_part(kind: &Kind, subresource: &str, old: &Value, new:
         "status" => {
             let status = new["status"].take();
             *new = old.clone();
-            set_or_remove(new, "status", status);
+            new.put_or_remove("status", status);
         }
         "resize" => {
             let sent = std::mem::replace(new, old.clone());
@@ -75,13 +77,9 @@ pub(crate) fn keep_others_part(kind: &Kind, subresource: &str, old: &Value, new:
                 container["resources"] = same.map(|sent| sent["resources"].clone()).unwrap_or_default();
             });
         }
-        "" | "scale" if kind.has_status() => set_or_remove(new, "status", old["status"].clone()),
+        "" | "scale" if kind.has_status() => new.put_or_remove("status", old["status"].clone()),
         _ => {}
     }
-}
-
-fn set_or_remove(object: &mut Value, field: &str, value: Value) {
-    if value.is_null() { object.remove(field) } else { object.put(field, value) }
 }
 
 /// `generation` counts changes of what is desired: everything but metadata, status, and the node that a pod is given.

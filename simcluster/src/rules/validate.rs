@@ -40,7 +40,7 @@ StatefulSet            spec.template.spec.restartPolicy  one-of Always
 StatefulSet            .                         mounts
 new-PersistentVolumeClaim  spec.accessModes      given at least 1 access mode is required
 new-PersistentVolumeClaim  .                     size
-Service                spec.type                 one-of ClusterIP ExternalName LoadBalancer NodePort
+Service                spec.type                 one-of ClusterIP
 Service                spec                      ports
 Service                spec.ports[]              service-port
 service-port           port                      port
@@ -58,10 +58,7 @@ ConfigMap              binaryData                keys
 Secret                 type                      fixed field is immutable
 Secret                 data                      keys
 Secret                 .                         secret
-Role                   rules[].verbs             given verbs must contain at least one value
 RoleBinding            roleRef                   fixed cannot change roleRef
-RoleBinding            roleRef.kind              one-of ClusterRole Role
-RoleBinding            roleRef.name              given
 ";
 const NOT_NEGATIVE: &str = "must be greater than or equal to 0";
 const IMMUTABLE: &str = "field is immutable when `immutable` is set";
@@ -106,9 +103,7 @@ pub(crate) fn validate(kind: &Kind, subresource: &str, old: Option<&Value>, new:
             check.causes.push(Cause::forbidden("spec", SET_FIXED));
         }
         "PersistentVolumeClaim" => check.claim(old, new),
-        "Service"
-            if old["spec"]["type"] == new["spec"]["type"] && old["spec"]["clusterIP"] != new["spec"]["clusterIP"] =>
-        {
+        "Service" if old["spec"]["clusterIP"] != new["spec"]["clusterIP"] => {
             check.invalid("spec.clusterIPs[0]", &json!([new["spec"]["clusterIP"]]), "may not change once set");
         }
         _ => {}
@@ -148,7 +143,10 @@ impl Check<'_> {
         match rule {
             "given" | "label" if absent => self.causes.push(Cause::required(field, &args.join(" "))),
             "given" => {}
-            "label" if text.len() > 63 => self.causes.push(too_long(field)),
+            "label" if text.len() > 63 => {
+                let message = "Too long: may not be more than 63 bytes".to_owned();
+                self.causes.push(Cause { reason: "FieldValueTooLong", field: field.to_owned(), message });
+            }
             "label" => must(names::is_label(text), names::LABEL),
             "subdomain" => must(absent || names::is_subdomain(text.trim_start_matches("*.")), names::SUBDOMAIN),
             "port" => {
@@ -174,15 +172,15 @@ impl Check<'_> {
             }
             "size" => {
                 let size = value.at("spec.resources.requests.storage");
-                if amount(size).is_none() {
+                if Quantity::of(size).is_none() {
                     self.causes.push(Cause::required("spec.resources[storage]", ""));
-                } else if amount(size) <= Some(Quantity::default()) {
+                } else if Quantity::of(size) <= Some(Quantity::default()) {
                     self.invalid("spec.resources[storage]", size, "must be greater than zero");
                 }
             }
             "ports" => {
                 let ports = value.items("ports");
-                if ports.is_empty() && value["clusterIP"] != "None" && value["type"] != "ExternalName" {
+                if ports.is_empty() && value["clusterIP"] != "None" {
                     self.causes.push(Cause::required("spec.ports", ""));
                 } else if ports.len() > 1 {
                     self.walk(field, value, "ports[].name", "given", &[]);
@@ -211,13 +209,9 @@ impl Check<'_> {
 
     fn name(&mut self, kind: &Kind, name: &str) {
         let field = "metadata.name";
-        let segment = kind.group == "rbac.authorization.k8s.io";
         match kind.kind {
             _ if name.len() > 253 => self.invalid(field, &name.into(), "must be no more than 253 characters"),
-            _ if segment && name.contains(['/', '%']) => {
-                self.invalid(field, &name.into(), "may not contain '/' or '%'");
-            }
-            _ if segment => {}
+            _ if kind.group == "rbac.authorization.k8s.io" => {}
             "Namespace" if name.contains('.') => self.invalid(field, &name.into(), "must not contain dots"),
             "Namespace" | "Service" => self.verify(field, &name.into(), "label", &[]),
             _ => self.verify(field, &name.into(), "subdomain", &[]),
@@ -249,7 +243,7 @@ impl Check<'_> {
                 let is_amount =
                     matches!(parts[..], ["requests" | "limits", ..] | ["cpu" | "memory" | "ephemeral-storage"]);
                 let is_count = COUNTED.split(' ').any(|counted| counted == key) || key.contains('/');
-                if is_count && !is_amount && amount(value).is_some_and(|amount| !amount.is_whole()) {
+                if is_count && !is_amount && Quantity::of(value).is_some_and(|amount| !amount.is_whole()) {
                     self.invalid(&inner, value, "must be an integer");
                 }
                 if !is_amount && !is_count {
@@ -263,12 +257,14 @@ impl Check<'_> {
 
     fn resources(&mut self, field: &str, resources: &Value) {
         for side in ["limits", "requests"] {
-            for (name, value) in resources.fields(side).filter(|(_, v)| amount(v).is_some_and(Quantity::is_negative)) {
+            for (name, value) in
+                resources.fields(side).filter(|(_, v)| Quantity::of(v).is_some_and(Quantity::is_negative))
+            {
                 self.invalid(&format!("{field}.{side}[{name}]"), value, NOT_NEGATIVE);
             }
         }
         for (name, request) in resources.fields("requests") {
-            if let (Some(asked), Some(most)) = (amount(request), amount(&resources["limits"][name]))
+            if let (Some(asked), Some(most)) = (Quantity::of(request), Quantity::of(&resources["limits"][name]))
                 && asked > most
             {
                 let why = format!("must be less than or equal to {name} limit of {most}");
@@ -335,23 +331,14 @@ impl Check<'_> {
         // The binder names the volume once.
         let resources = if old.text("status.phase") == "Bound" { "resources" } else { "" };
         let mutable = if old.has("spec.volumeName") { resources.to_owned() } else { format!("{resources} volumeName") };
-        let size = |claim: &Value| amount(claim.at("spec.resources.requests.storage"));
+        let size = |claim: &Value| Quantity::of(claim.at("spec.resources.requests.storage"));
         if beyond(&old["spec"], &new["spec"], &mutable) {
             self.causes.push(Cause::forbidden("spec", CLAIM_FIXED));
-        } else if size(new) < size(old) && size(new) < amount(old.at("status.capacity.storage")) {
+        } else if size(new) < size(old) && size(new) < Quantity::of(old.at("status.capacity.storage")) {
             let why = "field can not be less than status.capacity";
             self.causes.push(Cause::forbidden("spec.resources.requests.storage", why));
         }
     }
-}
-
-fn too_long(field: &str) -> Cause {
-    let message = "Too long: may not be more than 63 bytes".to_owned();
-    Cause { reason: "FieldValueTooLong", field: field.to_owned(), message }
-}
-
-fn amount(value: &Value) -> Option<Quantity> {
-    value.as_str().and_then(|text| text.parse().ok())
 }
 
 /// Whether more than these fields has changed.

@@ -1,6 +1,5 @@
 //! Server-side apply.
 
-use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{
     Api, ResourceExt as _,
     api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams, TypeMeta},
@@ -8,31 +7,6 @@ use kube::{
 use serde_json::{Value, json};
 
 use crate::support::{Stage, config_map, refusal, start};
-
-#[tokio::test]
-async fn applies_conflict_share_force_and_give_up_fields() {
-    let stage = start().await;
-    let maps = stage.api::<ConfigMap>();
-    let both = json!({"a": "1", "b": "1"});
-    let conflict = "Apply failed with 1 conflict: conflict with \"one\": .data.a";
-    // Who applies what, by force or not; and then the data, or why not.
-    let steps = [
-        ("one", both.clone(), false, Ok(both)),
-        ("two", json!({"a": "2"}), false, Err((409, conflict))),
-        ("two", json!({"a": "1"}), false, Ok(json!({"a": "1", "b": "1"}))),
-        // What one gives up goes if nobody else owns it.
-        ("one", json!({}), false, Ok(json!({"a": "1"}))),
-        ("one", json!({"a": "3"}), true, Ok(json!({"a": "3"}))),
-        ("two", json!({"c": "1"}), false, Ok(json!({"a": "3", "c": "1"}))),
-        ("one", json!({}), false, Ok(json!({"c": "1"}))),
-    ];
-    for (who, data, force, expected) in steps {
-        let params = PatchParams { force, ..PatchParams::apply(who) };
-        let answer = maps.patch("m", &params, &Patch::Apply(config_map("m", data.clone()))).await;
-        let answer = answer.as_ref().map(|map| json!(map.data)).map_err(refusal);
-        assert_eq!(answer, expected, "{who} applies {data}");
-    }
-}
 
 #[tokio::test]
 async fn items_of_keyed_lists_have_owners_of_their_own() {

@@ -4,4 +4,3 @@ mod applies;
 mod objects;
 mod policies;
 mod support;
-mod watches;

@@ -1,13 +1,18 @@
-//! Making, reading, changing and deleting objects.
+//! Lists in pages, watchers that survive, and what goes together with what is deleted.
 
+use std::time::Duration;
+
+use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
 use kube::{
     ResourceExt as _,
-    api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams, ValidationDirective},
+    api::{Api, DeleteParams, ListParams, PostParams},
+    runtime::{WatchStreamExt as _, watcher},
 };
-use serde_json::{Value, json};
+use lumbung_simcluster::Fault;
+use serde_json::json;
 
-use crate::support::{config_map, object, refusal, start, with_uid};
+use crate::support::{config_map, object, refusal, start};
 
 const POST: PostParams = PostParams { dry_run: false, field_manager: None };
 
@@ -16,30 +21,15 @@ fn names(list: kube::core::ObjectList<ConfigMap>) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn lists_are_selected_and_pages_are_snapshots() {
+async fn pages_are_snapshots() {
     let stage = start().await;
     let maps = stage.api::<ConfigMap>();
     for name in ["a", "b", "c", "d"] {
         let mut map = config_map(name, json!({}));
-        map["metadata"]["labels"] = json!({"name": name, "half": if name < "c" { "1" } else { "2" }});
+        map["metadata"]["labels"] = json!({"listed": ""});
         maps.create(&POST, &object(map)).await.unwrap();
     }
-    let selectors = [
-        ("half=1", "metadata.name!=a", "b"),
-        ("half!=1,name", "", "c,d"),
-        ("name in (a, d)", "", "a,d"),
-        ("half,name notin (a,b),half>1", "", "c,d"),
-        ("half,!none,half<2", "", "a,b"),
-    ];
-    for (labels, fields, expected) in selectors {
-        let list = maps.list(&ListParams::default().labels(labels).fields(fields)).await.unwrap();
-        assert_eq!(names(list).join(","), expected, "{labels} {fields}");
-    }
-    for wrong in ["a=b=c", "a in 1", "a,", "a in (1", "=", "a>x"] {
-        let refused = maps.list(&ListParams::default().labels(wrong)).await.unwrap_err();
-        assert_eq!(refusal(&refused).0, 400, "{wrong}");
-    }
-    let page = ListParams::default().labels("half").limit(3);
+    let page = ListParams::default().labels("listed").limit(3);
     let first = maps.list(&page).await.unwrap();
     let token = first.metadata.continue_.clone().unwrap();
     assert_eq!(names(first), ["a", "b", "c"]);
@@ -50,74 +40,6 @@ async fn lists_are_selected_and_pages_are_snapshots() {
         let refused = maps.list(&page.continue_token(&token)).await.unwrap_err();
         assert_eq!(refusal(&refused).0, 410);
     }
-}
-
-#[tokio::test]
-async fn patches_do_what_their_type_says() {
-    let stage = start().await;
-    let maps = stage.api::<ConfigMap>();
-    maps.create(&POST, &object(config_map("m", json!({"a": "1", "b": "1"})))).await.unwrap();
-    let operations = |list: Value| Patch::Json::<()>(object(list));
-    let steps: [(Patch<Value>, Result<Value, u16>); 3] = [
-        (Patch::Merge(json!({"data": {"a": null, "b": "2"}})), Ok(json!({"b": "2"}))),
-        (Patch::Strategic(json!({"data": {"b": null, "c": "3"}})), Ok(json!({"c": "3"}))),
-        (Patch::Merge(json!({"metadata": {"resourceVersion": "1"}, "data": {}})), Err(409)),
-    ];
-    let outcome = |answer: Result<ConfigMap, kube::Error>| match answer {
-        Ok(map) => Ok(json!(map.data)),
-        Err(error) => Err(refusal(&error).0),
-    };
-    for (patch, expected) in steps {
-        let answer = maps.patch("m", &PatchParams::default(), &patch).await;
-        assert_eq!(outcome(answer), expected, "{patch:?}");
-    }
-    let steps = [
-        (json!([{"op": "replace", "path": "/data/new", "value": "1"}]), Ok(json!({"c": "3", "new": "1"}))),
-        (json!([{"op": "test", "path": "/data/c", "value": "x"}, {"op": "remove", "path": "/data/c"}]), Err(422)),
-        (json!([{"op": "remove", "path": "/data/none"}]), Err(422)),
-        (json!([{"op": "move", "from": "/data/c", "path": "/data/d"}]), Ok(json!({"d": "3", "new": "1"}))),
-    ];
-    for (patch, expected) in steps {
-        let answer = maps.patch("m", &PatchParams::default(), &operations(patch.clone())).await;
-        assert_eq!(outcome(answer), expected, "{patch}");
-    }
-}
-
-#[tokio::test]
-async fn writes_are_checked_before_they_happen() {
-    let stage = start().await;
-    let maps = stage.api::<ConfigMap>();
-    let dry = PostParams { dry_run: true, ..POST };
-    let tried = maps.create(&dry, &object(config_map("m", json!({})))).await.unwrap();
-    assert!(tried.uid().is_some() && maps.get_opt("m").await.unwrap().is_none());
-    let mut map = maps.create(&POST, &object(config_map("m", json!({})))).await.unwrap();
-    let twice = maps.create(&POST, &object(config_map("m", json!({})))).await.unwrap_err();
-    assert_eq!(refusal(&twice), (409, "configmaps \"m\" already exists"));
-    map.data = Some([("a".to_owned(), "2".to_owned())].into());
-    maps.replace("m", &POST, &map).await.unwrap();
-    assert_eq!(refusal(&maps.replace("m", &POST, &map).await.unwrap_err()).0, 409, "a stale update");
-    let strict = PatchParams { field_validation: Some(ValidationDirective::Strict), ..PatchParams::default() };
-    let unknown = Patch::Merge(json!({"dataa": {}}));
-    assert_eq!(refusal(&maps.patch("m", &strict, &unknown).await.unwrap_err()).0, 422);
-    maps.patch("m", &PatchParams::default(), &unknown).await.unwrap();
-    let elsewhere = Api::<ConfigMap>::namespaced(stage.client.clone(), &format!("{}-none", stage.namespace));
-    assert_eq!(refusal(&elsewhere.create(&POST, &object(config_map("m", json!({})))).await.unwrap_err()).0, 404);
-}
-
-#[tokio::test]
-async fn deletion_honours_preconditions_and_finalizers() {
-    let stage = start().await;
-    let maps = stage.api::<ConfigMap>();
-    let mut held = config_map("m", json!({}));
-    held["metadata"]["finalizers"] = json!(["lumbung.dev/hold"]);
-    let made = maps.create(&POST, &object(held)).await.unwrap();
-    let refused = maps.delete("m", &with_uid("00000000-0000-0000-0000-000000000001")).await.unwrap_err();
-    assert_eq!(refusal(&refused).0, 409);
-    let answer = maps.delete("m", &with_uid(&made.uid().unwrap())).await.unwrap();
-    assert!(answer.left().unwrap().metadata.deletion_timestamp.is_some());
-    let free = json!({"metadata": {"finalizers": null}});
-    maps.patch("m", &PatchParams::default(), &Patch::Merge(free)).await.unwrap();
-    assert!(maps.get_opt("m").await.unwrap().is_none());
 }
 
 #[tokio::test]
@@ -155,4 +77,26 @@ async fn a_namespace_takes_its_contents_along() {
     let gone = async || namespaces.get_opt(&stage.namespace).await.unwrap().is_none().then_some(());
     stage.eventually("the namespace is gone", gone).await;
     assert!(secrets.list(&ListParams::default()).await.unwrap().items.is_empty());
+}
+
+#[tokio::test]
+async fn a_watcher_survives_dropped_watches_and_forgotten_history() {
+    let stage = start().await;
+    let Some(sim) = stage.sim("another cluster drops no watches on request") else { return };
+    let maps = stage.api::<ConfigMap>();
+    for config in [watcher::Config::default(), watcher::Config::default().streaming_lists()] {
+        let mut seen = watcher(maps.clone(), config.labels("w=1")).default_backoff().touched_objects().boxed();
+        for name in ["a", "b", "c"] {
+            let mut map = config_map(name, json!({}));
+            map["metadata"]["labels"] = json!({"w": "1"});
+            maps.create(&POST, &object(map)).await.unwrap();
+            sim.faults().add(Fault::drop_watches());
+            sim.cluster().compact();
+            let wait = async {
+                while seen.next().await.is_some_and(|event| !event.is_ok_and(|map| map.name_any() == name)) {}
+            };
+            tokio::time::timeout(Duration::from_secs(20), wait).await.unwrap_or_else(|_| panic!("{name} was not seen"));
+            maps.delete(name, &DeleteParams::default()).await.unwrap();
+        }
+    }
 }

@@ -35,18 +35,6 @@ impl Bindings {
         format!("{before}{value}{}", self.fill(after, revision))
     }
 
-    /// Whether, of the revisions that answers to writes have shown, the older-ranked is also the smaller number.
-    pub fn in_order(&self, written: &[String]) -> Result<(), String> {
-        let number = |text: &str| text.parse::<u64>().unwrap_or(0);
-        let shown = written.iter().filter_map(|shown| shown.strip_prefix("<rv-")?.strip_suffix('>'));
-        let bound = shown.filter_map(|rank| Some((number(rank), number(self.0.get(&format!("rv-{rank}"))?))));
-        let ranked: BTreeMap<u64, u64> = bound.collect();
-        match ranked.iter().zip(ranked.iter().skip(1)).find(|(older, newer)| older.1 > newer.1) {
-            None => Ok(()),
-            Some((older, newer)) => Err(format!("<rv-{}> is {} but <rv-{}> is {}", older.0, older.1, newer.0, newer.1)),
-        }
-    }
-
     /// The differences between a recorded and an actual value, each with its path.
     pub fn differences(&mut self, path: &str, expected: &Value, actual: &Value, found: &mut Vec<String>) {
         match (expected, actual) {
