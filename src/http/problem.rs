@@ -161,15 +161,25 @@ impl Problem {
 
 impl From<sqlx::Error> for Problem {
     fn from(error: sqlx::Error) -> Self {
-        // Overload and a lost database are temporary: the client may retry.
-        if matches!(
-            error,
-            sqlx::Error::PoolTimedOut | sqlx::Error::Io(_) | sqlx::Error::PoolClosed
-        ) {
+        if is_temporary(&error) {
             tracing::warn!(%error, "database not available");
             return Self::new(Kind::Unavailable);
         }
         Self::internal(error)
+    }
+}
+
+/// Overload, a lost database, and rows that somebody else holds: nothing was done, and the client may retry.
+fn is_temporary(error: &sqlx::Error) -> bool {
+    // Classes: connection, rolled back for others' sake, out of resources, ended by an operator or a time-out; then a
+    // lock that was not to be had, and a transaction that stood still for too long.
+    const TEMPORARY: [&str; 6] = ["08", "40", "53", "57", "55P03", "25P03"];
+    match error {
+        sqlx::Error::PoolTimedOut | sqlx::Error::Io(_) | sqlx::Error::PoolClosed => true,
+        sqlx::Error::Database(error) => error
+            .code()
+            .is_some_and(|code| TEMPORARY.iter().any(|class| code.starts_with(class))),
+        _ => false,
     }
 }
 

@@ -126,6 +126,26 @@ async fn a_write_whose_answer_was_lost_is_made_once() {
     );
 }
 
+/// Found by chaos: a replica was paused in the middle of a transaction, and the other one answered 500.
+#[tokio::test]
+async fn a_row_that_a_sleeping_replica_holds_is_busy_and_no_fault() {
+    let (app, customer, ordered) = running().await;
+    let mut held = app.db.pool.begin().await.unwrap();
+    sqlx::query("SELECT FROM service_instances WHERE id = $1::uuid FOR UPDATE")
+        .bind(&ordered.id)
+        .execute(&mut *held)
+        .await
+        .unwrap();
+    let path = format!("/api/v1/instances/{}/stop", ordered.id);
+    let busy = customer.post(&path, json!({})).await;
+    assert_eq!(busy.header("retry-after"), Some("2"), "{:#}", busy.body);
+    busy.problem(503, "unavailable");
+    held.rollback().await.unwrap();
+    customer.post(&path, json!({})).await.expect(202);
+    app.settle().await;
+    assert_eq!(instance(&customer, &ordered.id).await["phase"], "stopped");
+}
+
 #[tokio::test]
 async fn another_instance_s_volume_is_never_taken_over() {
     let (app, customer, ordered) = running().await;
