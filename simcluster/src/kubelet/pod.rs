@@ -63,8 +63,8 @@ impl Pod {
         let (pod, now) = (scene.pod, scene.ctx.now);
         let started_at = *self.started_at.get_or_insert(now);
         self.allocated.get_or_insert_with(|| Requests::of_pod(pod));
-        let deadline = pod.int("spec.activeDeadlineSeconds").map(i64::unsigned_abs);
-        let deadline = deadline.map(|seconds| started_at + scene.ctx.delays.seconds(seconds));
+        let deadline = pod.int("spec.activeDeadlineSeconds");
+        let deadline = deadline.map(|seconds| started_at + scene.ctx.delays.seconds(seconds.unsigned_abs()));
         if deadline.is_some_and(|at| at <= now) {
             let message = "Pod was active on the node longer than the specified deadline";
             self.evicted = Some(("DeadlineExceeded", message.to_owned()));
@@ -173,7 +173,7 @@ impl Pod {
     /// Brings what running containers are granted to what their specification asks for now, if the node has the room.
     fn resize(&mut self, scene: &mut Scene<'_>) -> Option<Timestamp> {
         let (pod, generation) = (scene.pod, scene.pod.int("metadata.generation"));
-        if !specs(pod).any(|spec| differs(pod, spec, "")) {
+        if !specs(pod).any(|spec| differs(pod, spec)) {
             self.resize = Resize::Done;
             return None;
         }
@@ -181,13 +181,6 @@ impl Pod {
             Resize::InProgress(at, of) if of == generation && at > scene.ctx.now => return Some(at),
             Resize::InProgress(_, of) if of == generation => {
                 self.resize = Resize::Done;
-                for (container, spec) in self.containers.iter_mut().zip(specs(pod)) {
-                    let on_change = |policy: &Value| policy.text("restartPolicy") == "RestartContainer";
-                    let mut policies = spec.items("resizePolicy").iter().filter(|policy| on_change(policy));
-                    if policies.any(|policy| differs(pod, spec, policy.text("resourceName"))) {
-                        container.restart(spec, "resize requires restart", scene);
-                    }
-                }
                 return None;
             }
             _ => {}
@@ -221,15 +214,10 @@ pub(super) fn granted<'a>(pod: &'a Value, spec: &'a Value) -> &'a Value {
     if status.is_object() { status } else { spec.at("resources") }
 }
 
-/// Whether a container asks for another amount of a resource (or, without a name, of any) than it has.
-fn differs(pod: &Value, spec: &Value, resource: &str) -> bool {
-    let amounts = |resources: &Value| {
-        ["requests", "limits"].map(|side| {
-            let all = resources.fields(side).filter(|(name, _)| resource.is_empty() || resource == name.as_str());
-            all.map(|(name, amount)| (name.clone(), amount.clone())).collect::<Vec<_>>()
-        })
-    };
-    amounts(granted(pod, spec)) != amounts(spec.at("resources"))
+/// Whether a container asks for other amounts than it has.
+fn differs(pod: &Value, spec: &Value) -> bool {
+    let (has, asks) = (granted(pod, spec), spec.at("resources"));
+    ["requests", "limits"].iter().any(|side| !has.fields(side).eq(asks.fields(side)))
 }
 
 /// Why the node cannot give a pod what it asks for now.
