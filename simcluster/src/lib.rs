@@ -80,7 +80,7 @@ impl Default for Options {
     }
 }
 
-/// What clients asked over HTTP, as RBAC names it. Ordered and deduplicated.
+/// What clients asked over HTTP, as RBAC names it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Call {
     /// `admin`, or `system:serviceaccount:{namespace}:{name}`.
@@ -149,7 +149,6 @@ impl SimCluster {
         &self.0.api.token
     }
 
-    /// The admin's kubeconfig.
     pub fn kubeconfig(&self) -> String {
         self.kubeconfig_for(self.token())
     }

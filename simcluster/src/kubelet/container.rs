@@ -107,16 +107,13 @@ impl Container {
         for _ in 0..16 {
             let is_final = self.is_final(scene.restart_policy());
             match &mut self.state {
-                State::Idle | State::Misconfigured(_) => match needs::environment(spec, scene) {
-                    Ok(_) => self.pull(spec, scene),
-                    Err(why) => {
-                        if !matches!(&self.state, State::Misconfigured(shown) if *shown == why) {
-                            scene.tell("Warning", "Failed", &format!("Error: {why}"));
-                        }
-                        self.state = State::Misconfigured(why);
+                State::Idle => self.pull(spec, scene),
+                State::Misconfigured(_) => {
+                    self.run(spec, scene);
+                    if matches!(&self.state, State::Misconfigured(_)) {
                         return None;
                     }
-                },
+                }
                 State::Until(at, _) if *at > now => return Some(*at),
                 State::Until(_, stage) => match stage {
                     Stage::Pulling => self.pulled(scene),
@@ -173,7 +170,12 @@ impl Container {
     fn run(&mut self, spec: &Value, scene: &mut Scene<'_>) {
         let environment = match needs::environment(spec, scene) {
             Ok(environment) => environment,
-            Err(why) => return self.state = State::Misconfigured(why),
+            Err(why) => {
+                if !matches!(&self.state, State::Misconfigured(shown) if *shown == why) {
+                    scene.tell("Warning", "Failed", &format!("Error: {why}"));
+                }
+                return self.state = State::Misconfigured(why);
+            }
         };
         let (now, name, delays) = (scene.ctx.now, spec.text("name"), scene.ctx.delays);
         let script = app::script(scene.pod, &self.image, self.role, &environment);
@@ -252,7 +254,7 @@ impl Process {
         }
         let sickness = fault(|what| matches!(what, What::NeverReady | What::Hangs));
         self.load.follow(granted(scene.pod, spec), scene.trace(name), now);
-        if self.load.usage(now).memory_bytes > self.load.memory_limit {
+        if self.load.memory(now) > self.load.memory_limit {
             return Err(out_of_memory());
         }
         let mut next = Some(self.up_at).filter(|at| *at > now);

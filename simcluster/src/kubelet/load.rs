@@ -8,14 +8,6 @@ use super::prelude::*;
 /// For so many seconds: CPU in milli, memory in MiB.
 pub type Step = (u64, u64, u64);
 
-/// What a container uses at a moment.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Usage {
-    pub memory_bytes: u64,
-    /// CPU time since the container started, in microseconds.
-    pub cpu_micros: u64,
-}
-
 pub(super) struct Load {
     /// Never empty, no step without length.
     trace: Vec<Step>,
@@ -49,13 +41,13 @@ impl Load {
         let next = Self::new(resources, trace, now, self.second);
         let limits = |load: &Self| (load.cpu_limit, load.memory_limit);
         if next.trace != self.trace || limits(&next) != limits(self) {
-            *self = Self { spent: self.usage(now).cpu_micros, ..next };
+            *self = Self { spent: self.cpu_micros(now), ..next };
         }
     }
 
-    pub fn usage(&self, now: Timestamp) -> Usage {
-        let ((_, _, memory), _) = self.step(now);
-        Usage { memory_bytes: memory << 20, cpu_micros: self.spent + self.burnt(now) }
+    /// In bytes.
+    pub fn memory(&self, now: Timestamp) -> u64 {
+        self.step(now).0.2 << 20
     }
 
     /// When the next step of the trace begins.
@@ -85,15 +77,15 @@ impl Load {
         (self.trace[0], 1)
     }
 
-    /// The CPU time spent in the present trace.
-    fn burnt(&self, at: Timestamp) -> u64 {
-        let (steps, rounds, mut rest) = self.place(at);
-        let mut burnt = 0;
+    /// CPU time since the container started.
+    pub fn cpu_micros(&self, now: Timestamp) -> u64 {
+        let (steps, rounds, mut rest) = self.place(now);
+        let mut spent = self.spent;
         for (lasts, (_, cpu, _)) in steps {
-            burnt += (lasts * rounds + lasts.min(rest)).saturating_mul(cpu.min(self.cpu_limit)) / 1000;
+            spent += (lasts * rounds + lasts.min(rest)).saturating_mul(cpu.min(self.cpu_limit)) / 1000;
             rest = rest.saturating_sub(lasts);
         }
-        burnt
+        spent
     }
 }
 
@@ -109,13 +101,14 @@ mod tests {
         let resources = json!({"requests": {"cpu": "200m", "memory": "64Mi"}, "limits": {"cpu": "500m"}});
         let trace = vec![(10, 100, 10), (10, 900, 30)];
         let mut load = Load::new(&resources, Some(trace), at(100), Duration::from_secs(1));
-        for (second, mib, cpu_micros, next) in [(100, 10, 0, 110), (110, 30, 1_000_000, 120), (125, 10, 6_500_000, 130)]
-        {
-            let expected = Usage { memory_bytes: mib << 20, cpu_micros };
-            assert_eq!((load.usage(at(second)), load.next_step(at(second))), (expected, Some(at(next))));
-        }
+        let shown = |load: &Load, second: i64| {
+            let now = at(second);
+            (load.memory(now) >> 20, load.cpu_micros(now), load.next_step(now).map(Timestamp::as_second))
+        };
+        assert_eq!(shown(&load, 100), (10, 0, Some(110)));
+        assert_eq!(shown(&load, 110), (30, 1_000_000, Some(120)));
+        assert_eq!(shown(&load, 125), (10, 6_500_000, Some(130)));
         load.follow(&resources, None, at(125));
-        let idle = Usage { memory_bytes: 16 << 20, cpu_micros: 7_500_000 };
-        assert_eq!((load.usage(at(225)), load.next_step(at(225))), (idle, None));
+        assert_eq!(shown(&load, 225), (16, 7_500_000, None));
     }
 }

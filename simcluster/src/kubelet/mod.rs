@@ -137,11 +137,11 @@ impl Kubelets {
                 let Some(process) = container.process() else {
                     continue;
                 };
-                let (usage, container) = (process.load.usage(now), spec.text("name"));
+                let (container, cpu) = (spec.text("name"), process.load.cpu_micros(now));
                 let labels = format!("namespace=\"{ns}\",pod=\"{name}\",container=\"{container}\",node=\"{node}\"");
-                let (seconds, micros) = (usage.cpu_micros / 1_000_000, usage.cpu_micros % 1_000_000);
+                let (seconds, micros) = (cpu / 1_000_000, cpu % 1_000_000);
                 lines[0].push(format!("{CPU}{{{labels}}} {seconds}.{micros:06}\n"));
-                lines[1].push(format!("{MEMORY}{{{labels}}} {}\n", usage.memory_bytes));
+                lines[1].push(format!("{MEMORY}{{{labels}}} {}\n", process.load.memory(now)));
             }
         }
         lines.concat().concat()
@@ -208,14 +208,14 @@ impl Machines {
             }
             let disk_full = ctx.faults.first(&[(Filter::Node, name)], |what| *what == What::DiskPressure).is_some();
             node::report(ctx, node, machine.index, disk_full);
-            if disk_full && machine.evicts_at <= ctx.now {
-                if let Some(id) = node::evict_one(ctx, node, machine) {
-                    queue.add((name.to_owned(), id));
-                }
-                machine.evicts_at = ctx.now + ctx.delays.seconds(HOUSEKEEPING);
-            }
             queue.add_beat(key.clone(), machine.renews_at);
             if disk_full {
+                if machine.evicts_at <= ctx.now {
+                    if let Some(id) = node::evict_one(ctx, node, machine) {
+                        queue.add((name.to_owned(), id));
+                    }
+                    machine.evicts_at = ctx.now + ctx.delays.seconds(HOUSEKEEPING);
+                }
                 queue.add_at(key.clone(), machine.evicts_at);
             }
         } else if !powered {

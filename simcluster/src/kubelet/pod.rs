@@ -197,12 +197,10 @@ impl Pod {
     }
 }
 
-/// The specifications of all containers, init containers first.
 pub(super) fn specs(pod: &Value) -> impl Iterator<Item = &Value> {
     pod.items("spec.initContainers").iter().chain(pod.items("spec.containers"))
 }
 
-/// The status of a container as it is stored.
 pub(super) fn shown<'a>(pod: &'a Value, spec: &Value) -> &'a Value {
     let all = || pod.items("status.initContainerStatuses").iter().chain(pod.items("status.containerStatuses"));
     all().find(|status| status.at("name") == spec.at("name")).unwrap_or(&Value::Null)
@@ -226,11 +224,7 @@ fn no_room(scene: &Scene<'_>) -> Option<(&'static str, String)> {
     let (has, asks) = (Requests::of_list(node.at("status.allocatable")), Requests::of_pod(scene.pod));
     let mut used = asks;
     scene.machine.pods.values().filter_map(|other| other.allocated).for_each(|other| used.add(&other, 1));
-    let resources = [(1, "cpu"), (2, "memory")];
-    let too_much = resources.iter().find(|(at, _)| asks.0[*at] > has.0[*at]).map(|(at, name)| {
-        let (asks, has) = (asks.0[*at], has.0[*at]);
-        ("Infeasible", format!("Node didn't have enough capacity: {name}, requested: {asks}, capacity: {has}"))
-    });
-    let full = resources.iter().find(|(at, _)| used.0[*at] > has.0[*at]);
-    too_much.or(full.map(|(_, name)| ("Deferred", format!("Node didn't have enough resource: {name}"))))
+    let lacks = |wanted: &Requests| [(1, "cpu"), (2, "memory")].into_iter().find(|(at, _)| wanted.0[*at] > has.0[*at]);
+    let ever = lacks(&asks).map(|(_, name)| ("Infeasible", format!("Node didn't have enough capacity: {name}")));
+    ever.or(lacks(&used).map(|(_, name)| ("Deferred", format!("Node didn't have enough resource: {name}"))))
 }
