@@ -1,10 +1,11 @@
-//! What a fresh cluster holds before anybody asks: namespaces, storage and priority classes, nodes, system pods.
+//! What a fresh cluster holds before anybody asks: namespaces, storage and priority classes, nodes.
+
+use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
 use crate::{
     Options,
-    node::NodeSpec,
     resource::{self, Kind},
     status::Status,
     store::Cluster,
@@ -12,78 +13,65 @@ use crate::{
 
 const WHO: &str = "k3s";
 
-/// A kind of storage that claims can ask for.
-#[allow(clippy::struct_excessive_bools, reason = "four independent properties, each set by name")]
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StorageClass {
+/// One simulated machine: what its kubelet offers to pods.
+#[derive(Clone, Debug)]
+pub struct NodeSpec {
     pub name: String,
-    pub provisioner: String,
-    /// `WaitForFirstConsumer` pins the volume to the first pod's node unless `movable`; else `Immediate`.
-    pub wait_for_first_consumer: bool,
-    /// Whether a volume can follow its pod to another node.
-    pub movable: bool,
-    pub default: bool,
-    pub expandable: bool,
+    pub cpu_milli: u64,
+    pub mem_mib: u64,
+    pub max_pods: u32,
+    pub labels: BTreeMap<String, String>,
 }
 
-/// K3s's own `local-path`, and `longhorn` for volumes that can move.
-pub fn storage_classes() -> Vec<StorageClass> {
-    let class = |name: &str, provisioner: &str, local: bool| StorageClass {
-        name: name.into(),
-        provisioner: provisioner.into(),
-        wait_for_first_consumer: local,
-        movable: !local,
-        default: local,
-        expandable: !local,
-    };
-    vec![class("local-path", "rancher.io/local-path", true), class("longhorn", "driver.longhorn.io", false)]
-}
-
-/// Makes the first objects of an empty cluster. The engine gives nodes their conditions and runs the system pods.
-pub fn populate(cluster: &Cluster, options: &Options) -> Result<(), Status> {
-    for name in ["default", "kube-system", "kube-public", "kube-node-lease"] {
-        create(cluster, &resource::NAMESPACE, "", json!({"metadata": {"name": name}}))?;
+impl NodeSpec {
+    /// A machine with room for 110 pods, without labels of its own.
+    pub fn new(name: impl Into<String>, cpu_milli: u64, mem_mib: u64) -> Self {
+        Self { name: name.into(), cpu_milli, mem_mib, max_pods: 110, labels: BTreeMap::new() }
     }
-    for class in &options.storage_classes {
-        create(cluster, &resource::STORAGE_CLASS, "", storage_class(class))?;
+
+    pub fn label(mut self, key: &str, value: &str) -> Self {
+        self.labels.insert(key.to_owned(), value.to_owned());
+        self
+    }
+}
+
+/// The three home machines that Lumbung begins with: what is left of each for pods.
+pub(crate) fn home() -> Vec<NodeSpec> {
+    vec![
+        NodeSpec::new("ryzen-3900x", 22_500, 60 * 1024).label("node-role.kubernetes.io/control-plane", "true"),
+        NodeSpec::new("ryzen-6900hs", 15_500, 30 * 1024),
+        NodeSpec::new("intel-i7-gen7", 7_500, 30 * 1024),
+    ]
+}
+
+/// Makes the first objects of an empty cluster. The kubelets give the nodes their conditions.
+pub(crate) fn populate(cluster: &Cluster, options: &Options) -> Result<(), Status> {
+    for name in ["default", "kube-system", "kube-public", "kube-node-lease"] {
+        create(cluster, &resource::NAMESPACE, json!({"metadata": {"name": name}}))?;
+    }
+    // K3s's own, pinned to its first pod's node; and one whose volumes can move.
+    for (name, provisioner, is_local) in
+        [("local-path", "rancher.io/local-path", true), ("longhorn", "driver.longhorn.io", false)]
+    {
+        let is_default = (name == options.default_class).to_string();
+        let class = json!({
+            "metadata": {"name": name, "annotations": {"storageclass.kubernetes.io/is-default-class": is_default}},
+            "provisioner": provisioner, "reclaimPolicy": "Delete", "allowVolumeExpansion": !is_local,
+            "volumeBindingMode": if is_local { "WaitForFirstConsumer" } else { "Immediate" },
+        });
+        create(cluster, &resource::STORAGE_CLASS, class)?;
     }
     for (name, value) in [("system-cluster-critical", 2_000_000_000), ("system-node-critical", 2_000_001_000)] {
-        create(cluster, &resource::PRIORITY_CLASS, "", json!({"metadata": {"name": name}, "value": value}))?;
+        create(cluster, &resource::PRIORITY_CLASS, json!({"metadata": {"name": name}, "value": value}))?;
     }
-    for node in &options.nodes {
-        add_node(cluster, node)?;
-    }
-    Ok(())
+    options.nodes.iter().try_for_each(|node| add_node(cluster, node))
 }
 
-/// Adds a machine: its Node object (without status conditions; those are its kubelet's) and its system pods.
-pub fn add_node(cluster: &Cluster, spec: &NodeSpec) -> Result<(), Status> {
-    create(cluster, &resource::NODE, "", node(spec))?;
-    let resources = resource_list(spec);
-    cluster.update_status(&resource::NODE, "", &spec.name, WHO, |node| {
-        node["status"]["capacity"] = resources.clone();
-        node["status"]["allocatable"] = resources;
-    })?;
-    for (name, cpu_milli, mem_mib) in &spec.foreign {
-        create(cluster, &resource::POD, "kube-system", system_pod(name, &spec.name, *cpu_milli, *mem_mib))?;
-    }
-    Ok(())
+fn create(cluster: &Cluster, kind: &'static Kind, object: Value) -> Result<(), Status> {
+    cluster.create(kind, "", object, WHO).map(|_| ())
 }
 
-fn create(cluster: &Cluster, kind: &'static Kind, ns: &str, object: Value) -> Result<(), Status> {
-    cluster.create(kind, ns, object, WHO).map(|_| ())
-}
-
-fn resource_list(spec: &NodeSpec) -> Value {
-    json!({
-        "cpu": format!("{}m", spec.cpu_milli),
-        "memory": format!("{}Mi", spec.mem_mib),
-        "ephemeral-storage": format!("{}Mi", spec.disk_mib),
-        "pods": spec.max_pods.to_string(),
-    })
-}
-
-fn node(spec: &NodeSpec) -> Value {
+fn add_node(cluster: &Cluster, spec: &NodeSpec) -> Result<(), Status> {
     let mut labels = json!({
         "beta.kubernetes.io/arch": "amd64",
         "beta.kubernetes.io/os": "linux",
@@ -95,43 +83,13 @@ fn node(spec: &NodeSpec) -> Value {
     for (key, value) in &spec.labels {
         labels[key] = value.as_str().into();
     }
-    let mut object = json!({"metadata": {"name": spec.name, "labels": labels}, "spec": {}});
-    let taint = |(key, value, effect): &(String, String, String)| {
-        let mut taint = json!({"key": key, "effect": effect});
-        if !value.is_empty() {
-            taint["value"] = value.as_str().into();
-        }
-        taint
-    };
-    if !spec.taints.is_empty() {
-        object["spec"]["taints"] = spec.taints.iter().map(taint).collect();
-    }
-    object
-}
-
-fn storage_class(class: &StorageClass) -> Value {
-    let mut object = json!({
-        "metadata": {"name": class.name},
-        "provisioner": class.provisioner,
-        "reclaimPolicy": "Delete",
-        "volumeBindingMode": if class.wait_for_first_consumer { "WaitForFirstConsumer" } else { "Immediate" },
-        "allowVolumeExpansion": class.expandable,
+    create(cluster, &resource::NODE, json!({"metadata": {"name": spec.name, "labels": labels}, "spec": {}}))?;
+    let resources = json!({
+        "cpu": format!("{}m", spec.cpu_milli),
+        "memory": format!("{}Mi", spec.mem_mib),
+        "ephemeral-storage": "200Gi",
+        "pods": spec.max_pods.to_string(),
     });
-    if class.default {
-        object["metadata"]["annotations"] = json!({"storageclass.kubernetes.io/is-default-class": "true"});
-    }
-    object
-}
-
-fn system_pod(name: &str, node: &str, cpu_milli: u64, mem_mib: u64) -> Value {
-    let requests = json!({"cpu": format!("{cpu_milli}m"), "memory": format!("{mem_mib}Mi")});
-    json!({
-        "metadata": {"name": name, "labels": {"app.kubernetes.io/name": name}},
-        "spec": {
-            "nodeName": node,
-            "priorityClassName": "system-cluster-critical",
-            "tolerations": [{"operator": "Exists"}],
-            "containers": [{"name": "main", "image": "rancher/system", "resources": {"requests": requests}}],
-        },
-    })
+    let status = json!({"capacity": resources, "allocatable": resources});
+    cluster.update_status(&resource::NODE, "", &spec.name, WHO, |node| node["status"] = status).map(|_| ())
 }

@@ -15,10 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::watch;
 
-use crate::{
-    dig::Dig,
-    kubelet::{Step, Trace},
-};
+use crate::{dig::Dig, kubelet::Step};
 
 /// Something that goes wrong. As JSON `{"what": {"status": {"code": 500}}, "verb": "patch", "when": {"next": {"times": 3}}}`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -26,9 +23,6 @@ pub struct Fault {
     pub what: What,
     #[serde(default, skip_serializing_if = "always")]
     pub when: When,
-    /// Of `What::Load`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub trace: Vec<Step>,
     /// All of them must hold. A filter on what the matter does not have (the verb of a node) never holds.
     #[serde(flatten)]
     pub only: BTreeMap<Filter, String>,
@@ -36,62 +30,48 @@ pub struct Fault {
 
 /// What goes wrong. Of the faults of one request the first that applies counts, after the latencies that are before it in
 /// the list.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum What {
-    /// The request waits, then is served.
+    // The request waits, then is served.
     Latency(Latency),
-    /// The request is refused; nothing happens.
-    Status {
-        code: u16,
-    },
-    /// The request is done, and then answered so: the client cannot tell that it took effect.
-    StatusAfterEffect {
-        code: u16,
-    },
-    /// The request is done, and the connection ends instead of an answer.
+    // The request is refused; nothing happens.
+    Status { code: u16 },
+    // The request is done, and then answered so: the client cannot tell that it took effect.
+    StatusAfterEffect { code: u16 },
+    // The request is done, and the connection ends instead of an answer.
     ConnectionLost,
-    /// 429 with `Retry-After`; nothing happens.
-    Throttled {
-        retry_after: u32,
-    },
-    /// A watch ends as soon as it is opened.
+    // 429 with `Retry-After`; nothing happens.
+    Throttled { retry_after: u32 },
+    // A watch ends as soon as it is opened.
     WatchDropped,
-    /// Watches that are open already end.
+    // Watches that are open already end.
     WatchesCut,
-    /// Watches are that late, or silent until the fault is removed.
-    WatchStale {
-        ms: Option<u64>,
-    },
-    /// A watch is opened, and told at once that its revision is gone (410 as an event).
+    // Watches are that late, or silent until the fault is removed.
+    WatchStale { ms: Option<u64> },
+    // A watch is opened, and told at once that its revision is gone (410 as an event).
     WatchGone,
-    /// The engine forgets all changes until now, once: watches from older revisions and pages of older lists are 410.
+    // The engine forgets all changes until now, once: watches from older revisions and pages of older lists are 410.
     HistoryForgotten,
-    /// Without power: containers and kubelet stop.
+    // Without power: containers and kubelet stop.
     NodeDown,
-    /// Cut off from the API; its containers go on running.
+    // Cut off from the API; its containers go on running.
     NodePartitioned,
-    /// Everything that the kubelet does takes so many times as long.
-    NodeSlow {
-        factor: u32,
-    },
+    // Everything that the kubelet does takes so many times as long.
+    NodeSlow { factor: u32 },
     DiskPressure,
     PullFails,
-    PullTakes {
-        ms: u64,
-    },
-    /// A running container ends.
-    Crash {
-        exit_code: i32,
-    },
-    /// A running container is killed for want of memory: exit code 137, reason `OOMKilled`.
+    PullTakes { ms: u64 },
+    // A running container ends.
+    Crash { exit_code: i32 },
+    // A running container is killed for want of memory: exit code 137, reason `OOMKilled`.
     OutOfMemory,
-    /// The application runs, but its readiness probe never succeeds.
+    // The application runs, but its readiness probe never succeeds.
     NeverReady,
-    /// No probe succeeds: a liveness or startup probe will have it restarted.
+    // No probe succeeds: a liveness or startup probe will have it restarted.
     Hangs,
-    /// No harm by itself: what a container uses of its machine follows the fault's `trace`.
-    Load,
+    // No harm by itself: what a container uses of its machine follows this trace.
+    Load(Vec<Step>),
 }
 
 /// How long a request waits, in milliseconds.
@@ -99,15 +79,9 @@ pub enum What {
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Latency {
     Fixed(u64),
-    Uniform {
-        from: u64,
-        to: u64,
-    },
-    /// The long tail of a busy server, cut at `max`.
-    Exponential {
-        mean: u64,
-        max: u64,
-    },
+    Uniform { from: u64, to: u64 },
+    // The long tail of a busy server, cut at `max`.
+    Exponential { mean: u64, max: u64 },
 }
 
 impl Latency {
@@ -130,32 +104,26 @@ impl Latency {
 pub enum When {
     #[default]
     Always,
-    /// In parts per million.
+    // In parts per million.
     Chance {
         ppm: u32,
     },
-    /// So many more, then the fault is removed.
+    // So many more, then the fault is removed.
     Next {
         times: u64,
     },
-    Every {
-        nth: u64,
-    },
 }
 
-/// What a fault can be narrowed to.
+/// What a fault can be narrowed to. Verbs and resources as RBAC names them (`list`, `pods/log`), a part of an image's
+/// reference, `key=value` among a pod's labels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Filter {
-    /// As RBAC names it: `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`, `deletecollection`.
     Verb,
-    /// `pods`, `pods/log`.
     Resource,
     Namespace,
     Node,
-    /// A part of the image's reference.
     Image,
-    /// `key=value` among the pod's labels.
     Label,
     Container,
     User,
@@ -164,22 +132,17 @@ pub enum Filter {
 /// What tests write often.
 #[rustfmt::skip]
 impl Fault {
-    pub fn new(what: What) -> Self { Self { what, when: When::Always, trace: Vec::new(), only: BTreeMap::new() } }
+    pub fn new(what: What) -> Self { Self { what, when: When::Always, only: BTreeMap::new() } }
     /// Of all API requests: refused with 500, until told otherwise.
     pub fn api() -> Self { Self::new(What::Status { code: 500 }) }
     pub fn drop_watches() -> Self { Self::new(What::WatchesCut) }
     pub fn forget_history() -> Self { Self::new(What::HistoryForgotten) }
     pub fn kill_node(node: &str) -> Self { Self::new(What::NodeDown).node(node) }
     pub fn partition_node(node: &str) -> Self { Self::new(What::NodePartitioned).node(node) }
-    pub fn slow_node(node: &str, factor: u32) -> Self { Self::new(What::NodeSlow { factor }).node(node) }
-    pub fn disk_pressure(node: &str) -> Self { Self::new(What::DiskPressure).node(node) }
-    pub fn pulls_fail(image: &str) -> Self { Self::new(What::PullFails).image(image) }
-    pub fn pulls_take(image: &str, ms: u64) -> Self { Self::new(What::PullTakes { ms }).image(image) }
+    pub fn pulls_fail(image: &str) -> Self { Self::new(What::PullFails).only(Filter::Image, image) }
     pub fn crash(exit_code: i32) -> Self { Self::new(What::Crash { exit_code }) }
     pub fn out_of_memory() -> Self { Self::new(What::OutOfMemory) }
     pub fn never_ready() -> Self { Self::new(What::NeverReady) }
-    pub fn load(trace: &[Step]) -> Self { Self { trace: trace.to_vec(), ..Self::new(What::Load) } }
-    pub fn hangs() -> Self { Self::new(What::Hangs) }
 
     fn what(self, what: What) -> Self { Self { what, ..self } }
     pub fn status(self, code: u16) -> Self { self.what(What::Status { code }) }
@@ -188,42 +151,23 @@ impl Fault {
     pub fn throttled(self, retry_after: u32) -> Self { self.what(What::Throttled { retry_after }) }
     pub fn latency(self, latency: Latency) -> Self { self.what(What::Latency(latency)) }
 
-    fn when(self, when: When) -> Self { Self { when, ..self } }
-    pub fn chance(self, ppm: u32) -> Self { self.when(When::Chance { ppm }) }
-    pub fn times(self, times: u64) -> Self { self.when(When::Next { times }) }
-    pub fn every(self, nth: u64) -> Self { self.when(When::Every { nth }) }
+    pub fn chance(self, ppm: u32) -> Self { Self { when: When::Chance { ppm }, ..self } }
+    pub fn times(self, times: u64) -> Self { Self { when: When::Next { times }, ..self } }
 
-    fn only(mut self, filter: Filter, value: &str) -> Self {
+    pub fn only(mut self, filter: Filter, value: &str) -> Self {
         self.only.insert(filter, value.to_owned());
         self
     }
 
     pub fn verb(self, verb: &str) -> Self { self.only(Filter::Verb, verb) }
     pub fn resource(self, resource: &str) -> Self { self.only(Filter::Resource, resource) }
-    pub fn namespace(self, namespace: &str) -> Self { self.only(Filter::Namespace, namespace) }
     pub fn node(self, node: &str) -> Self { self.only(Filter::Node, node) }
-    pub fn image(self, part: &str) -> Self { self.only(Filter::Image, part) }
     pub fn label(self, key: &str, value: &str) -> Self { self.only(Filter::Label, &format!("{key}={value}")) }
     pub fn container(self, container: &str) -> Self { self.only(Filter::Container, container) }
-    pub fn user(self, user: &str) -> Self { self.only(Filter::User, user) }
 }
 
 fn always(when: &When) -> bool {
     *when == When::Always
-}
-
-/// How a container is made to end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Crash {
-    pub exit_code: i32,
-    pub out_of_memory: bool,
-}
-
-/// How an application misbehaves while its process runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sickness {
-    NeverReady,
-    Hangs,
 }
 
 /// What filters are held against: what is true of a request, a pull, a container.
@@ -232,8 +176,6 @@ pub(crate) type Facts<'a> = [(Filter, &'a str)];
 struct Entry {
     id: u64,
     fault: Fault,
-    /// How often it was matched, for `When::Every`.
-    matched: u64,
 }
 
 impl Entry {
@@ -261,13 +203,13 @@ impl Faults {
     }
 
     pub fn add(&self, fault: Fault) -> u64 {
-        let id = self.change(|state| {
+        self.change(|state| {
             state.newest += 1;
-            state.entries.push(Entry { id: state.newest, fault, matched: 0 });
+            if fault.when != (When::Next { times: 0 }) {
+                state.entries.push(Entry { id: state.newest, fault });
+            }
             state.newest
-        });
-        self.each(&[], |_| false, |_, _| false);
-        id
+        })
     }
 
     /// Whether there was such a fault.
@@ -300,46 +242,34 @@ impl Faults {
     }
 
     /// Goes through the faults that apply here and now, each counting this as an occasion, until one of them is enough.
-    fn each(&self, facts: &Facts<'_>, sort: impl Fn(What) -> bool, mut enough: impl FnMut(What, &mut StdRng) -> bool) {
+    fn each(
+        &self,
+        facts: &Facts<'_>,
+        sort: impl Fn(&What) -> bool,
+        mut enough: impl FnMut(&What, &mut StdRng) -> bool,
+    ) {
         let State { entries, rng, .. } = &mut *self.state();
-        for entry in entries.iter_mut().filter(|entry| sort(entry.fault.what) && entry.holds(facts)) {
-            entry.matched += 1;
+        for entry in entries.iter_mut().filter(|entry| sort(&entry.fault.what) && entry.holds(facts)) {
             let applies = match &mut entry.fault.when {
                 When::Always => true,
                 When::Chance { ppm } => rng.random_range(0..1_000_000) < *ppm,
-                When::Every { nth } => entry.matched.is_multiple_of((*nth).max(1)),
                 When::Next { times } => {
                     *times -= 1;
                     true
                 }
             };
-            if applies && enough(entry.fault.what, rng) {
+            if applies && enough(&entry.fault.what, rng) {
                 break;
             }
         }
         entries.retain(|entry| entry.fault.when != When::Next { times: 0 });
     }
 
-    fn first(&self, facts: &Facts<'_>, sort: impl Fn(What) -> bool) -> Option<What> {
+    /// The first fault of this sort that applies here and now; asking counts as an occasion.
+    pub(crate) fn first(&self, facts: &Facts<'_>, sort: impl Fn(&What) -> bool) -> Option<What> {
         let mut first = None;
-        self.each(facts, sort, |what, _| first.replace(what).is_none());
+        self.each(facts, sort, |what, _| first.replace(what.clone()).is_none());
         first
-    }
-
-    /// What is true of a container; nothing is made of it while there are no faults.
-    fn of_container<T>(&self, pod: &Value, name: &str, ask: impl FnOnce(&Facts<'_>) -> Option<T>) -> Option<T> {
-        if self.state().entries.is_empty() {
-            return None;
-        }
-        let containers = ["spec.containers", "spec.initContainers"].into_iter().flat_map(|list| pod.items(list));
-        let labels: Vec<String> = pod.fields("metadata.labels").map(|(k, v)| format!("{k}={}", v.text(""))).collect();
-        let mut facts: Vec<_> = labels.iter().map(|label| (Filter::Label, label.as_str())).collect();
-        facts.extend(
-            containers.filter(|spec| spec.text("name") == name).map(|spec| (Filter::Image, spec.text("image"))),
-        );
-        facts.extend([(Filter::Namespace, pod.text("metadata.namespace")), (Filter::Node, pod.text("spec.nodeName"))]);
-        facts.push((Filter::Container, name));
-        ask(&facts)
     }
 }
 
@@ -348,7 +278,7 @@ impl Faults {
     /// How long a request waits, and what it meets then.
     pub(crate) fn request(&self, facts: &Facts<'_>) -> (Duration, Option<What>) {
         let is_watch = facts.contains(&(Filter::Verb, "watch"));
-        let sort = |what: What| match what {
+        let sort = |what: &What| match what {
             What::WatchDropped | What::WatchGone => is_watch,
             What::Latency(_) | What::Status { .. } | What::StatusAfterEffect { .. } => true,
             other => matches!(other, What::ConnectionLost | What::Throttled { .. }),
@@ -357,7 +287,7 @@ impl Faults {
         self.each(facts, sort, |what, rng| {
             match what {
                 What::Latency(latency) => ms += latency.draw(rng),
-                other => met = Some(other),
+                other => met = Some(other.clone()),
             }
             met.is_some()
         });
@@ -381,7 +311,7 @@ impl Faults {
     }
 }
 
-/// What the engine asks.
+/// What the engine and its kubelets ask.
 impl Faults {
     /// Whether the history is to be forgotten; asking answers once.
     pub(crate) fn take_expired_history(&self) -> bool {
@@ -389,65 +319,25 @@ impl Faults {
     }
 
     pub fn node_is_dead(&self, node: &str) -> bool {
-        self.first(&[(Filter::Node, node)], |what| what == What::NodeDown).is_some()
+        self.first(&[(Filter::Node, node)], |what| *what == What::NodeDown).is_some()
     }
 
     pub fn is_partitioned(&self, node: &str) -> bool {
-        self.first(&[(Filter::Node, node)], |what| what == What::NodePartitioned).is_some()
+        self.first(&[(Filter::Node, node)], |what| *what == What::NodePartitioned).is_some()
     }
 
-    pub fn has_disk_pressure(&self, node: &str) -> bool {
-        self.first(&[(Filter::Node, node)], |what| what == What::DiskPressure).is_some()
-    }
-
-    /// 1 for a node at full speed.
-    pub fn slowness(&self, node: &str) -> u32 {
-        let met = self.first(&[(Filter::Node, node)], |what| matches!(what, What::NodeSlow { .. }));
-        if let Some(What::NodeSlow { factor }) = met { factor.max(1) } else { 1 }
-    }
-
-    /// Asked once for each attempt, as is `pull_takes`.
-    pub fn pull_fails(&self, image: &str, node: &str) -> bool {
-        self.first(&[(Filter::Image, image), (Filter::Node, node)], |what| what == What::PullFails).is_some()
-    }
-
-    pub fn pull_takes(&self, image: &str, node: &str) -> Option<Duration> {
-        let facts = [(Filter::Image, image), (Filter::Node, node)];
-        let met = self.first(&facts, |what| matches!(what, What::PullTakes { .. }))?;
-        if let What::PullTakes { ms } = met { Some(Duration::from_millis(ms)) } else { None }
-    }
-
-    /// How this running container must end now, if it must; counts as one of the fault's times.
-    pub fn take_crash(&self, pod: &Value, container: &str) -> Option<Crash> {
-        let sort = |what| matches!(what, What::Crash { .. } | What::OutOfMemory);
-        Some(match self.of_container(pod, container, |facts| self.first(facts, sort))? {
-            What::Crash { exit_code } => Crash { exit_code, out_of_memory: false },
-            _ => Crash { exit_code: 137, out_of_memory: true },
-        })
-    }
-
-    pub fn sickness(&self, pod: &Value, container: &str) -> Option<Sickness> {
-        let sort = |what| matches!(what, What::NeverReady | What::Hangs);
-        let met = self.of_container(pod, container, |facts| self.first(facts, sort))?;
-        Some(if met == What::Hangs { Sickness::Hangs } else { Sickness::NeverReady })
-    }
-}
-
-/// What the kubelets ask beside.
-impl Faults {
-    /// The newest trace that a container follows.
-    pub(crate) fn load(&self, pod: &Value, container: &str) -> Option<Trace> {
-        self.of_container(pod, container, |facts| {
-            let of_it = |entry: &&Entry| entry.fault.what == What::Load && entry.holds(facts);
-            self.state().entries.iter().rev().find(of_it).map(|entry| entry.fault.trace.as_slice().into())
-        })
-    }
-
-    /// The faults that containers may meet, in force now.
-    pub(crate) fn of_containers(&self) -> Vec<(u64, Fault)> {
-        let crashes = |what| matches!(what, What::Crash { .. } | What::OutOfMemory | What::PullFails | What::Load);
-        let concerns = |what| crashes(what) || matches!(what, What::NeverReady | What::Hangs);
-        self.list().into_iter().filter(|(_, fault)| concerns(fault.what)).collect()
+    /// The same for a container; nothing is made of it while there are no faults.
+    pub(crate) fn of_container(&self, pod: &Value, name: &str, sort: impl Fn(&What) -> bool) -> Option<What> {
+        if self.state().entries.is_empty() {
+            return None;
+        }
+        let mut containers = ["spec.containers", "spec.initContainers"].into_iter().flat_map(|list| pod.items(list));
+        let image = containers.find(|spec| spec.text("name") == name).map_or("", |spec| spec.text("image"));
+        let labels: Vec<String> = pod.fields("metadata.labels").map(|(k, v)| format!("{k}={}", v.text(""))).collect();
+        let mut facts: Vec<_> = labels.iter().map(|label| (Filter::Label, label.as_str())).collect();
+        facts.extend([(Filter::Namespace, pod.text("metadata.namespace")), (Filter::Node, pod.text("spec.nodeName"))]);
+        facts.extend([(Filter::Container, name), (Filter::Image, image)]);
+        self.first(&facts, sort)
     }
 }
 
@@ -459,9 +349,9 @@ mod tests {
 
     #[test]
     fn faults_are_json_and_unknown_fields_are_refused() {
-        let fault = Fault::api().verb("patch").latency(Latency::Exponential { mean: 5, max: 50 }).every(7);
+        let fault = Fault::api().verb("patch").latency(Latency::Exponential { mean: 5, max: 50 }).times(7);
         let latency = json!({"latency": {"exponential": {"mean": 5, "max": 50}}});
-        let shown = json!({"what": latency, "when": {"every": {"nth": 7}}, "verb": "patch"});
+        let shown = json!({"what": latency, "when": {"next": {"times": 7}}, "verb": "patch"});
         assert_eq!(serde_json::to_value(&fault).unwrap(), shown);
         assert_eq!(serde_json::from_value::<Fault>(shown).unwrap(), fault);
         for bad in [json!({"what": "hangs", "colour": "red"}), json!({"what": {"crash": {"exit_code": 1, "x": 2}}})] {
@@ -470,31 +360,28 @@ mod tests {
     }
 
     #[test]
-    fn crashes_are_selected_and_counted() {
+    fn faults_of_containers_are_selected_and_counted() {
         let faults = Faults::seeded(1);
         let images = json!([{"name": "app", "image": "ghost:6"}, {"name": "db", "image": "mysql:8"}]);
         let pod = json!({"metadata": {"labels": {"app.io/x": "y"}}, "spec": {"containers": images}});
-        faults.add(Fault::crash(3).label("app.io/x", "y").image("ghost").times(1));
-        assert_eq!(faults.take_crash(&pod, "db"), None);
-        assert_eq!(faults.take_crash(&pod, "app"), Some(Crash { exit_code: 3, out_of_memory: false }));
-        assert_eq!((faults.take_crash(&pod, "app"), faults.list().len()), (None, 0));
+        faults.add(Fault::crash(3).label("app.io/x", "y").only(Filter::Image, "ghost").times(1));
+        let ask = |name: &str| faults.of_container(&pod, name, |_| true);
+        assert_eq!([ask("db"), ask("app"), ask("app")], [None, Some(What::Crash { exit_code: 3 }), None]);
+        assert!(faults.list().is_empty());
     }
 
     #[test]
     fn latencies_add_up_and_chances_follow_the_seed() {
-        let draws = |seed, fault: Fault| {
+        let draws = |seed| {
             let faults = Faults::seeded(seed);
             faults.add(Fault::api().latency(Latency::Uniform { from: 1, to: 9 }));
             faults.add(Fault::api().latency(Latency::Exponential { mean: 20, max: 100 }).chance(500_000));
-            faults.add(fault);
+            faults.add(Fault::api().status(503).resource("pods").chance(500_000));
             (0..64).map(|_| faults.request(&[(Filter::Resource, "pods")])).collect::<Vec<_>>()
         };
-        let chance = Fault::api().status(503).resource("pods").chance(500_000);
-        assert_eq!(draws(1, chance.clone()), draws(1, chance.clone()));
-        assert_ne!(draws(1, chance.clone()), draws(2, chance));
-        let third = draws(3, Fault::api().throttled(1).every(3));
-        assert_eq!(third.iter().filter(|(_, what)| what.is_some()).count(), 21);
-        assert!(third.iter().all(|(span, _)| (1..110).contains(&span.as_millis())));
-        assert!(third.iter().any(|(span, _)| span.as_millis() > 9));
+        assert_eq!(draws(1), draws(1));
+        assert_ne!(draws(1), draws(2));
+        assert!(draws(1).iter().all(|(span, _)| (1..110).contains(&span.as_millis())));
+        assert!(draws(1).iter().any(|(span, _)| span.as_millis() > 9));
     }
 }

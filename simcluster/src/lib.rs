@@ -15,8 +15,7 @@ mod dig;
 pub mod faults;
 mod fields;
 mod kubelet;
-pub mod logs;
-pub mod node;
+mod logs;
 mod normal;
 pub mod quantity;
 pub mod resource;
@@ -40,12 +39,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::Api;
 pub use crate::{
-    bootstrap::StorageClass,
+    bootstrap::NodeSpec,
     clock::Clock,
     delays::Delays,
     faults::{Fault, Faults, Latency},
-    kubelet::{Corruption, Step, Usage, Writer},
-    node::NodeSpec,
+    kubelet::{Corruption, Step, Writer},
     resource::Kind,
     status::Status,
     store::{Cluster, DeleteOptions, Deleted, Propagation},
@@ -60,7 +58,8 @@ pub struct Options {
     pub token: Option<String>,
     pub seed: u64,
     pub delays: Delays,
-    pub storage_classes: Vec<StorageClass>,
+    /// The storage class of claims that name none.
+    pub default_class: &'static str,
     /// How many changes per kind are remembered for watches; older ones are answered 410.
     pub history: usize,
     pub clock: Clock,
@@ -69,19 +68,19 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            nodes: node::home(),
+            nodes: bootstrap::home(),
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             token: None,
             seed: 1,
             delays: Delays::default(),
-            storage_classes: bootstrap::storage_classes(),
+            default_class: "local-path",
             history: 4096,
             clock: Clock::real(),
         }
     }
 }
 
-/// What clients asked over HTTP, as RBAC names it. Ordered and deduplicated.
+/// What clients asked over HTTP, as RBAC names it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Call {
     /// `admin`, or `system:serviceaccount:{namespace}:{name}`.
@@ -150,7 +149,6 @@ impl SimCluster {
         &self.0.api.token
     }
 
-    /// The admin's kubeconfig.
     pub fn kubeconfig(&self) -> String {
         self.kubeconfig_for(self.token())
     }
@@ -177,12 +175,6 @@ impl SimCluster {
     /// Everything that clients have asked over HTTP so far, for holding a role against it.
     pub fn calls(&self) -> Vec<Call> {
         self.0.api.calls()
-    }
-
-    /// What a container uses of its machine now; `None` while it does not run.
-    pub fn usage(&self, ns: &str, pod: &str, container: &str) -> Option<Usage> {
-        let pod = self.cluster().get(&resource::POD, ns, pod)?;
-        self.0.kubelets.usage(&pod, container, self.cluster().now())
     }
 
     /// CPU time and memory of all containers, as a Prometheus page with cAdvisor's names.

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 const MAX_LINES: usize = 2_000;
 
 /// One line, without its line feed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Line {
     pub at: Timestamp,
     pub text: String,
@@ -60,12 +60,8 @@ impl Logs {
         }
     }
 
-    /// The lines of the current or previous run; `None` for one that never was.
-    pub fn read(&self, pod_uid: &str, container: &str, previous: bool) -> Option<Vec<Line>> {
-        self.numbered(pod_uid, container, previous).map(|(_, lines)| lines.into())
-    }
-
-    /// The same, and how many lines the container wrote before the current run's first.
+    /// How many lines the container wrote before the current run's first, and the lines of the current or previous run;
+    /// `None` for one that never was.
     pub fn numbered(&self, pod_uid: &str, container: &str, previous: bool) -> Option<(usize, VecDeque<Line>)> {
         let pods = self.pods();
         let log = pods.get(pod_uid)?.get(container)?;

@@ -118,6 +118,10 @@ async fn a_log_is_followed_until_its_container_ends() {
     let path = format!("{PODS}/p/log?follow=true&tailLines=0");
     let (code, mut log) = admin.try_send(Method::GET, &path, Value::Null).await.expect("a log");
     assert_eq!(code, 200);
+    let (_, metrics) = admin.try_send(Method::GET, "/simcluster/metrics", Value::Null).await.expect("an answer");
+    let metrics = metrics.text().await.expect("text");
+    assert!(metrics.contains("container_cpu_usage_seconds_total{namespace=\"default\",pod=\"p\""), "{metrics}");
+    assert_eq!(admin.get("/simcluster").await.1["corruptions"], json!([]));
     let pod = admin.get(&format!("{PODS}/p")).await.1;
     let uid = pod["metadata"]["uid"].as_str().unwrap_or_default();
     admin.0.cluster().logs().append(uid, "app", admin.0.cluster().now(), "one more");

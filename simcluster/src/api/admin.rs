@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use http::Method;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
@@ -29,6 +29,9 @@ pub(super) async fn answer(api: &Api, method: &Method, steps: &[&str], body: &By
     let done = json!({});
     let (code, body) = match (method.as_str(), steps) {
         ("GET", []) => (200, overview(&sim)),
+        ("GET", ["metrics"]) => {
+            return Ok(reply::with_type(200, "text/plain; version=0.0.4", Body::from(sim.metrics())));
+        }
         ("GET", ["faults"]) => {
             let all = faults.list().into_iter().map(|(id, fault)| json!(Listed { id, fault })).collect();
             (200, all)
@@ -60,5 +63,6 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Status> {
 fn overview(sim: &SimCluster) -> Value {
     let count = |kind: &'static resource::Kind| (kind.qualified(), Value::from(sim.cluster().list(kind, None).len()));
     let objects: Map<String, Value> = resource::ALL.iter().map(|kind| count(kind)).collect();
-    json!({"revision": sim.cluster().revision(), "now": sim.cluster().now().to_string(), "objects": objects})
+    let (revision, now) = (sim.cluster().revision(), sim.cluster().now().to_string());
+    json!({"revision": revision, "now": now, "objects": objects, "corruptions": sim.corruptions()})
 }

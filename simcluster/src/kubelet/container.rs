@@ -3,7 +3,7 @@
 //! `advance` moves a container as far as it can get at this moment. What is shown of it is in `status`.
 
 use super::{needs, prelude::*};
-use crate::faults::Sickness;
+use crate::faults::What;
 
 /// The first wait before a pull or a restart is tried again, doubled each time up to the longest; a container that ran
 /// longer than `RESET` begins anew. In seconds, as is how long a task pod waits for its target.
@@ -17,7 +17,6 @@ pub(super) struct Container {
     pub role: Role,
     pub image: String,
     pub state: State,
-    /// How often the container was made anew.
     pub restarts: u32,
     /// The end before the current run.
     pub last: Option<Box<Ended>>,
@@ -43,7 +42,6 @@ pub(super) enum State {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
     Pulling,
-    PullError,
     PullBackOff,
     Starting,
     BackOff,
@@ -51,22 +49,19 @@ pub(super) enum Stage {
 
 pub(super) struct Process {
     pub since: Timestamp,
-    /// Past its startup probe, if it has one.
     pub started: bool,
     pub ready: bool,
     /// Whether the application itself has come up, whatever its probes say.
     pub up: bool,
     pub load: Load,
     script: Script,
-    /// When the application comes up, or the job is done.
     up_at: Timestamp,
     unhealthy_since: Option<Timestamp>,
 }
 
-/// Why a process ends: exit code, reason and last words.
+/// Exit code, reason and last words.
 pub(super) type Exit = (i32, &'static str, String);
 
-/// How a run ended.
 pub(super) struct Ended {
     pub exit: Exit,
     pub started_at: Timestamp,
@@ -78,7 +73,7 @@ pub(super) fn exit(code: i32, message: &str) -> Exit {
     (code, if code == 0 { "Completed" } else { "Error" }, message.to_owned())
 }
 
-pub(super) fn out_of_memory() -> Exit {
+fn out_of_memory() -> Exit {
     (137, "OOMKilled", String::new())
 }
 
@@ -108,29 +103,20 @@ impl Container {
     /// Moves on as far as possible now; the answer is when to look again, if only time can move it.
     pub fn advance(&mut self, spec: &Value, scene: &mut Scene<'_>, database_up: bool) -> Option<Timestamp> {
         let now = scene.ctx.now;
-        if spec.text("image") != self.image {
-            spec.text("image").clone_into(&mut self.image);
-            (self.failed_pulls, self.back_offs) = (0, 0);
-            self.restart(spec, "definition changed, will be restarted", scene);
-        }
-        // Each pass ends a state; a crash loop ends in a back-off, so the bound is never reached.
+        // Each pass ends a state; a crash loop ends in a back-off long before.
         for _ in 0..16 {
             let is_final = self.is_final(scene.restart_policy());
             match &mut self.state {
-                State::Idle | State::Misconfigured(_) => match needs::environment(spec, scene) {
-                    Ok(_) => self.pull(spec, scene),
-                    Err(why) => {
-                        if !matches!(&self.state, State::Misconfigured(shown) if *shown == why) {
-                            scene.tell("Warning", "Failed", &format!("Error: {why}"));
-                        }
-                        self.state = State::Misconfigured(why);
+                State::Idle => self.pull(spec, scene),
+                State::Misconfigured(_) => {
+                    self.run(spec, scene);
+                    if matches!(&self.state, State::Misconfigured(_)) {
                         return None;
                     }
-                },
+                }
                 State::Until(at, _) if *at > now => return Some(*at),
                 State::Until(_, stage) => match stage {
                     Stage::Pulling => self.pulled(scene),
-                    Stage::PullError => self.wait(Stage::PullBackOff, back_off(scene, self.failed_pulls), scene),
                     Stage::PullBackOff => self.pull(spec, scene),
                     Stage::Starting => self.run(spec, scene),
                     Stage::BackOff => self.start(scene),
@@ -146,17 +132,6 @@ impl Container {
         Some(now + scene.ctx.delays.seconds(1))
     }
 
-    /// Stops what runs, to start it as it is specified now; what waits for the old image waits no longer.
-    pub fn restart(&mut self, spec: &Value, why: &str, scene: &Scene<'_>) {
-        if self.process().is_some() {
-            scene.tell("Normal", "Killing", &format!("Container {} {why}", spec.text("name")));
-            self.end(exit(0, ""), scene.ctx.now);
-        }
-        if !self.is_final(scene.restart_policy()) {
-            self.begin_anew();
-        }
-    }
-
     fn wait(&mut self, stage: Stage, span: Duration, scene: &Scene<'_>) {
         self.state = State::Until(scene.ctx.now + span, stage);
     }
@@ -168,21 +143,23 @@ impl Container {
             return self.start(scene);
         }
         scene.tell("Normal", "Pulling", &format!("Pulling image \"{image}\""));
-        let takes = scene.ctx.faults.pull_takes(image, scene.node).unwrap_or(scene.ctx.delays.pull);
+        let takes = match scene.pull_fault(image, |what| matches!(what, What::PullTakes { .. })) {
+            Some(What::PullTakes { ms }) => Duration::from_millis(ms),
+            _ => scene.ctx.delays.pull,
+        };
         self.wait(Stage::Pulling, takes.saturating_mul(scene.slow), scene);
     }
 
     fn pulled(&mut self, scene: &mut Scene<'_>) {
         let image = self.image.as_str();
-        if scene.ctx.faults.pull_fails(image, scene.node) {
+        if scene.pull_fault(image, |what| *what == What::PullFails).is_some() {
             scene.tell("Warning", "Failed", &format!("Failed to pull image \"{image}\": {image}: not found"));
             scene.tell("Warning", "Failed", "Error: ErrImagePull");
             self.failed_pulls += 1;
-            return self.wait(Stage::PullError, scene.ctx.delays.seconds(1), scene);
+            return self.wait(Stage::PullBackOff, back_off(scene, self.failed_pulls), scene);
         }
         scene.tell("Normal", "Pulled", &format!("Successfully pulled image \"{image}\""));
         scene.machine.images.insert(image.to_owned());
-        self.failed_pulls = 0;
         self.start(scene);
     }
 
@@ -193,7 +170,12 @@ impl Container {
     fn run(&mut self, spec: &Value, scene: &mut Scene<'_>) {
         let environment = match needs::environment(spec, scene) {
             Ok(environment) => environment,
-            Err(why) => return self.state = State::Misconfigured(why),
+            Err(why) => {
+                if !matches!(&self.state, State::Misconfigured(shown) if *shown == why) {
+                    scene.tell("Warning", "Failed", &format!("Error: {why}"));
+                }
+                return self.state = State::Misconfigured(why);
+            }
         };
         let (now, name, delays) = (scene.ctx.now, spec.text("name"), scene.ctx.delays);
         let script = app::script(scene.pod, &self.image, self.role, &environment);
@@ -205,20 +187,19 @@ impl Container {
         scene.tell("Normal", "Started", &format!("Started container {name}"));
         self.restarts += u32::from(self.has_run);
         self.has_run = true;
-        let takes = if matches!(script.does, Does::Serve | Does::End(_)) { delays.ready } else { Duration::ZERO };
+        let takes = if matches!(script.does, Does::Serve | Does::End) { delays.ready } else { Duration::ZERO };
         self.state = State::Running(Box::new(Process {
             since: now,
             started: false,
             ready: false,
             up: false,
-            load: Load::new(granted(scene.pod, spec), scene.ctx.faults.load(scene.pod, name), now, delays.second),
+            load: Load::new(granted(scene.pod, spec), scene.trace(name), now, delays.second),
             script,
             up_at: now + takes.saturating_mul(scene.slow),
             unhealthy_since: None,
         }));
     }
 
-    /// The run has ended: by itself, by a probe, by a fault, or told to.
     pub fn end(&mut self, exit: Exit, now: Timestamp) {
         if let State::Running(process) = &self.state {
             let (started_at, run) = (process.since, self.restarts);
@@ -241,9 +222,8 @@ impl Container {
             self.back_offs = 0;
             self.start(scene);
         } else {
-            let (name, pod) = (spec.text("name"), scene.full_name());
-            let why = format!("Back-off restarting failed container {name} in pod {pod}");
-            scene.tell("Warning", "BackOff", &why);
+            let why = format!("Back-off restarting failed container {} in pod", spec.text("name"));
+            scene.tell("Warning", "BackOff", &format!("{why} {}", scene.full_name()));
             self.wait(Stage::BackOff, back_off(scene, self.back_offs), scene);
         }
         self.back_offs += 1;
@@ -266,19 +246,22 @@ impl Process {
     /// Lets the process run until now: when to look again, or why it ends.
     fn tick(&mut self, spec: &Value, scene: &mut Scene<'_>, database_up: bool) -> Result<Option<Timestamp>, Exit> {
         let (now, name) = (scene.ctx.now, spec.text("name"));
-        if let Some(crash) = scene.ctx.faults.take_crash(scene.pod, name) {
-            return Err(if crash.out_of_memory { out_of_memory() } else { exit(crash.exit_code, "") });
+        let fault = |sort: fn(&What) -> bool| scene.ctx.faults.of_container(scene.pod, name, sort);
+        match fault(|what| matches!(what, What::Crash { .. } | What::OutOfMemory)) {
+            Some(What::Crash { exit_code }) => return Err(exit(exit_code, "")),
+            Some(_) => return Err(out_of_memory()),
+            None => {}
         }
-        self.load.follow(granted(scene.pod, spec), scene.ctx.faults.load(scene.pod, name), now);
-        if self.load.usage(now).memory_bytes > self.load.memory_limit {
+        let sickness = fault(|what| matches!(what, What::NeverReady | What::Hangs));
+        self.load.follow(granted(scene.pod, spec), scene.trace(name), now);
+        if self.load.memory(now) > self.load.memory_limit {
             return Err(out_of_memory());
         }
         let mut next = Some(self.up_at).filter(|at| *at > now);
         if !self.up && next.is_none() {
             next = self.come_up(name, scene, database_up)?;
         }
-        let sickness = scene.ctx.faults.sickness(scene.pod, name);
-        let answers = self.up && sickness != Some(Sickness::Hangs);
+        let answers = self.up && sickness != Some(What::Hangs);
         let served = answers && (database_up || !matches!(self.script.database, Database::Waits | Database::Exits));
         self.started |= !spec.has("startupProbe") || served;
         let unprobed = !spec.has("readinessProbe") && sickness.is_none();
@@ -301,9 +284,7 @@ impl Process {
     /// The application comes up, or the job is done; a task that waits for its target is told when to give up.
     fn come_up(&mut self, name: &str, scene: &mut Scene<'_>, database_up: bool) -> Result<Option<Timestamp>, Exit> {
         if let Does::Setup(target) | Does::Verify(target) = &self.script.does {
-            let Some((ns, service)) = app::service_of(target, scene.namespace()) else {
-                return Err(exit(1, "LUMBUNG_TARGET does not name a service"));
-            };
+            let (ns, service) = app::service_of(target, scene.namespace());
             let gives_up_at = self.since + scene.ctx.delays.seconds(PATIENCE);
             return match scene.installation_behind(&ns, &service) {
                 Some(installation) => Err(self.task(installation, scene)),
@@ -320,8 +301,8 @@ impl Process {
             scene.admins.insert(scene.installation(scene.pod));
         }
         scene.log(name, "ready to serve");
-        if let Does::End(code) = self.script.does {
-            return Err(exit(code, ""));
+        if self.script.does == Does::End {
+            return Err(exit(0, ""));
         }
         self.up = true;
         Ok(None)

@@ -1,7 +1,7 @@
 //! Who writes to which volume. A running container writes all the time to what its pod mounts.
 //!
 //! Two pods that write to one volume from different nodes at one time ruin it: each such pair is recorded once, whatever
-//! the API says about either pod. A volume that many may write to (`ReadWriteMany`) is not ruined by that.
+//! the API says about either pod.
 
 use super::prelude::*;
 
@@ -31,12 +31,11 @@ pub(super) struct Disks {
 }
 
 impl Disks {
-    pub fn start(&mut self, volume: &str, claim: &str, writer: &Writer, shared: bool, now: Timestamp) {
+    pub fn start(&mut self, volume: &str, claim: &str, writer: &Writer, now: Timestamp) {
         let writers = self.writers.entry(volume.to_owned()).or_default();
-        for other in writers.iter().filter(|other| !shared && other.node != writer.node) {
-            let is_one = |uid: &str, c: &Corruption| c.pods.iter().any(|pod| pod.uid == uid);
-            let known = |c: &Corruption| c.volume == volume && is_one(&other.uid, c) && is_one(&writer.uid, c);
-            if !self.corruptions.iter().any(known) {
+        for other in writers.iter().filter(|other| other.node != writer.node) {
+            let is_known = |c: &Corruption| c.volume == volume && c.pods.contains(other) && c.pods.contains(writer);
+            if !self.corruptions.iter().any(is_known) {
                 let pods = [other.clone(), writer.clone()];
                 tracing::error!(volume, claim, ?pods, "two pods write to one volume");
                 let (volume, claim) = (volume.to_owned(), claim.to_owned());
@@ -54,9 +53,6 @@ impl Disks {
     pub fn stop(&mut self, volume: &str, uid: &str) {
         if let Some(writers) = self.writers.get_mut(volume) {
             writers.retain(|writer| writer.uid != uid);
-            if writers.is_empty() {
-                self.writers.remove(volume);
-            }
         }
     }
 }

@@ -7,61 +7,47 @@ use super::prelude::*;
 
 /// For so many seconds: CPU in milli, memory in MiB.
 pub type Step = (u64, u64, u64);
-pub(crate) type Trace = Arc<[Step]>;
-
-/// What a container uses at a moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Usage {
-    pub cpu_milli: u64,
-    pub memory_bytes: u64,
-    /// CPU time since the container started, in microseconds.
-    pub cpu_micros: u64,
-}
 
 pub(super) struct Load {
     /// Never empty, no step without length.
-    trace: Trace,
+    trace: Vec<Step>,
     second: Duration,
+    /// Since when this trace is followed within these limits, and the CPU time that was spent before.
     since: Timestamp,
-    /// CPU time that was spent until a moment; after that only the present trace and limits count.
-    settled: (Timestamp, u64),
+    spent: u64,
     cpu_limit: u64,
     pub memory_limit: u64,
-    pub memory_request: u64,
 }
 
 impl Load {
-    pub fn new(resources: &Value, trace: Option<Trace>, now: Timestamp, second: Duration) -> Self {
+    pub fn new(resources: &Value, trace: Option<Vec<Step>>, now: Timestamp, second: Duration) -> Self {
         let amount = |side: &str| Requests::of_list(resources.at(side)).0.map(i64::unsigned_abs);
         let ([_, cpu_request, memory_request, _], [_, cpu, memory, _]) = (amount("requests"), amount("limits"));
         let limit = |amount: u64| if amount == 0 { u64::MAX } else { amount };
-        let idle = || Trace::from([(1, cpu_request / 20, (memory_request / 4) >> 20)]);
-        let sound = |trace: &Trace| !trace.is_empty() && trace.iter().all(|step| step.0 > 0);
+        let idle = || vec![(1, cpu_request / 20, (memory_request / 4) >> 20)];
+        let sound = |trace: &Vec<Step>| !trace.is_empty() && trace.iter().all(|step| step.0 > 0);
         Self {
             trace: trace.filter(sound).unwrap_or_else(idle),
             second: second.max(Duration::from_micros(1)),
             since: now,
-            settled: (now, 0),
+            spent: 0,
             cpu_limit: limit(cpu),
             memory_limit: limit(memory),
-            memory_request,
         }
     }
 
     /// From now on the process follows this trace within these resources; what it has spent, it has spent.
-    pub fn follow(&mut self, resources: &Value, trace: Option<Trace>, now: Timestamp) {
+    pub fn follow(&mut self, resources: &Value, trace: Option<Vec<Step>>, now: Timestamp) {
         let next = Self::new(resources, trace, now, self.second);
-        let limits = |load: &Self| (load.cpu_limit, load.memory_limit, load.memory_request);
+        let limits = |load: &Self| (load.cpu_limit, load.memory_limit);
         if next.trace != self.trace || limits(&next) != limits(self) {
-            *self = Self { since: self.since, settled: (now, self.usage(now).cpu_micros), ..next };
+            *self = Self { spent: self.cpu_micros(now), ..next };
         }
     }
 
-    pub fn usage(&self, now: Timestamp) -> Usage {
-        let ((_, cpu, memory), _) = self.step(now);
-        let (from, before) = self.settled;
-        let cpu_micros = before + self.burnt(now).saturating_sub(self.burnt(from));
-        Usage { cpu_milli: cpu.min(self.cpu_limit), memory_bytes: memory << 20, cpu_micros }
+    /// In bytes.
+    pub fn memory(&self, now: Timestamp) -> u64 {
+        self.step(now).0.2 << 20
     }
 
     /// When the next step of the trace begins.
@@ -91,15 +77,15 @@ impl Load {
         (self.trace[0], 1)
     }
 
-    /// The CPU time of a process that has followed the present trace from its start.
-    fn burnt(&self, at: Timestamp) -> u64 {
-        let (steps, rounds, mut rest) = self.place(at);
-        let mut burnt = 0;
+    /// CPU time since the container started.
+    pub fn cpu_micros(&self, now: Timestamp) -> u64 {
+        let (steps, rounds, mut rest) = self.place(now);
+        let mut spent = self.spent;
         for (lasts, (_, cpu, _)) in steps {
-            burnt += (lasts * rounds + lasts.min(rest)).saturating_mul(cpu.min(self.cpu_limit)) / 1000;
+            spent += (lasts * rounds + lasts.min(rest)).saturating_mul(cpu.min(self.cpu_limit)) / 1000;
             rest = rest.saturating_sub(lasts);
         }
-        burnt
+        spent
     }
 }
 
@@ -113,16 +99,16 @@ mod tests {
     fn a_trace_repeats_within_the_limits() {
         let at = |second: i64| Timestamp::from_second(second).expect("a valid second");
         let resources = json!({"requests": {"cpu": "200m", "memory": "64Mi"}, "limits": {"cpu": "500m"}});
-        let trace = Trace::from([(10, 100, 10), (10, 900, 30)]);
+        let trace = vec![(10, 100, 10), (10, 900, 30)];
         let mut load = Load::new(&resources, Some(trace), at(100), Duration::from_secs(1));
-        for (second, cpu_milli, mib, cpu_micros, next) in
-            [(100, 100, 10, 0, 110), (110, 500, 30, 1_000_000, 120), (125, 100, 10, 6_500_000, 130)]
-        {
-            let expected = Usage { cpu_milli, memory_bytes: mib << 20, cpu_micros };
-            assert_eq!((load.usage(at(second)), load.next_step(at(second))), (expected, Some(at(next))));
-        }
+        let shown = |load: &Load, second: i64| {
+            let now = at(second);
+            (load.memory(now) >> 20, load.cpu_micros(now), load.next_step(now).map(Timestamp::as_second))
+        };
+        assert_eq!(shown(&load, 100), (10, 0, Some(110)));
+        assert_eq!(shown(&load, 110), (30, 1_000_000, Some(120)));
+        assert_eq!(shown(&load, 125), (10, 6_500_000, Some(130)));
         load.follow(&resources, None, at(125));
-        let idle = Usage { cpu_milli: 10, memory_bytes: 16 << 20, cpu_micros: 7_500_000 };
-        assert_eq!((load.usage(at(225)), load.next_step(at(225))), (idle, None));
+        assert_eq!(shown(&load, 225), (16, 7_500_000, None));
     }
 }

@@ -15,7 +15,6 @@ mod pod;
 mod scene;
 mod status;
 
-/// What every file here needs.
 mod prelude {
     pub(super) use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -38,13 +37,12 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-pub(crate) use self::load::Trace;
 use self::prelude::*;
 pub use self::{
     disks::{Corruption, Writer},
-    load::{Step, Usage},
+    load::Step,
 };
-use crate::faults::{Fault, Faults};
+use crate::faults::{Faults, Filter, What};
 
 /// How often a kubelet looks after its machine's disk: seconds.
 const HOUSEKEEPING: u64 = 10;
@@ -55,8 +53,6 @@ pub(crate) struct Kubelets(Arc<Mutex<Machines>>);
 
 struct Machines {
     faults: Faults,
-    /// The faults of containers that were in force at the last look.
-    known: Vec<(u64, Fault)>,
     machines: BTreeMap<String, Machine>,
     /// How many machines there have been.
     seen: usize,
@@ -67,7 +63,6 @@ struct Machines {
     waiting: HashMap<(&'static str, Key), BTreeSet<Key>>,
 }
 
-/// What a kubelet knows of its machine.
 #[derive(Default)]
 struct Machine {
     /// Place among the nodes, in order of appearance; makes its addresses.
@@ -96,15 +91,10 @@ impl Controller for Kubelets {
         all.wake(seen.kind.plural, seen.key.clone(), queue);
     }
 
-    /// A node looks after its own pods; the faults of containers may concern any pod, but they change rarely.
     fn observe_faults(&mut self, view: &View, queue: &mut Queue) {
         view.all(&resource::NODE).for_each(|(key, _)| queue.add(key.clone()));
-        let mut all = self.lock();
-        let faults = all.faults.of_containers();
-        if std::mem::replace(&mut all.known, faults) != all.known {
-            for (node, machine) in &all.machines {
-                machine.pods.keys().for_each(|id| queue.add((node.clone(), id.clone())));
-            }
+        for (node, machine) in &self.lock().machines {
+            machine.pods.keys().for_each(|id| queue.add((node.clone(), id.clone())));
         }
     }
 
@@ -118,7 +108,6 @@ impl Kubelets {
     pub fn new(faults: Faults) -> Self {
         Self(Arc::new(Mutex::new(Machines {
             faults,
-            known: Vec::new(),
             machines: BTreeMap::new(),
             seen: 0,
             disks: Disks::default(),
@@ -135,21 +124,12 @@ impl Kubelets {
         self.lock().disks.corruptions.clone()
     }
 
-    /// What a container uses now; `None` if it does not run.
-    pub fn usage(&self, pod: &Value, container: &str, now: Timestamp) -> Option<Usage> {
-        let all = self.lock();
-        let pod = all.machines.get(node_of(pod)?)?.pods.get(uid(pod))?;
-        let mut containers = pod.containers.iter().zip(specs(&pod.object));
-        let (container, _) = containers.find(|(_, spec)| spec.text("name") == container)?;
-        Some(container.process()?.load.usage(now))
-    }
-
     /// What a monitoring system reads from the kubelets that it can reach, in the text format of Prometheus.
     pub fn metrics(&self, now: Timestamp) -> String {
         const CPU: &str = "container_cpu_usage_seconds_total";
         const MEMORY: &str = "container_memory_working_set_bytes";
         let all = self.lock();
-        let mut lines = [vec![format!("# TYPE {CPU} counter")], vec![format!("# TYPE {MEMORY} gauge")]];
+        let mut lines = [vec![format!("# TYPE {CPU} counter\n")], vec![format!("# TYPE {MEMORY} gauge\n")]];
         let reachable = all.machines.iter().filter(|(_, machine)| machine.connected);
         for (node, pod) in reachable.flat_map(|(node, machine)| machine.pods.values().map(move |pod| (node, pod))) {
             let (ns, name) = (pod.object.text("metadata.namespace"), pod.object.text("metadata.name"));
@@ -157,14 +137,14 @@ impl Kubelets {
                 let Some(process) = container.process() else {
                     continue;
                 };
-                let (usage, container) = (process.load.usage(now), spec.text("name"));
+                let (container, cpu) = (spec.text("name"), process.load.cpu_micros(now));
                 let labels = format!("namespace=\"{ns}\",pod=\"{name}\",container=\"{container}\",node=\"{node}\"");
-                let (seconds, micros) = (usage.cpu_micros / 1_000_000, usage.cpu_micros % 1_000_000);
-                lines[0].push(format!("{CPU}{{{labels}}} {seconds}.{micros:06}"));
-                lines[1].push(format!("{MEMORY}{{{labels}}} {}", usage.memory_bytes));
+                let (seconds, micros) = (cpu / 1_000_000, cpu % 1_000_000);
+                lines[0].push(format!("{CPU}{{{labels}}} {seconds}.{micros:06}\n"));
+                lines[1].push(format!("{MEMORY}{{{labels}}} {}\n", process.load.memory(now)));
             }
         }
-        lines.concat().join("\n") + "\n"
+        lines.concat().concat()
     }
 }
 
@@ -173,7 +153,6 @@ impl Machines {
         self.waiting.remove(&(what, key)).into_iter().flatten().for_each(|pod| queue.add(pod));
     }
 
-    /// Whether a node's kubelet hears of changes.
     fn hears(&self, node: &str) -> bool {
         !self.faults.node_is_dead(node) && !self.faults.is_partitioned(node)
     }
@@ -210,34 +189,33 @@ impl Machines {
             self.seen += 1;
             Machine { index: self.seen - 1, powered: true, ..Machine::default() }
         });
-        let (power_is_back, is_back) = (powered && !machine.powered, connected && !machine.connected);
-        (machine.powered, machine.connected) = (powered, connected);
-        if power_is_back {
+        if powered && !machine.powered {
             machine.pods.values_mut().for_each(|pod| pod.lose_power(ctx.now));
         }
-        if is_back {
+        if connected && !machine.connected {
             // Heartbeat at once, then a look at what has become of its pods meanwhile.
             machine.renews_at = ctx.now;
             ctx.view.pods_on(name).for_each(|(_, pod)| machine.see(pod));
         }
-        if power_is_back || is_back {
+        if (powered, connected) != (machine.powered, machine.connected) {
             machine.pods.keys().for_each(|id| queue.add((name.to_owned(), id.clone())));
         }
+        (machine.powered, machine.connected) = (powered, connected);
         if connected {
             if machine.renews_at <= ctx.now {
                 node::renew(ctx, node);
                 machine.renews_at = ctx.now + ctx.delays.lease_interval;
             }
-            let disk_full = ctx.faults.has_disk_pressure(name);
+            let disk_full = ctx.faults.first(&[(Filter::Node, name)], |what| *what == What::DiskPressure).is_some();
             node::report(ctx, node, machine.index, disk_full);
-            if disk_full && machine.evicts_at <= ctx.now {
-                if let Some(id) = node::evict_one(ctx, node, machine) {
-                    queue.add((name.to_owned(), id));
-                }
-                machine.evicts_at = ctx.now + ctx.delays.seconds(HOUSEKEEPING);
-            }
             queue.add_beat(key.clone(), machine.renews_at);
             if disk_full {
+                if machine.evicts_at <= ctx.now {
+                    if let Some(id) = node::evict_one(ctx, node, machine) {
+                        queue.add((name.to_owned(), id));
+                    }
+                    machine.evicts_at = ctx.now + ctx.delays.seconds(HOUSEKEEPING);
+                }
                 queue.add_at(key.clone(), machine.evicts_at);
             }
         } else if !powered {
@@ -270,7 +248,11 @@ impl Machines {
             }
             return;
         }
-        let (slow, admins) = (ctx.faults.slowness(node), &mut self.admins);
+        let slow = match ctx.faults.first(&[(Filter::Node, node)], |what| matches!(what, What::NodeSlow { .. })) {
+            Some(What::NodeSlow { factor }) => factor.max(1),
+            _ => 1,
+        };
+        let admins = &mut self.admins;
         let mut scene = Scene { ctx, pod: &object, node, connected, slow, machine, admins, waits: Vec::new() };
         let before = pod.allocated;
         let next = pod.advance(&mut scene);
@@ -292,14 +274,8 @@ impl Machines {
                 forget(ctx, &object);
             }
         }
-        // Only who uses more than it has requested can be too much for a machine.
-        let mut running = pod.containers.iter().filter_map(Container::process);
-        let strains = running.any(|p| p.load.usage(ctx.now).memory_bytes > p.load.memory_request);
         if let Some(machine) = self.machines.get_mut(node) {
             machine.pods.insert(id.to_owned(), pod);
-        }
-        if strains {
-            self.relieve(node, ctx, queue);
         }
         if let Some(at) = next {
             queue.add_at(key.clone(), at);
@@ -316,42 +292,10 @@ impl Machines {
         let writer = Writer { namespace, pod: name, uid, node: node.to_owned() };
         for (volume, claim) in pod.volumes.iter().zip(claim_names(&pod.object)) {
             if writes {
-                let modes = ctx.view.get(&resource::PERSISTENT_VOLUME, "", volume);
-                let shared = modes.is_some_and(|v| v.items("spec.accessModes").iter().any(|m| m == "ReadWriteMany"));
-                self.disks.start(volume, &claim, &writer, shared, ctx.now);
+                self.disks.start(volume, &claim, &writer, ctx.now);
             } else {
                 self.disks.stop(volume, &writer.uid);
             }
-        }
-    }
-
-    /// The kernel's way out when the machine's memory is full: it ends processes, the lowest priority first, and of those
-    /// the one that exceeds its request most.
-    fn relieve(&mut self, node: &str, ctx: &Ctx<'_>, queue: &mut Queue) {
-        let (Some(object), Some(machine)) = (ctx.view.get(&resource::NODE, "", node), self.machines.get_mut(node))
-        else {
-            return;
-        };
-        let [_, _, memory, _] = Requests::of_list(object.at("status.capacity")).0.map(i128::from);
-        let mut running: Vec<(i64, i128, i128, String, usize)> = Vec::new();
-        for (id, pod) in &machine.pods {
-            for (at, process) in pod.containers.iter().enumerate().filter_map(|(at, c)| Some((at, c.process()?))) {
-                let used = i128::from(process.load.usage(ctx.now).memory_bytes);
-                let spare = i128::from(process.load.memory_request) - used;
-                running.push((pod.object.int("spec.priority").unwrap_or(0), spare, used, id.clone(), at));
-            }
-        }
-        running.sort();
-        let mut too_much = running.iter().map(|process| process.2).sum::<i128>() - memory;
-        for (_, _, used, id, at) in running {
-            if too_much <= 0 {
-                return;
-            }
-            too_much -= used;
-            if let Some(container) = machine.pods.get_mut(&id).and_then(|pod| pod.containers.get_mut(at)) {
-                container.end(out_of_memory(), ctx.now);
-            }
-            queue.add((node.to_owned(), id));
         }
     }
 }

@@ -6,77 +6,42 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use super::prelude::*;
 
-type Environment = BTreeMap<String, String>;
-
-/// The variables of a container; an error is what the kubelet shows as `CreateContainerConfigError`.
-pub(super) fn environment(container: &Value, scene: &mut Scene<'_>) -> Result<Environment, String> {
-    let mut env = Environment::new();
+/// The variables of a container; an error is what the kubelet shows as `CreateContainerConfigError`. References to other
+/// variables are left as they are: no scripted application reads one.
+pub(super) fn environment(container: &Value, scene: &mut Scene<'_>) -> Result<BTreeMap<String, String>, String> {
+    let mut env = BTreeMap::new();
     for source in container.items("envFrom") {
-        let data = match source.at("secretRef") {
-            Value::Null => data_of(source.at("configMapRef"), &resource::CONFIG_MAP, scene)?,
-            secret => data_of(secret, &resource::SECRET, scene)?,
-        };
-        let prefix = source.text("prefix");
-        env.extend(data.unwrap_or_default().into_iter().map(|(key, value)| (format!("{prefix}{key}"), value)));
+        let data = secret(source.text("secretRef.name"), scene)?.fields("data");
+        env.extend(data.map(|(key, value)| (key.clone(), decoded(value.text("")))));
     }
     for variable in container.items("env") {
-        let from = variable.at("valueFrom");
-        let value = if from.has("secretKeyRef") {
-            key_of(from.at("secretKeyRef"), &resource::SECRET, scene)?
-        } else if from.has("configMapKeyRef") {
-            key_of(from.at("configMapKeyRef"), &resource::CONFIG_MAP, scene)?
-        } else if from.has("fieldRef") {
-            Some(field(from.text("fieldRef.fieldPath"), scene.pod))
-        } else {
-            Some(expand(variable.text("value"), &env))
+        let source = variable.at("valueFrom");
+        let value = match source.at("secretKeyRef") {
+            Value::Null if source.is_null() => variable.text("value").to_owned(),
+            Value::Null => return Err("the simulated kubelet reads variables from Secrets only".to_owned()),
+            reference => of_secret(reference.text("name"), reference.text("key"), scene)?,
         };
-        env.insert(variable.text("name").to_owned(), value.unwrap_or_default());
+        env.insert(variable.text("name").to_owned(), value);
     }
     Ok(env)
 }
 
-/// The data of a Secret or ConfigMap; `None` if it is missing and may be.
-fn data_of(reference: &Value, kind: &'static Kind, scene: &mut Scene<'_>) -> Result<Option<Environment>, String> {
-    let name = reference.text("name");
-    let Some(object) = scene.need(kind, scene.namespace(), name, |_| true) else {
-        let missing = format!("{} \"{name}\" not found", kind.singular);
-        return if reference.yes("optional") { Ok(None) } else { Err(missing) };
-    };
-    let decode =
-        |text: &str| if kind.is(&resource::SECRET) { STANDARD.decode(text).unwrap_or_default() } else { text.into() };
-    let text = |value: &Value| String::from_utf8_lossy(&decode(value.text(""))).into_owned();
-    Ok(Some(object.fields("data").map(|(key, value)| (key.clone(), text(value))).collect()))
+fn secret<'a>(name: &str, scene: &mut Scene<'a>) -> Result<&'a Value, String> {
+    let found = scene.need(&resource::SECRET, scene.namespace(), name, |_| true);
+    found.ok_or_else(|| format!("secret \"{name}\" not found"))
 }
 
-fn key_of(reference: &Value, kind: &'static Kind, scene: &mut Scene<'_>) -> Result<Option<String>, String> {
-    let found = data_of(reference, kind, scene)?.and_then(|mut data| data.remove(reference.text("key")));
-    if found.is_some() || reference.yes("optional") {
-        return Ok(found);
-    }
-    let (ns, name, key) = (scene.namespace(), reference.text("name"), reference.text("key"));
-    scene.wait_for(kind.plural, ns, name);
-    Err(format!("couldn't find key {key} in {} {ns}/{name}", kind.kind))
+fn of_secret(name: &str, key: &str, scene: &mut Scene<'_>) -> Result<String, String> {
+    let ns = scene.namespace();
+    let Some(value) = secret(name, scene)?.at("data")[key].as_str() else {
+        scene.wait_for(resource::SECRET.plural, ns, name);
+        return Err(format!("couldn't find key {key} in Secret {ns}/{name}"));
+    };
+    Ok(decoded(value))
 }
 
-/// A field of the pod: `status.podIP`, `metadata.labels['app']`.
-fn field(path: &str, pod: &Value) -> String {
-    match path.split_once('[') {
-        Some((map, key)) => pod.at(map)[key.trim_matches(['\'', '"', ']'])].as_str().unwrap_or_default().to_owned(),
-        None => pod.text(path).to_owned(),
-    }
-}
-
-/// Replaces `$(NAME)` by variables that were defined before; `$$` is a dollar sign.
-fn expand(text: &str, env: &Environment) -> String {
-    let Some((before, rest)) = text.split_once('$') else {
-        return text.to_owned();
-    };
-    let reference = rest.strip_prefix('(').and_then(|tail| tail.split_once(')'));
-    let (put, rest) = match reference.and_then(|(name, rest)| Some((env.get(name)?.as_str(), rest))) {
-        Some(found) => found,
-        None => ("$", rest.strip_prefix('$').unwrap_or(rest)),
-    };
-    format!("{before}{put}{}", expand(rest, env))
+fn decoded(value: &str) -> String {
+    String::from_utf8_lossy(&STANDARD.decode(value).unwrap_or_default()).into_owned()
 }
 
 /// The volumes behind the pod's claims, in their order, once all that it mounts is there; until then `None`.
@@ -88,7 +53,7 @@ pub(super) fn mounts(scene: &mut Scene<'_>) -> Option<Vec<String>> {
         if volume.has("persistentVolumeClaim") {
             volumes.push(attached_volume(volume.text("persistentVolumeClaim.claimName"), scene)?);
         }
-        for (source, field, kind) in sources.iter().filter(|source| !volume.at(source.0).yes("optional")) {
+        for (source, field, kind) in sources {
             let name = volume.at(source).text(field);
             if !name.is_empty() && scene.need(kind, ns, name, |_| true).is_none() {
                 let (volume, word) = (volume.text("name"), kind.singular);
@@ -110,15 +75,4 @@ fn attached_volume(claim: &str, scene: &mut Scene<'_>) -> Option<String> {
         scene.need(&VOLUME_ATTACHMENT, "", &attachment, |attachment| attachment.yes("status.attached"))?;
     }
     Some(name.to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn references_to_earlier_variables_are_expanded() {
-        let env = Environment::from([("A".to_owned(), "1".to_owned())]);
-        assert_eq!(expand("x$(A)y$(B)z$$(A)$", &env), "x1y$(B)z$(A)$");
-    }
 }

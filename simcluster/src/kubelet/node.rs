@@ -17,7 +17,6 @@ const HEALTHY: [Condition; 4] = [
 ];
 const DISK_FULL: Condition = ["DiskPressure", "True", "KubeletHasDiskPressure", "kubelet has disk pressure"];
 
-/// Renews the lease.
 pub(super) fn renew(ctx: &Ctx<'_>, node: &Value) {
     let (name, now) = (node.text("metadata.name"), clock::micros(ctx.now));
     let put = |lease: &mut Value| lease.put("spec.renewTime", now.as_str());
@@ -69,7 +68,7 @@ pub(super) fn evict_one(ctx: &Ctx<'_>, node: &Value, machine: &mut Machine) -> O
     let candidates = machine.pods.iter_mut().filter(|(_, pod)| pod.runs() && !is_terminal(&pod.object));
     let candidates = candidates.filter(|(_, pod)| rank(&pod.object).1 < CRITICAL);
     let (id, pod) = candidates.min_by_key(|(_, pod)| rank(&pod.object))?;
-    let threshold = crate::controllers::Requests::of_list(node.at("status.capacity")).0[3] / 10 / 1024;
+    let threshold = Requests::of_list(node.at("status.capacity")).0[3] / 10 / 1024;
     let message = format!(
         "The node was low on resource: ephemeral-storage. Threshold quantity: {threshold}Ki, available: {}Ki. ",
         threshold / 2

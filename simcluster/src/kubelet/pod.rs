@@ -63,8 +63,8 @@ impl Pod {
         let (pod, now) = (scene.pod, scene.ctx.now);
         let started_at = *self.started_at.get_or_insert(now);
         self.allocated.get_or_insert_with(|| Requests::of_pod(pod));
-        let deadline = pod.int("spec.activeDeadlineSeconds").map(i64::unsigned_abs);
-        let deadline = deadline.map(|seconds| started_at + scene.ctx.delays.seconds(seconds));
+        let deadline = pod.int("spec.activeDeadlineSeconds");
+        let deadline = deadline.map(|seconds| started_at + scene.ctx.delays.seconds(seconds.unsigned_abs()));
         if deadline.is_some_and(|at| at <= now) {
             let message = "Pod was active on the node longer than the specified deadline";
             self.evicted = Some(("DeadlineExceeded", message.to_owned()));
@@ -173,7 +173,7 @@ impl Pod {
     /// Brings what running containers are granted to what their specification asks for now, if the node has the room.
     fn resize(&mut self, scene: &mut Scene<'_>) -> Option<Timestamp> {
         let (pod, generation) = (scene.pod, scene.pod.int("metadata.generation"));
-        if !specs(pod).any(|spec| differs(pod, spec, "")) {
+        if !specs(pod).any(|spec| differs(pod, spec)) {
             self.resize = Resize::Done;
             return None;
         }
@@ -181,13 +181,6 @@ impl Pod {
             Resize::InProgress(at, of) if of == generation && at > scene.ctx.now => return Some(at),
             Resize::InProgress(_, of) if of == generation => {
                 self.resize = Resize::Done;
-                for (container, spec) in self.containers.iter_mut().zip(specs(pod)) {
-                    let on_change = |policy: &Value| policy.text("restartPolicy") == "RestartContainer";
-                    let mut policies = spec.items("resizePolicy").iter().filter(|policy| on_change(policy));
-                    if policies.any(|policy| differs(pod, spec, policy.text("resourceName"))) {
-                        container.restart(spec, "resize requires restart", scene);
-                    }
-                }
                 return None;
             }
             _ => {}
@@ -204,12 +197,10 @@ impl Pod {
     }
 }
 
-/// The specifications of all containers, init containers first.
 pub(super) fn specs(pod: &Value) -> impl Iterator<Item = &Value> {
     pod.items("spec.initContainers").iter().chain(pod.items("spec.containers"))
 }
 
-/// The status of a container as it is stored.
 pub(super) fn shown<'a>(pod: &'a Value, spec: &Value) -> &'a Value {
     let all = || pod.items("status.initContainerStatuses").iter().chain(pod.items("status.containerStatuses"));
     all().find(|status| status.at("name") == spec.at("name")).unwrap_or(&Value::Null)
@@ -221,15 +212,10 @@ pub(super) fn granted<'a>(pod: &'a Value, spec: &'a Value) -> &'a Value {
     if status.is_object() { status } else { spec.at("resources") }
 }
 
-/// Whether a container asks for another amount of a resource (or, without a name, of any) than it has.
-fn differs(pod: &Value, spec: &Value, resource: &str) -> bool {
-    let amounts = |resources: &Value| {
-        ["requests", "limits"].map(|side| {
-            let all = resources.fields(side).filter(|(name, _)| resource.is_empty() || resource == name.as_str());
-            all.map(|(name, amount)| (name.clone(), amount.clone())).collect::<Vec<_>>()
-        })
-    };
-    amounts(granted(pod, spec)) != amounts(spec.at("resources"))
+/// Whether a container asks for other amounts than it has.
+fn differs(pod: &Value, spec: &Value) -> bool {
+    let (has, asks) = (granted(pod, spec), spec.at("resources"));
+    ["requests", "limits"].iter().any(|side| !has.fields(side).eq(asks.fields(side)))
 }
 
 /// Why the node cannot give a pod what it asks for now.
@@ -238,11 +224,7 @@ fn no_room(scene: &Scene<'_>) -> Option<(&'static str, String)> {
     let (has, asks) = (Requests::of_list(node.at("status.allocatable")), Requests::of_pod(scene.pod));
     let mut used = asks;
     scene.machine.pods.values().filter_map(|other| other.allocated).for_each(|other| used.add(&other, 1));
-    let resources = [(1, "cpu"), (2, "memory")];
-    let too_much = resources.iter().find(|(at, _)| asks.0[*at] > has.0[*at]).map(|(at, name)| {
-        let (asks, has) = (asks.0[*at], has.0[*at]);
-        ("Infeasible", format!("Node didn't have enough capacity: {name}, requested: {asks}, capacity: {has}"))
-    });
-    let full = resources.iter().find(|(at, _)| used.0[*at] > has.0[*at]);
-    too_much.or(full.map(|(_, name)| ("Deferred", format!("Node didn't have enough resource: {name}"))))
+    let lacks = |wanted: &Requests| [(1, "cpu"), (2, "memory")].into_iter().find(|(at, _)| wanted.0[*at] > has.0[*at]);
+    let ever = lacks(&asks).map(|(_, name)| ("Infeasible", format!("Node didn't have enough capacity: {name}")));
+    ever.or(lacks(&used).map(|(_, name)| ("Deferred", format!("Node didn't have enough resource: {name}"))))
 }

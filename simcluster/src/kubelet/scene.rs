@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::prelude::*;
+use crate::faults::{Filter, What};
 
 pub(super) struct Scene<'a> {
     pub ctx: &'a Ctx<'a>,
@@ -35,6 +36,18 @@ impl<'a> Scene<'a> {
 
     pub fn restart_policy(&self) -> &'a str {
         self.pod.text("spec.restartPolicy")
+    }
+
+    pub fn pull_fault(&self, image: &str, sort: impl Fn(&What) -> bool) -> Option<What> {
+        self.ctx.faults.first(&[(Filter::Image, image), (Filter::Node, self.node)], sort)
+    }
+
+    /// What a container's use of its machine follows.
+    pub fn trace(&self, container: &str) -> Option<Vec<Step>> {
+        match self.ctx.faults.of_container(self.pod, container, |what| matches!(what, What::Load(_)))? {
+            What::Load(trace) => Some(trace),
+            _ => None,
+        }
     }
 
     pub fn log(&self, container: &str, line: &str) {

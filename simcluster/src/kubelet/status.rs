@@ -109,7 +109,7 @@ fn conditions(pod: &Pod, scene: &Scene<'_>) -> Vec<Condition> {
 
 fn container_status(container: &Container, spec: &Value, pod: &Pod, scene: &Scene<'_>) -> Value {
     let (process, name, last) = (container.process(), spec.text("name"), container.last.as_deref());
-    let id = |run: u32| container_id(scene.uid(), name, run);
+    let id = |run: u32| format!("containerd://{:064x}", fnv1a(&[scene.uid(), name, &run.to_string()]));
     let terminated = |ended: &Ended| {
         let mut state = json!({
             "exitCode": ended.exit.0, "reason": ended.exit.1, "startedAt": clock::seconds(ended.started_at),
@@ -156,7 +156,6 @@ fn waiting(container: &Container, name: &str, scene: &Scene<'_>) -> Value {
     let image = &container.image;
     let (reason, message) = match &container.state {
         State::Misconfigured(why) => ("CreateContainerConfigError", why.clone()),
-        State::Until(_, Stage::PullError) => ("ErrImagePull", format!("{image}: not found")),
         State::Until(_, Stage::PullBackOff) => {
             ("ImagePullBackOff", format!("Back-off pulling image \"{image}\": ErrImagePull: {image}: not found"))
         }
@@ -172,10 +171,4 @@ fn waiting(container: &Container, name: &str, scene: &Scene<'_>) -> Value {
         state.put("waiting.message", message);
     }
     state
-}
-
-fn container_id(uid: &str, container: &str, run: u32) -> String {
-    let run = run.to_string();
-    let part = |salt: &str| fnv1a(&[uid, container, &run, salt]);
-    format!("containerd://{:016x}{:016x}{:016x}{:016x}", part("a"), part("b"), part("c"), part("d"))
 }

@@ -4,10 +4,9 @@ mod support;
 
 mod apps;
 mod engine;
-mod machines;
 mod nodes;
 mod pods;
-mod quotas;
+mod resources;
 mod scheduling;
 mod statefulsets;
 mod volumes;

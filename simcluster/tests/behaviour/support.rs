@@ -3,21 +3,16 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use lumbung_simcluster::{Clock, Delays, DeleteOptions, NodeSpec, Options, SimCluster, resource};
+use lumbung_simcluster::{
+    Clock, Delays, DeleteOptions, NodeSpec, Options, SimCluster,
+    resource::{self, Kind},
+};
 use serde_json::{Value, json};
 
 pub const NS: &str = "shop";
 
-/// Three small nodes `n1`, `n2`, `n3` (4 CPUs, 8 GiB), the namespace `shop`, zero delays.
-pub async fn cluster() -> SimCluster {
-    cluster_with(Delays::zero()).await
-}
-
-pub async fn cluster_with(delays: Delays) -> SimCluster {
-    cluster_from(Options { delays, ..Options::default() }).await
-}
-
-pub async fn cluster_from(options: Options) -> SimCluster {
+/// Three small nodes `n1`, `n2`, `n3` (4 CPUs, 8 GiB), the namespace `shop`.
+pub async fn cluster_of(options: Options) -> SimCluster {
     let nodes = ["n1", "n2", "n3"].map(|name| NodeSpec::new(name, 4000, 8192)).to_vec();
     let clock = Clock::manual(Timestamp::from_second(1_800_000_000).expect("in range"));
     let sim = SimCluster::start(Options { nodes, clock, ..options }).await.expect("the cluster starts");
@@ -26,29 +21,40 @@ pub async fn cluster_from(options: Options) -> SimCluster {
     sim
 }
 
-pub fn create(sim: &SimCluster, kind: &'static resource::Kind, object: Value) -> Arc<Value> {
-    sim.cluster().create(kind, NS, object, "test").expect("the object is accepted")
+/// Work takes no time.
+pub async fn cluster() -> SimCluster {
+    cluster_of(Options { delays: Delays::zero(), ..Options::default() }).await
 }
 
-pub fn edit(sim: &SimCluster, kind: &'static resource::Kind, name: &str, change: impl FnOnce(&mut Value)) {
+pub fn create(sim: &SimCluster, kind: &'static Kind, object: Value) {
+    sim.cluster().create(kind, NS, object, "test").expect("the object is accepted");
+}
+
+pub async fn edit(sim: &SimCluster, kind: &'static Kind, name: &str, change: impl FnOnce(&mut Value)) {
     sim.cluster().update(kind, NS, name, "test", change).expect("the change is accepted");
+    sim.settle().await;
 }
 
-pub async fn delete(sim: &SimCluster, kind: &'static resource::Kind, name: &str) {
+pub async fn delete(sim: &SimCluster, kind: &'static Kind, name: &str) {
     sim.cluster().delete(kind, NS, name, &DeleteOptions::default()).expect("the deletion is accepted");
     sim.settle().await;
 }
 
-pub fn find(sim: &SimCluster, kind: &'static resource::Kind, name: &str) -> Option<Arc<Value>> {
+pub fn find(sim: &SimCluster, kind: &'static Kind, name: &str) -> Option<Arc<Value>> {
     sim.cluster().get(kind, NS, name)
 }
 
-pub fn get(sim: &SimCluster, kind: &'static resource::Kind, name: &str) -> Arc<Value> {
+pub fn get(sim: &SimCluster, kind: &'static Kind, name: &str) -> Arc<Value> {
     find(sim, kind, name).unwrap_or_else(|| panic!("{} {name} exists", kind.kind))
 }
 
 pub fn pod(sim: &SimCluster, name: &str) -> Arc<Value> {
     get(sim, &resource::POD, name)
+}
+
+/// The status of a pod's first container.
+pub fn status(sim: &SimCluster, name: &str) -> Value {
+    pod(sim, name)["status"]["containerStatuses"][0].clone()
 }
 
 /// Lets so many of the cluster's seconds pass.
@@ -69,20 +75,16 @@ pub async fn until(sim: &SimCluster, what: &str, holds: impl Fn(&SimCluster) -> 
 }
 
 /// Status of a condition, and its reason.
-pub fn condition(object: &Value, kind: &str) -> (String, String) {
-    let conditions = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
-    let found = conditions.into_iter().find(|c| c["type"] == kind).unwrap_or_default();
+pub fn condition(object: &Value, kind: &str) -> String {
+    let mut conditions = object["status"]["conditions"].as_array().into_iter().flatten();
+    let found = conditions.find(|c| c["type"] == kind).cloned().unwrap_or_default();
     let text = |field: &str| found[field].as_str().unwrap_or_default().to_owned();
-    (text("status"), text("reason"))
-}
-
-pub fn is_ready(object: &Value) -> bool {
-    condition(object, "Ready").0 == "True"
+    format!("{} {}", text("status"), text("reason"))
 }
 
 /// Whether a pod of this name is there and ready.
 pub fn runs(sim: &SimCluster, name: &str) -> bool {
-    find(sim, &resource::POD, name).is_some_and(|pod| is_ready(&pod))
+    find(sim, &resource::POD, name).is_some_and(|pod| condition(&pod, "Ready").starts_with("True"))
 }
 
 /// The messages of the events about an object with this reason.
@@ -101,20 +103,23 @@ pub fn bare_pod(name: &str, container: Value) -> Value {
     json!({"metadata": {"name": name, "labels": {"app": name}}, "spec": {"containers": [container]}})
 }
 
+pub fn claim(name: &str, class: &str) -> Value {
+    let resources = json!({"requests": {"storage": "1Gi"}});
+    let spec = json!({"accessModes": ["ReadWriteOnce"], "storageClassName": class, "resources": resources});
+    json!({"metadata": {"name": name}, "spec": spec})
+}
+
 /// A set of one replica that is replaced by hand, with a claim of class `longhorn`.
 pub fn set(name: &str, image: &str) -> Value {
     let mut app = container("app", image);
     app["volumeMounts"] = json!([{"name": "data", "mountPath": "/data"}]);
-    let claim = json!({
-        "accessModes": ["ReadWriteOnce"], "storageClassName": "longhorn", "resources": {"requests": {"storage": "1Gi"}},
-    });
     json!({
         "metadata": {"name": name},
         "spec": {
             "serviceName": name, "replicas": 1, "selector": {"matchLabels": {"app": name}},
             "updateStrategy": {"type": "OnDelete"},
             "template": {"metadata": {"labels": {"app": name}}, "spec": {"containers": [app]}},
-            "volumeClaimTemplates": [{"metadata": {"name": "data"}, "spec": claim}],
+            "volumeClaimTemplates": [claim("data", "longhorn")],
         },
     })
 }

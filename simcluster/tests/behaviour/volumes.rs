@@ -3,13 +3,7 @@
 use lumbung_simcluster::{SimCluster, resource::*};
 use serde_json::{Value, json};
 
-use crate::support::{bare_pod, cluster, container, create, delete, edit, find, get, pod, runs};
-
-fn claim(name: &str, class: &str) -> Value {
-    let resources = json!({"requests": {"storage": "1Gi"}});
-    let spec = json!({"accessModes": ["ReadWriteOnce"], "storageClassName": class, "resources": resources});
-    json!({"metadata": {"name": name, "finalizers": ["kubernetes.io/pvc-protection"]}, "spec": spec})
-}
+use crate::support::{bare_pod, claim, cluster, container, create, delete, edit, find, get, pod, runs};
 
 fn pod_with(name: &str, claim: &str) -> Value {
     let mut pod = bare_pod(name, container("app", "nginx"));
@@ -51,14 +45,15 @@ async fn a_local_volume_waits_for_its_pod_and_pins_it() {
 #[tokio::test]
 async fn a_used_claim_grows_is_protected_and_takes_its_volume_with_it() {
     let sim = cluster().await;
-    create(&sim, &PERSISTENT_VOLUME_CLAIM, claim("data", "longhorn"));
+    let mut protected = claim("data", "longhorn");
+    protected["metadata"]["finalizers"] = json!(["kubernetes.io/pvc-protection"]);
+    create(&sim, &PERSISTENT_VOLUME_CLAIM, protected);
     create(&sim, &POD, pod_with("x", "data"));
     sim.settle().await;
     assert!(volume_of(&sim, "data")["spec"]["nodeAffinity"].is_null());
     assert_eq!(sim.cluster().list(&VOLUME_ATTACHMENT, None).len(), 1);
     let grow = |claim: &mut Value| claim["spec"]["resources"]["requests"]["storage"] = json!("2Gi");
-    edit(&sim, &PERSISTENT_VOLUME_CLAIM, "data", grow);
-    sim.settle().await;
+    edit(&sim, &PERSISTENT_VOLUME_CLAIM, "data", grow).await;
     assert_eq!(get(&sim, &PERSISTENT_VOLUME_CLAIM, "data")["status"]["capacity"]["storage"], "2Gi");
     assert_eq!(volume_of(&sim, "data")["spec"]["capacity"]["storage"], "2Gi");
 

@@ -39,10 +39,7 @@ struct Player<'a> {
 
 /// The recorded cluster: three nodes, two storage classes. Where nodes are lost, that is noticed soon.
 fn options(name: &str) -> Options {
-    let mut options = Options { delays: Delays::zero(), ..Options::default() };
-    for class in &mut options.storage_classes {
-        class.default = class.name == "longhorn";
-    }
+    let mut options = Options { delays: Delays::zero(), default_class: "longhorn", ..Options::default() };
     options.nodes = vec![
         NodeSpec::new("n1", 4_000, 16_384).label("topology.kubernetes.io/zone", "a"),
         NodeSpec::new("n2", 8_000, 32_768),

@@ -10,12 +10,10 @@ use serde_json::Value;
 
 use crate::dig::Dig;
 
-/// Label or annotation that makes a bare pod a task: `setup` makes the first administrator, `verify` looks for one.
+/// Label that makes a bare pod a task: `setup` makes the first administrator, `verify` looks for one.
 const TASK: &str = "lumbung.dev/task";
-/// The service that a task pod talks to: `<service>` or `<service>.<namespace>[.svc…]`.
+/// The service that a task pod talks to: `[scheme://]<service>[.<namespace>…][:port]`.
 const TARGET: &str = "LUMBUNG_TARGET";
-/// Annotation: the exit code of containers, which by this end by themselves.
-const EXIT_CODE: &str = "lumbung.dev/sim-exit-code";
 
 /// What part a container has in its pod.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,16 +41,14 @@ use Database::{Apart, Exits, Itself, Waits};
 
 /// A part of the image's repository; the database; the beginnings of the variables (of some the value, too) that together
 /// make the first administrator.
-const APPS: [(&str, Database, &str); 9] = [
+const APPS: [(&str, Database, &str); 7] = [
     ("n8n", Apart, "N8N_INSTANCE_OWNER_MANAGED_BY_ENV=true N8N_INSTANCE_OWNER_EMAIL N8N_INSTANCE_OWNER_PASSWORD"),
     ("ghost", Exits, ""),
     ("wordpress", Waits, ""),
     ("linkding", Apart, "LD_SUPERUSER_NAME"),
     ("vaultwarden", Apart, "ADMIN_TOKEN"),
-    ("directus", Apart, "ADMIN_EMAIL"),
     ("mysql", Itself, ""),
     ("mariadb", Itself, ""),
-    ("percona", Itself, ""),
 ];
 
 /// What a container does once it runs.
@@ -67,8 +63,8 @@ pub(crate) struct Script {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Does {
     Serve,
-    /// Ends by itself with this exit code.
-    End(i32),
+    /// Ends well by itself.
+    End,
     /// Talks to a target, as given in its environment, when that is ready.
     Setup(String),
     Verify(String),
@@ -76,27 +72,22 @@ pub(crate) enum Does {
 
 /// The script of one container. `env` is the environment after references were resolved.
 pub(crate) fn script(pod: &Value, image: &str, role: Role, env: &BTreeMap<String, String>) -> Script {
-    let mark = |place: &str| pod.at(place)[TASK].as_str();
     let target = env.get(TARGET).cloned().unwrap_or_default();
-    let code = pod.at("metadata.annotations")[EXIT_CODE].as_str().map(|code| code.parse().unwrap_or(0));
-    let ends =
-        role == Role::Main && (code.is_some() || matches!(pod.text("spec.restartPolicy"), "Never" | "OnFailure"));
+    let ends = role == Role::Main && matches!(pod.text("spec.restartPolicy"), "Never" | "OnFailure");
     let (name, database, admin) = app(image);
-    let (database, makes_admin, does) = match mark("metadata.labels").or(mark("metadata.annotations")) {
+    let (database, makes_admin, does) = match pod.at("metadata.labels")[TASK].as_str() {
         Some("setup") => (Apart, false, Does::Setup(target)),
         Some("verify") => (Apart, false, Does::Verify(target)),
         // The command line's image installs the site and makes its administrator.
-        _ if name == "wordpress" && image.contains(":cli") && role != Role::Sidecar => (Exits, true, Does::End(0)),
-        _ if ends || role == Role::Init => (Apart, false, Does::End(code.unwrap_or(0))),
+        _ if name == "wordpress" && image.contains(":cli") => (Exits, true, Does::End),
+        _ if ends || role == Role::Init => (Apart, false, Does::End),
         _ => {
-            let sqlite = env.get("database__client").is_some_and(|client| client.starts_with("sqlite"));
             let given = |variable: &str| {
                 let (start, wanted) = variable.split_once('=').unwrap_or((variable, ""));
                 let mut found = env.iter().filter(|(name, value)| name.starts_with(start) && !value.is_empty());
                 found.any(|(_, value)| wanted.is_empty() || value.eq_ignore_ascii_case(wanted))
             };
-            let makes_admin = !admin.is_empty() && admin.split(' ').all(given);
-            (if sqlite { Apart } else { database }, makes_admin, Does::Serve)
+            (database, !admin.is_empty() && admin.split(' ').all(given), Does::Serve)
         }
     };
     Script { database, makes_admin, does }
@@ -107,19 +98,19 @@ pub(crate) fn is_database(image: &str) -> bool {
     app(image).1 == Itself
 }
 
-/// Namespace and service of a target; a scheme, port and path are ignored.
-pub(crate) fn service_of(target: &str, own_namespace: &str) -> Option<(String, String)> {
-    let host = target.rsplit("://").next()?.split(['/', ':']).next()?;
-    let mut labels = host.split('.').filter(|label| !label.is_empty());
-    let service = labels.next()?.to_owned();
-    Some((labels.next().unwrap_or(own_namespace).to_owned(), service))
+/// Namespace and service of a target.
+pub(crate) fn service_of(target: &str, own_namespace: &str) -> (String, String) {
+    let host = target.rsplit("://").next().unwrap_or_default().split([':', '/']).next().unwrap_or_default();
+    let mut labels = host.split('.');
+    let service = labels.next().unwrap_or_default().to_owned();
+    (labels.next().unwrap_or(own_namespace).to_owned(), service)
 }
 
 fn app(image: &str) -> (&'static str, Database, &'static str) {
     // `docker.n8n.io/n8nio/n8n:1.2@sha256:…` → `docker.n8n.io/n8nio/n8n`; the colon of a registry's port stays.
     let named = image.split('@').next().unwrap_or(image);
     let tagged = named.rsplit_once(':').filter(|(_, tag)| !tag.contains('/'));
-    let repository = tagged.map_or(named, |(repository, _)| repository).to_lowercase();
+    let repository = tagged.map_or(named, |(repository, _)| repository);
     APPS.into_iter().find(|app| repository.contains(app.0)).unwrap_or(("", Apart, ""))
 }
 
@@ -137,24 +128,19 @@ mod tests {
             ("docker.n8n.io/n8nio/n8n:1.2@sha256:ab", Role::Main, owner, Apart, true, Does::Serve),
             ("n8nio/n8n", Role::Main, &owner.replace("true", "false"), Apart, false, Does::Serve),
             ("n8nio/n8n", Role::Main, &owner.replace("_HASH=x", "="), Apart, false, Does::Serve),
-            ("localhost:5000/Ghost", Role::Main, "", Exits, false, Does::Serve),
-            ("ghost:6", Role::Main, "database__client=sqlite3", Apart, false, Does::Serve),
-            ("wordpress:cli-php8.3", Role::Init, "", Exits, true, Does::End(0)),
-            ("wordpress:6", Role::Main, "", Waits, false, Does::Serve),
+            ("localhost:5000/ghost", Role::Main, "", Exits, false, Does::Serve),
+            ("wordpress:cli-php8.3", Role::Init, "", Exits, true, Does::End),
             ("docker.io/library/mariadb:11", Role::Sidecar, "", Itself, false, Does::Serve),
             ("nginx:mysql", Role::Main, "LD_SUPERUSER_NAME=x", Apart, false, Does::Serve),
-            ("busybox", Role::Init, "", Apart, false, Does::End(0)),
+            ("busybox", Role::Init, "", Apart, false, Does::End),
         ] {
             let variables = variables.split(' ').filter_map(|pair| pair.split_once('='));
             let env = variables.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
             let expected = Script { database, makes_admin, does };
             assert_eq!(script(&json!({"spec": {}}), image, role, &env), expected, "{image}");
         }
-        for (target, expected) in
-            [("blog", Some("own/blog")), ("http://blog.c1.svc.cluster.local:2368/ghost", Some("c1/blog")), ("", None)]
-        {
-            let read = service_of(target, "own").map(|(ns, service)| format!("{ns}/{service}"));
-            assert_eq!(read.as_deref(), expected);
+        for (target, ns) in [("blog", "own"), ("http://blog.c1.svc.cluster.local:2368/ghost", "c1")] {
+            assert_eq!(service_of(target, "own"), (ns.to_owned(), "blog".to_owned()));
         }
     }
 }
