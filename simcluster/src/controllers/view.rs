@@ -15,7 +15,7 @@ use super::requests::Requests;
 use crate::{
     dig::Dig,
     resource::{self, Kind},
-    store::{ChangeType, Cluster, Key},
+    store::{ChangeType, Cluster, Key, key_of},
 };
 
 /// One change, as controllers are told of it.
@@ -237,10 +237,6 @@ fn links(kind: &Kind, object: &Value) -> Vec<Link> {
         links.push(Link::Volume(object.text("spec.source.persistentVolumeName").to_owned()));
     }
     links
-}
-
-fn key_of(object: &Value) -> Key {
-    (object.text("metadata.namespace").to_owned(), object.text("metadata.name").to_owned())
 }
 
 pub(crate) fn node_of(pod: &Value) -> Option<&str> {

@@ -255,6 +255,6 @@ pub fn key(kind: &Kind, ns: &str, name: &str) -> Key {
     (if kind.namespaced { ns.to_owned() } else { String::new() }, name.to_owned())
 }
 
-fn key_of(object: &Value) -> Key {
+pub(crate) fn key_of(object: &Value) -> Key {
     (object.text("metadata.namespace").to_owned(), object.text("metadata.name").to_owned())
 }
