@@ -11,14 +11,30 @@ use crate::{
 };
 
 /// Maps from a resource's name to an amount.
-const AMOUNTS: &str =
-    "limits requests hard used capacity default defaultRequest max min allocatable allocatedResources";
+fn holds_amounts(name: &str) -> bool {
+    matches!(
+        name,
+        "limits"
+            | "requests"
+            | "hard"
+            | "used"
+            | "capacity"
+            | "default"
+            | "defaultRequest"
+            | "max"
+            | "min"
+            | "allocatable"
+            | "allocatedResources"
+    )
+}
 
-/// Other maps from names to values. Everything else that is an object is a struct.
-const MAPS: &str = "labels annotations data binaryData stringData nodeSelector matchLabels parameters";
-
-fn among(names: &str, name: &str) -> bool {
-    names.split(' ').any(|other| other == name)
+/// Maps from names to values. Everything else that is an object is a struct.
+fn is_map(name: &str) -> bool {
+    let others = matches!(
+        name,
+        "labels" | "annotations" | "data" | "binaryData" | "stringData" | "nodeSelector" | "matchLabels" | "parameters"
+    );
+    others || holds_amounts(name)
 }
 
 /// Brings an object into its stored form.
@@ -34,7 +50,7 @@ fn tidy_field(value: &mut Value) {
             fields.retain(|name, value| match value {
                 Value::Null => false,
                 Value::Array(items) => !items.is_empty(),
-                Value::Object(fields) => !fields.is_empty() || !(among(MAPS, name) || among(AMOUNTS, name)),
+                Value::Object(fields) => !fields.is_empty() || !is_map(name),
                 _ => true,
             });
         }
@@ -63,7 +79,7 @@ pub fn has_malformed_amount(object: &Value) -> bool {
 
 fn each_amount(name: &str, value: &mut Value, see: &mut impl FnMut(&mut Value)) {
     match value {
-        Value::Object(fields) if among(AMOUNTS, name) => fields.values_mut().for_each(see),
+        Value::Object(fields) if holds_amounts(name) => fields.values_mut().for_each(see),
         Value::Object(fields) => fields.iter_mut().for_each(|(field, value)| each_amount(field, value, see)),
         Value::Array(items) => items.iter_mut().for_each(|item| each_amount("", item, see)),
         amount if name == "sizeLimit" => see(amount),

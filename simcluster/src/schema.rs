@@ -24,39 +24,61 @@ pub enum Shape {
 }
 
 /// Objects that are one value.
-const ATOMIC: &str = "selector nodeSelector labelSelector podSelector namespaceSelector scopeSelector secretKeyRef \
-    requiredDuringSchedulingIgnoredDuringExecution configMapKeyRef fieldRef resourceFieldRef secretRef configMapRef \
-    nodePublishSecretRef dataSource dataSourceRef involvedObject targetRef related resource volumeNodeAffinity roleRef";
+fn is_atomic(name: &str) -> bool {
+    matches!(
+        name,
+        "selector"
+            | "nodeSelector"
+            | "labelSelector"
+            | "podSelector"
+            | "namespaceSelector"
+            | "scopeSelector"
+            | "secretKeyRef"
+            | "configMapKeyRef"
+            | "fieldRef"
+            | "resourceFieldRef"
+            | "secretRef"
+            | "configMapRef"
+            | "nodePublishSecretRef"
+            | "requiredDuringSchedulingIgnoredDuringExecution"
+            | "dataSource"
+            | "dataSourceRef"
+            | "involvedObject"
+            | "targetRef"
+            | "related"
+            | "resource"
+            | "volumeNodeAffinity"
+            | "roleRef"
+    )
+}
 
-/// Lists that are not: the parent (`*` is any), the names, and what tells the items apart; a set if nothing does.
-const LISTS: [(&str, &str, &[&str]); 12] = [
-    ("metadata", "ownerReferences", &["uid"]),
-    ("metadata", "finalizers", &[]),
-    ("spec", "podCIDRs", &[]),
-    ("spec", "containers initContainers ephemeralContainers volumes imagePullSecrets schedulingGates", &["name"]),
-    ("spec", "hostAliases", &["ip"]),
-    ("spec", "topologySpreadConstraints", &["topologyKey", "whenUnsatisfiable"]),
-    ("spec", "ports", &["port", "protocol"]),
-    ("status", "podIPs hostIPs", &["ip"]),
-    ("status", "volumesAttached", &["name"]),
-    ("status", "conditions addresses", &["type"]),
-    (ITEM, "ports", &["containerPort", "protocol"]),
-    ("*", "env claims", &["name"]),
-];
+/// What tells the items of a list apart that is not one value; a set if nothing does.
+fn keys(place: Place<'_>) -> Option<&'static [&'static str]> {
+    Some(match place {
+        ("metadata", "ownerReferences") => &["uid"],
+        ("metadata", "finalizers") | ("spec", "podCIDRs") => &[],
+        ("spec", "containers" | "initContainers" | "ephemeralContainers" | "volumes") => &["name"],
+        ("spec", "imagePullSecrets" | "schedulingGates") | (_, "env" | "claims") => &["name"],
+        ("spec", "hostAliases") | ("status", "podIPs" | "hostIPs") => &["ip"],
+        ("spec", "topologySpreadConstraints") => &["topologyKey", "whenUnsatisfiable"],
+        ("spec", "ports") => &["port", "protocol"],
+        ("status", "volumesAttached") => &["name"],
+        ("status", "conditions" | "addresses") => &["type"],
+        (ITEM, "ports") => &["containerPort", "protocol"],
+        (_, "volumeMounts") => &["mountPath"],
+        (_, "volumeDevices") => &["devicePath"],
+        _ => return None,
+    })
+}
 
-pub fn shape((parent, name): Place<'_>, value: &Value) -> Shape {
-    let among = |names: &str| names.split(' ').any(|other| other == name);
+pub fn shape(place: Place<'_>, value: &Value) -> Shape {
     match value {
-        Value::Object(_) if !among(ATOMIC) => Shape::Granular,
-        Value::Array(_) if name == "volumeMounts" => Shape::Keyed(&["mountPath"]),
-        Value::Array(_) if name == "volumeDevices" => Shape::Keyed(&["devicePath"]),
-        Value::Array(_) => {
-            match LISTS.iter().find(|(home, names, _)| (*home == parent || *home == "*") && among(names)) {
-                Some((_, _, [])) => Shape::Set,
-                Some((_, _, keys)) => Shape::Keyed(keys),
-                None => Shape::Atomic,
-            }
-        }
+        Value::Object(_) if !is_atomic(place.1) => Shape::Granular,
+        Value::Array(_) => match keys(place) {
+            Some([]) => Shape::Set,
+            Some(keys) => Shape::Keyed(keys),
+            None => Shape::Atomic,
+        },
         _ => Shape::Atomic,
     }
 }

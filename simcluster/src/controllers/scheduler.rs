@@ -16,7 +16,7 @@ use crate::store::Writer;
 const WHO: &str = "default-scheduler";
 const ZONE: &str = "topology.kubernetes.io/zone";
 pub(super) const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
-/// A cluster of so many nodes is looked at as a whole.
+/// So many nodes that fit are enough to choose from.
 const FEW_NODES: usize = 100;
 
 #[derive(Default)]
@@ -114,9 +114,7 @@ impl Scheduler {
     }
 
     fn search(&mut self, view: &View, wanted: &Wanted<'_>, all: usize) -> Result<String, Vec<Refusal>> {
-        // As in the real one: half of the nodes, and less of many.
-        let percent = 50_usize.saturating_sub(all / 125).max(5);
-        let enough = if all <= FEW_NODES { all } else { (all * percent / 100).max(FEW_NODES) };
+        let enough = all.min(FEW_NODES);
         let mut refusals = Vec::new();
         let mut best: Option<((i64, i64), &String)> = None;
         let (mut fitting, mut last) = (0, "");
@@ -211,7 +209,7 @@ fn bind(ctx: &Ctx<'_>, pod: &Value, node: &str) {
         set_condition(pod, condition);
         Ok(())
     };
-    let (key, writer) = ((ns.to_owned(), name.to_owned()), Writer::update(WHO).on("binding"));
+    let (key, writer) = ((ns.to_owned(), name.to_owned()), Writer::component(WHO).on("binding"));
     if ctx.cluster.transact(|state| state.update(&POD, &key, &writer, place)).is_ok() {
         ctx.events(WHO).normal(pod, "Scheduled", &format!("Successfully assigned {ns}/{name} to {node}"));
     }

@@ -15,7 +15,7 @@ use super::requests::Requests;
 use crate::{
     dig::Dig,
     resource::{self, Kind},
-    store::{ChangeType, Cluster, Key},
+    store::{ChangeType, Cluster, Key, key_of},
 };
 
 /// One change, as controllers are told of it.
@@ -115,9 +115,9 @@ impl View {
 
     /// The changes since the last look are forgotten: compare everything.
     fn relist(&mut self, at: usize, cluster: &Cluster, tell: &mut impl FnMut(&Seen<'_>, &Self)) {
-        let (newest, objects) = cluster.snapshot(self.tables[at].kind, None);
+        let (newest, objects) = cluster.objects(self.tables[at].kind, None);
         self.tables[at].seen = newest;
-        let objects: BTreeMap<Key, Arc<Value>> = objects.into_iter().map(|o| (key_of(&o), o)).collect();
+        let objects: BTreeMap<Key, Arc<Value>> = objects.into_iter().map(|o| (key_of(&o), o.value)).collect();
         let same = |key: &Key, old: &Arc<Value>| objects.get(key).is_some_and(|new| uid(new) == uid(old));
         let known = &self.tables[at].objects;
         let gone: Vec<Key> = known.iter().filter(|(key, old)| !same(key, old)).map(|(key, _)| key.clone()).collect();
@@ -237,10 +237,6 @@ fn links(kind: &Kind, object: &Value) -> Vec<Link> {
         links.push(Link::Volume(object.text("spec.source.persistentVolumeName").to_owned()));
     }
     links
-}
-
-fn key_of(object: &Value) -> Key {
-    (object.text("metadata.namespace").to_owned(), object.text("metadata.name").to_owned())
 }
 
 pub(crate) fn node_of(pod: &Value) -> Option<&str> {

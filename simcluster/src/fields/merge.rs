@@ -47,13 +47,22 @@ fn differing(place: Place<'_>, from: &Value, to: &Value, changes: bool) -> Set {
     if shape == Shape::Atomic || shape != schema::shape(place, from) {
         return Set { member: changes && from != to, ..Set::default() };
     }
-    let before: BTreeMap<_, _> = children(place, from).into_iter().map(|(edge, _, value)| (edge, value)).collect();
+    let below = |place, before: Option<&Value>, value: &Value| match before {
+        Some(before) => differing(place, before, value, changes),
+        None => fields(place, value, true),
+    };
     let mut set = Set::default();
+    if let (Value::Object(from), Value::Object(to)) = (from, to) {
+        for (field, value) in to.iter().filter(|(field, value)| from.get(*field) != Some(value)) {
+            set.put(format!("f:{field}"), below((place.1, field), from.get(field), value));
+        }
+        return set;
+    }
+    let before: BTreeMap<_, _> = children(place, from).into_iter().map(|(edge, _, value)| (edge, value)).collect();
     for (edge, place, value) in children(place, to) {
-        match before.get(&edge) {
-            Some(same) if *same == value => {}
-            Some(other) => set.put(edge, differing(place, other, value, changes)),
-            None => set.put(edge, fields(place, value, true)),
+        let before = before.get(&edge).copied();
+        if before != Some(value) {
+            set.put(edge, below(place, before, value));
         }
     }
     set

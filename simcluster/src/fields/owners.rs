@@ -64,32 +64,37 @@ impl Owners {
     /// Everything that anybody owns.
     pub fn all(&self) -> Set {
         let mut all = Set::default();
-        self.0.iter().for_each(|owner| all.union(&owner.fields.to_set()));
+        self.0.iter().for_each(|owner| all.union(owner.fields.to_set()));
         all
     }
 
-    /// The others lose what a write changes or takes away; the answer is what it sets, and which of that was theirs.
-    pub fn take(&mut self, pool: &mut Pool, actor: &Actor, old: &Value, new: &Value) -> (Set, Vec<Conflict>) {
+    /// The others lose what a write sets or takes away; the answer is what it set, what it took away, and which of the
+    /// former was theirs.
+    pub fn take(&mut self, pool: &mut Pool, actor: &Actor, old: &Value, new: &Value) -> (Set, Set, Vec<Conflict>) {
         let set = difference(old, new, true).without(&NOBODYS);
         let removed = difference(new, old, false).without(&NOBODYS);
+        let touched =
+            |owner: &Owner| owner.actor != *actor && (owner.fields.overlaps(&set) || owner.fields.overlaps(&removed));
         let mut conflicts = Vec::new();
-        for owner in Arc::make_mut(&mut self.0).iter_mut().filter(|owner| owner.actor != *actor) {
-            let before = owner.fields.to_set();
-            let kept = before.clone().without(&set);
-            let lost = before.without(&kept).paths().into_iter();
-            conflicts.extend(lost.map(|path| (owner.actor.shown(&new["apiVersion"]), path)));
-            owner.fields = pool.share(&kept.without(&removed));
+        if self.0.iter().any(touched) {
+            for owner in Arc::make_mut(&mut self.0).iter_mut().filter(|owner| touched(owner)) {
+                let before = owner.fields.to_set();
+                let kept = before.clone().without(&set);
+                let lost = before.without(&kept).paths().into_iter();
+                conflicts.extend(lost.map(|path| (owner.actor.shown(&new["apiVersion"]), path)));
+                owner.fields = pool.share(&kept.without(&removed));
+            }
         }
-        (set, conflicts)
+        (set, removed, conflicts)
     }
 
     /// An update owns what it changes, and takes it from everybody else. `old` is the kind's bare form for a new object.
     pub fn updated(&mut self, pool: &mut Pool, actor: &Actor, now: Timestamp, old: &Value, new: &Value) {
-        let (set, _) = self.take(pool, actor, old, new);
-        let mut own = self.of(actor).without(&difference(new, old, false));
-        own.union(&set);
+        let (set, removed, _) = self.take(pool, actor, old, new);
         // Writes to /scale are recorded without a time.
         let time = Some(now).filter(|_| !set.is_empty() && &*actor.subresource != "scale");
+        let mut own = self.of(actor).without(&removed);
+        own.union(set);
         self.set(actor, pool.share(&own), time);
     }
 

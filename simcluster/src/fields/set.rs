@@ -41,10 +41,14 @@ impl Set {
         }
     }
 
-    pub fn union(&mut self, other: &Self) {
+    pub fn union(&mut self, other: Self) {
         self.member |= other.member;
-        for (edge, child) in &other.children {
-            self.children.entry(edge.clone()).or_default().union(child);
+        if self.children.is_empty() {
+            self.children = other.children;
+            return;
+        }
+        for (edge, child) in other.children {
+            self.children.entry(edge).or_default().union(child);
         }
     }
 
@@ -112,6 +116,11 @@ impl Shared {
 
     pub fn is_empty(&self) -> bool {
         !self.0.member && self.0.children.is_empty()
+    }
+
+    pub fn overlaps(&self, other: &Set) -> bool {
+        let below = |(edge, ours): &(Arc<str>, Self)| other.children.get(&**edge).is_some_and(|set| ours.overlaps(set));
+        self.0.member && other.member || !other.children.is_empty() && self.0.children.iter().any(below)
     }
 }
 

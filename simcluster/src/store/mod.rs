@@ -121,16 +121,10 @@ impl Cluster {
 
     /// All objects of a kind, or those of one namespace, by namespace and name.
     pub fn list(&self, kind: &'static Kind, ns: Option<&str>) -> Vec<Arc<Value>> {
-        self.snapshot(kind, ns).1
+        self.lock().list(kind, ns)
     }
 
-    /// A list and the revision at which it was true.
-    pub fn snapshot(&self, kind: &'static Kind, ns: Option<&str>) -> (u64, Vec<Arc<Value>>) {
-        let (revision, objects) = self.objects(kind, ns);
-        (revision, objects.into_iter().map(|object| object.value).collect())
-    }
-
-    /// The same as they are served.
+    /// A list as it is served, and the revision at which it was true.
     pub fn objects(&self, kind: &'static Kind, ns: Option<&str>) -> (u64, Vec<Object>) {
         let state = self.lock();
         (state.revision, state.objects(kind, ns).cloned().collect())
@@ -255,6 +249,6 @@ pub fn key(kind: &Kind, ns: &str, name: &str) -> Key {
     (if kind.namespaced { ns.to_owned() } else { String::new() }, name.to_owned())
 }
 
-fn key_of(object: &Value) -> Key {
+pub(crate) fn key_of(object: &Value) -> Key {
     (object.text("metadata.namespace").to_owned(), object.text("metadata.name").to_owned())
 }
