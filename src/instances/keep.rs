@@ -96,6 +96,7 @@ fn derive(ctx: &Reconciler, row: &Instance, node: Option<&Placed>, seen: &Seen) 
         generation: row.generation,
         admin_state: row.admin_state,
         previous: row.phase,
+        was_ready: row.first_ready_at.is_some(),
         node: node.map(|placed| placed.node_name.as_str()),
         stateful_set: seen.stateful_set.as_ref(),
         pod: seen.pods.own.as_ref(),

@@ -65,6 +65,7 @@ pub async fn pass(ctx: &Reconciler, claimed: &Claimed) -> Result<Ended, PassErro
         generation: row.generation,
         admin_state: row.admin_state,
         previous: row.phase,
+        was_ready: row.first_ready_at.is_some(),
         node: None,
         stateful_set: things.stateful_set.as_ref(),
         pod: pods.own.as_ref(),

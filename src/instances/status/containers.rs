@@ -109,13 +109,13 @@ impl Member<'_> {
                 | "SignatureValidationFailed"),
             ) => {
                 let message = explain::image_pull_failed(self.part, why, self.waiting_message());
-                Some(Status::new(broken(seen.previous), reason::IMAGE_PULL_FAILED, message))
+                Some(Status::new(broken(seen), reason::IMAGE_PULL_FAILED, message))
             }
             Some(
                 "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" | "PostStartHookError",
             ) => {
                 let message = explain::config_error(self.part, self.waiting_message());
-                Some(Status::new(broken(seen.previous), reason::CONFIG_ERROR, message))
+                Some(Status::new(broken(seen), reason::CONFIG_ERROR, message))
             }
             Some("CrashLoopBackOff") => Some(self.crashed(seen, false)),
             _ if self.recently_ended(seen.now) => Some(self.crashed(seen, self.is_running())),
@@ -137,10 +137,10 @@ impl Member<'_> {
         let exit_code = end.map_or(0, |end| end.exit_code);
         let status = if end.and_then(|end| end.reason.as_deref()) == Some("OOMKilled") {
             let message = explain::out_of_memory(self.part, self.memory_limit().as_deref(), restarts, starting);
-            Status::new(broken(seen.previous), reason::OUT_OF_MEMORY, message)
+            Status::new(broken(seen), reason::OUT_OF_MEMORY, message)
         } else {
             let message = explain::crash_loop(self.part, exit_code, restarts, starting);
-            Status::new(broken(seen.previous), reason::CRASH_LOOP, message)
+            Status::new(broken(seen), reason::CRASH_LOOP, message)
         };
         let next_retry = if starting { None } else { self.next_retry(seen.now) };
         Status { next_retry, ..status }
@@ -167,7 +167,7 @@ impl Member<'_> {
 
     /// On its way up, without trouble.
     pub fn starting(&self, seen: &Observed<'_>, sandbox: bool) -> Status {
-        let phase = not_up(seen.previous);
+        let phase = not_up(seen);
         if !self.is_running() {
             // The sandbox has its network and volumes, so what is left before the container exists is its image.
             return if sandbox && self.waiting() == Some("ContainerCreating") {

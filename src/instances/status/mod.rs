@@ -41,6 +41,8 @@ pub struct Observed<'a> {
     pub admin_state: AdminState,
     /// The phase in the row: what was up and is not now is `degraded`, what never was is `provisioning`.
     pub previous: Phase,
+    /// Has it ever been up? A silent node's `unknown` does not tell.
+    pub was_ready: bool,
     /// Host name of the node that the open placement names; `None` while there is no placement.
     pub node: Option<&'a str>,
     pub stateful_set: Option<&'a StatefulSet>,
@@ -117,7 +119,7 @@ fn run(seen: &Observed<'_>) -> Status {
     let Some(set) = seen.stateful_set else {
         return match seen.previous {
             Phase::Pending => Status::new(Phase::Pending, reason::ACCEPTED, explain::ACCEPTED),
-            previous => Status::new(not_up(previous), reason::STARTING, explain::PREPARING),
+            _ => Status::new(not_up(seen), reason::STARTING, explain::PREPARING),
         };
     };
     if let Some(lost) = pod::lost_claim(seen.claims) {
@@ -126,10 +128,10 @@ fn run(seen: &Observed<'_>) -> Status {
     let Some(pod) = seen.pod else {
         return match seen.warning {
             Some(warning) if explain::is_quota(warning) => {
-                Status::new(not_up(seen.previous), reason::QUOTA_REFUSED, explain::QUOTA_REFUSED)
+                Status::new(not_up(seen), reason::QUOTA_REFUSED, explain::QUOTA_REFUSED)
             }
-            Some(_) => Status::new(not_up(seen.previous), reason::CREATE_REFUSED, explain::CREATE_REFUSED),
-            None => Status::new(not_up(seen.previous), reason::STARTING, explain::PREPARING),
+            Some(_) => Status::new(not_up(seen), reason::CREATE_REFUSED, explain::CREATE_REFUSED),
+            None => Status::new(not_up(seen), reason::STARTING, explain::PREPARING),
         };
     };
     if pod::node_is_silent(pod) || overdue(pod, seen.now) {
@@ -151,7 +153,7 @@ fn being_replaced(seen: &Observed<'_>, pod: &Pod, node: &str) -> Status {
     }
     if generation_of_seen(seen) == Some(seen.generation) && revision(seen) == Revision::Unknown {
         // The controller has not looked at the set yet: the pod may well be right.
-        return Status::new(not_up(seen.previous), reason::STARTING, explain::PREPARING);
+        return Status::new(not_up(seen), reason::STARTING, explain::PREPARING);
     }
     Status::new(Phase::Provisioning, reason::RESTARTING, explain::RESTARTING)
 }
@@ -248,18 +250,23 @@ fn overdue(pod: &Pod, now: Time) -> bool {
 }
 
 /// The phase of an instance that is on its way up.
-fn not_up(previous: Phase) -> Phase {
-    match previous {
-        Phase::Running | Phase::Degraded | Phase::Unknown => Phase::Degraded,
+fn not_up(seen: &Observed<'_>) -> Phase {
+    match seen.previous {
+        _ if was_up(seen) => Phase::Degraded,
         Phase::Migrating => Phase::Migrating,
         _ => Phase::Provisioning,
     }
 }
 
 /// The phase of an instance that waiting alone will hardly bring up.
-fn broken(previous: Phase) -> Phase {
-    match previous {
-        Phase::Running | Phase::Degraded | Phase::Unknown => Phase::Degraded,
-        _ => Phase::Failed,
+fn broken(seen: &Observed<'_>) -> Phase {
+    if was_up(seen) { Phase::Degraded } else { Phase::Failed }
+}
+
+fn was_up(seen: &Observed<'_>) -> bool {
+    match seen.previous {
+        Phase::Running | Phase::Degraded => true,
+        Phase::Unknown => seen.was_ready,
+        _ => false,
     }
 }

@@ -47,7 +47,7 @@ pub fn assess(seen: &Observed<'_>, pod: &Pod) -> Status {
     let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
     if phase == Some("Failed") {
         // The StatefulSet's controller replaces a failed pod by itself.
-        return Status::new(not_up(seen.previous), reason::EVICTED, explain::EVICTED);
+        return Status::new(not_up(seen), reason::EVICTED, explain::EVICTED);
     }
     if is_true(pod, "Ready") {
         return up(seen);
@@ -62,13 +62,9 @@ pub fn assess(seen: &Observed<'_>, pod: &Pod) -> Status {
     let sandbox = is_true(pod, "PodReadyToStartContainers");
     if !sandbox && members.iter().all(|member| !member.is_running()) {
         return if unbound(seen.claims) {
-            Status::new(
-                not_up(seen.previous),
-                reason::WAITING_FOR_STORAGE,
-                explain::WAITING_FOR_STORAGE,
-            )
+            Status::new(not_up(seen), reason::WAITING_FOR_STORAGE, explain::WAITING_FOR_STORAGE)
         } else {
-            Status::new(not_up(seen.previous), reason::STARTING, explain::PREPARING)
+            Status::new(not_up(seen), reason::STARTING, explain::PREPARING)
         };
     }
     match members.iter().find(|member| is_due(member)) {
@@ -100,9 +96,9 @@ fn unscheduled(seen: &Observed<'_>, pod: &Pod) -> Option<Status> {
     Some(match condition(pod, "PodScheduled") {
         Some(refused) if refused.reason.as_deref() == Some("Unschedulable") => {
             let message = explain::unschedulable(refused.message.as_deref().unwrap_or_default());
-            Status::new(not_up(seen.previous), reason::UNSCHEDULABLE, message)
+            Status::new(not_up(seen), reason::UNSCHEDULABLE, message)
         }
-        _ => Status::new(not_up(seen.previous), reason::SCHEDULING, explain::SCHEDULING),
+        _ => Status::new(not_up(seen), reason::SCHEDULING, explain::SCHEDULING),
     })
 }
 
@@ -114,13 +110,9 @@ fn unready(seen: &Observed<'_>, members: &[Member<'_>]) -> Status {
         .filter(|member| !member.one_off && !member.status.ready)
         .find(|member| was_up || member.is_unready_for_long(seen.now));
     match failing.map(|member| member.part) {
-        Some(Part::Database) => Status::new(
-            not_up(seen.previous),
-            reason::PROBE_FAILING,
-            explain::DATABASE_PROBE_FAILING,
-        ),
-        Some(_) => Status::new(not_up(seen.previous), reason::PROBE_FAILING, explain::PROBE_FAILING),
-        None => Status::new(not_up(seen.previous), reason::STARTING, explain::STARTING),
+        Some(Part::Database) => Status::new(not_up(seen), reason::PROBE_FAILING, explain::DATABASE_PROBE_FAILING),
+        Some(_) => Status::new(not_up(seen), reason::PROBE_FAILING, explain::PROBE_FAILING),
+        None => Status::new(not_up(seen), reason::STARTING, explain::STARTING),
     }
 }
 
@@ -128,9 +120,9 @@ fn unready(seen: &Observed<'_>, members: &[Member<'_>]) -> Status {
 fn up(seen: &Observed<'_>) -> Status {
     let status = match seen.admin_state {
         AdminState::Pending | AdminState::Created => first_admin(seen),
-        AdminState::Verified => Status::new(not_up(seen.previous), reason::VERIFYING_ADMIN, explain::VERIFYING_ADMIN),
+        AdminState::Verified => Status::new(not_up(seen), reason::VERIFYING_ADMIN, explain::VERIFYING_ADMIN),
         AdminState::Settled if !seen.ingress => {
-            Status::new(not_up(seen.previous), reason::OPENING_ROUTE, explain::OPENING_ROUTE)
+            Status::new(not_up(seen), reason::OPENING_ROUTE, explain::OPENING_ROUTE)
         }
         AdminState::Settled => Status {
             ready: true,
@@ -147,16 +139,12 @@ fn first_admin(seen: &Observed<'_>) -> Status {
     if let Some(pod) = seen.task
         && let task::Outcome::Failed { message } = task::outcome(pod)
     {
-        return Status::new(broken(seen.previous), reason::FIRST_ADMIN_FAILED, message);
+        return Status::new(broken(seen), reason::FIRST_ADMIN_FAILED, message);
     }
     let making = seen.admin_state == AdminState::Pending && seen.task.is_none_or(task::is_setup);
     if making {
-        Status::new(
-            not_up(seen.previous),
-            reason::WAITING_FOR_FIRST_ADMIN,
-            explain::MAKING_ADMIN,
-        )
+        Status::new(not_up(seen), reason::WAITING_FOR_FIRST_ADMIN, explain::MAKING_ADMIN)
     } else {
-        Status::new(not_up(seen.previous), reason::VERIFYING_ADMIN, explain::VERIFYING_ADMIN)
+        Status::new(not_up(seen), reason::VERIFYING_ADMIN, explain::VERIFYING_ADMIN)
     }
 }

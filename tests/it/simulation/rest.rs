@@ -46,7 +46,10 @@ impl World {
             }
         };
         let came = tokio::time::timeout(PATIENCE, coming).await.is_ok();
-        assert!(came, "the platform does not come to rest as it should");
+        if !came {
+            let told = self.told().await;
+            panic!("the platform does not come to rest as it should; of what is wrong was told:\n{told}");
+        }
         let broken = invariants::broken(&self.app.db.pool, &self.app.kube).await;
         self.history.look(broken.clone());
         assert!(broken.is_empty(), "{broken:#?}");
@@ -80,6 +83,20 @@ impl World {
             }
         }
         wrong
+    }
+
+    /// What was said, from the beginning, of the instances that are not as they should be.
+    async fn told(&self) -> String {
+        let wrong = self.unsettled().await.concat();
+        let all: Vec<(String, String)> = sqlx::query_as(
+            "SELECT payload->>'instance_id', concat_ws(' ', occurred_at, payload->>'phase', payload->>'reason', payload->>'message')
+               FROM events WHERE type = 'instance.phase_changed' ORDER BY position",
+        )
+        .fetch_all(&self.app.db.pool)
+        .await
+        .expect("the events");
+        let of_wrong = all.into_iter().filter(|(instance, _)| wrong.contains(instance));
+        of_wrong.map(|(instance, said)| format!("{instance} {said}\n")).collect()
     }
 
     fn is_right(&self, order: &Order, standing: &Standing) -> bool {

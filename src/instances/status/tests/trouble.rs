@@ -176,6 +176,18 @@ fn a_silent_node_makes_it_unknown() {
     expect(&back, Phase::Degraded, reason::STARTING);
 }
 
+/// Found by the chaos of two processes: it was called degraded for ever.
+#[test]
+fn what_never_was_up_is_not_degraded_after_its_node_was_silent() {
+    let pull = waiting("ImagePullBackOff", "not found");
+    let back = World {
+        previous: Phase::Unknown,
+        ..World::coming_up().app(&pull, false, 0, &nothing())
+    };
+    expect(&back, Phase::Failed, reason::IMAGE_PULL_FAILED);
+    expect(&World { pod: None, ..back }, Phase::Provisioning, reason::STARTING);
+}
+
 #[test]
 fn an_evicted_pod_is_replaced_by_its_set() {
     let mut world = World::running();

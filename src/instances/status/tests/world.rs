@@ -20,6 +20,7 @@ pub struct World {
     pub generation: i64,
     pub admin_state: AdminState,
     pub previous: Phase,
+    pub was_ready: bool,
     pub node: Option<&'static str>,
     pub set: Option<Value>,
     pub pod: Option<Value>,
@@ -42,6 +43,7 @@ impl World {
             generation: 4,
             admin_state: AdminState::Settled,
             previous: Phase::Running,
+            was_ready: true,
             node: Some("node-b"),
             set: Some(json!({
                 "metadata": { "name": "wp", "generation": 2, "annotations": { "lumbung.dev/generation": "4" } },
@@ -86,6 +88,7 @@ impl World {
     pub fn coming_up() -> Self {
         Self {
             previous: Phase::Provisioning,
+            was_ready: false,
             ..Self::running()
         }
         .unready()
@@ -154,6 +157,7 @@ impl World {
             generation: self.generation,
             admin_state: self.admin_state,
             previous: self.previous,
+            was_ready: self.was_ready,
             node: self.node,
             stateful_set: set.as_ref(),
             pod: pod.as_ref(),
