@@ -177,6 +177,11 @@ impl SimCluster {
         self.0.api.calls()
     }
 
+    /// What clients asked that is not served here (501), in the answers' words: whoever stands on this cluster wants none.
+    pub fn unserved(&self) -> Vec<String> {
+        self.0.api.unserved()
+    }
+
     /// CPU time and memory of all containers, as a Prometheus page with cAdvisor's names.
     pub fn metrics(&self) -> String {
         self.0.kubelets.metrics(self.cluster().now())

@@ -351,5 +351,11 @@ impl TestApp {
 impl Drop for TestApp {
     fn drop(&mut self) {
         self.cancel.cancel();
+        // Whatever a test is about: a simulation that does not serve what the platform asks proves nothing.
+        let unserved = self.sim.unserved();
+        assert!(
+            unserved.is_empty() || std::thread::panicking(),
+            "asked by the platform and not served by the simulated cluster: {unserved:#?}"
+        );
     }
 }

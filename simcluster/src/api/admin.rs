@@ -64,5 +64,6 @@ fn overview(sim: &SimCluster) -> Value {
     let count = |kind: &'static resource::Kind| (kind.qualified(), Value::from(sim.cluster().list(kind, None).len()));
     let objects: Map<String, Value> = resource::ALL.iter().map(|kind| count(kind)).collect();
     let (revision, now) = (sim.cluster().revision(), sim.cluster().now().to_string());
-    json!({"revision": revision, "now": now, "objects": objects, "corruptions": sim.corruptions()})
+    let (corruptions, unserved) = (sim.corruptions(), sim.unserved());
+    json!({"revision": revision, "now": now, "objects": objects, "corruptions": corruptions, "unserved": unserved})
 }

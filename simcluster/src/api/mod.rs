@@ -77,6 +77,8 @@ pub(crate) struct Api {
 #[derive(Default)]
 struct Serving {
     calls: BTreeSet<Call>,
+    /// What was answered 501.
+    unserved: BTreeSet<String>,
     /// Cancelled when it restarts; then there is another one.
     connections: CancellationToken,
     /// What the restart that is under way was asked for.
@@ -129,6 +131,10 @@ impl Api {
 
     pub fn calls(&self) -> Vec<Call> {
         self.serving().calls.iter().cloned().collect()
+    }
+
+    pub fn unserved(&self) -> Vec<String> {
+        self.serving().unserved.iter().cloned().collect()
     }
 
     fn simulator(&self) -> Option<SimCluster> {
@@ -205,7 +211,12 @@ async fn handle(State(api): State<Arc<Api>>, request: Request) -> Response {
     tokio::select! {
         biased;
         () = connections.cancelled() => reply::broken(),
-        answer = answer(&api, request) => answer.unwrap_or_else(Response::from),
+        answer = answer(&api, request) => answer.unwrap_or_else(|status| {
+            if status.code == 501 {
+                api.serving().unserved.insert(status.message.clone());
+            }
+            Response::from(status)
+        }),
     }
 }
 

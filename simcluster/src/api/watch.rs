@@ -23,7 +23,7 @@ use crate::{
     resource::{self, Kind},
     selector::Selector,
     status::{Cause, Status},
-    store::{Change, ChangeType, Cluster},
+    store::{Change, ChangeType, Cluster, Object},
 };
 
 /// As long as a real server lets a watch live that names no time-out.
@@ -37,8 +37,8 @@ type News = Option<Arc<Told>>;
 
 struct Told {
     event: Arc<Change>,
-    /// The object in its whole form as ADDED, MODIFIED and DELETED, each written when it is first asked for.
-    lines: [OnceLock<Bytes>; 3],
+    /// The object as ADDED, MODIFIED and DELETED, whole and its metadata alone, each written when it is first asked for.
+    lines: [[OnceLock<Bytes>; 3]; 2],
 }
 
 const TYPES: [&str; 3] = ["ADDED", "MODIFIED", "DELETED"];
@@ -54,8 +54,7 @@ impl Default for Hub {
 
 impl Hub {
     fn subscribe(&self, kind: &'static Kind) -> broadcast::Receiver<News> {
-        let place = resource::ALL.iter().position(|k| k.is(kind)).unwrap_or_default();
-        self.0[place].subscribe()
+        self.0[kind.place()].subscribe()
     }
 
     /// Reads the store's changes for the watches that are open, for ever.
@@ -90,7 +89,7 @@ impl Told {
     }
 
     /// How a watch sees it, if at all.
-    fn seen(&self, namespace: Option<&str>, selector: &Selector) -> Option<Bytes> {
+    fn seen(&self, namespace: Option<&str>, selector: &Selector, partial: bool) -> Option<Bytes> {
         let Change { change, object, previous, revision } = &*self.event;
         if namespace.is_some_and(|ns| ns != object.text("metadata.namespace")) {
             return None;
@@ -102,9 +101,9 @@ impl Told {
             (None, true) => 0,
             (Some(_), true) => 1,
             (Some(_), false) if deleted => 2,
-            (Some(before), false) => return Some(line(TYPES[2], &before.at_revision(*revision))),
+            (Some(before), false) => return Some(told(TYPES[2], &before.at_revision(*revision), partial)),
         };
-        Some(self.lines[seen_as].get_or_init(|| line(TYPES[seen_as], object)).clone())
+        Some(self.lines[usize::from(partial)][seen_as].get_or_init(|| told(TYPES[seen_as], object, partial)).clone())
     }
 }
 
@@ -117,6 +116,10 @@ fn line(event: &str, object: &impl serde::Serialize) -> Bytes {
     let mut bytes = serde_json::to_vec(&Line { r#type: event, object }).unwrap_or_default();
     bytes.push(b'\n');
     Bytes::from(bytes)
+}
+
+fn told(event: &str, object: &Object, partial: bool) -> Bytes {
+    if partial { line(event, &reply::partial(object)) } else { line(event, object) }
 }
 
 fn expired(why: &str) -> Bytes {
@@ -136,6 +139,8 @@ struct Watch {
     user: String,
     selector: Selector,
     bookmarks: bool,
+    /// Whether it shows no more of objects than their metadata.
+    partial: bool,
     /// Everything at or before it has been sent.
     revision: u64,
     ready: VecDeque<Bytes>,
@@ -167,6 +172,7 @@ pub(super) fn open(ask: &Ask<'_>) -> Answer {
         user: ask.user.name.clone(),
         selector,
         bookmarks,
+        partial: reply::metadata_only(ask.headers),
         revision,
         ready: VecDeque::new(),
         news: ask.api.hub.subscribe(kind),
@@ -182,7 +188,7 @@ pub(super) fn open(ask: &Ask<'_>) -> Answer {
     if initial || (revision == 0 && !query.has("sendInitialEvents")) {
         let (revision, objects) = cluster.objects(kind, ask.at.namespace.as_deref());
         let matching = objects.iter().filter(|object| watch.selector.matches(object));
-        watch.ready.extend(matching.map(|object| line(TYPES[0], object)));
+        watch.ready.extend(matching.map(|object| told(TYPES[0], object, watch.partial)));
         watch.revision = revision;
         if initial && bookmarks {
             watch.bookmark(true);
@@ -201,9 +207,6 @@ pub(super) fn open(ask: &Ask<'_>) -> Answer {
 
 fn check(ask: &Ask<'_>) -> Result<(), Status> {
     let (query, field) = (&ask.query, "resourceVersionMatch");
-    if reply::metadata_only(ask.headers) {
-        return Err(Status::not_implemented("watches of metadata"));
-    }
     let (initial, matching) = (query.has("sendInitialEvents"), query.get(field));
     let mut causes = Vec::new();
     if !initial && matching.is_some() {
@@ -243,7 +246,7 @@ impl Watch {
         let Some(told) = news else { return self.catch_up() };
         if told.event.revision > self.revision {
             self.revision = told.event.revision;
-            self.ready.extend(told.seen(self.namespace.as_deref(), &self.selector));
+            self.ready.extend(told.seen(self.namespace.as_deref(), &self.selector, self.partial));
         }
     }
 
@@ -305,7 +308,9 @@ impl Watch {
     }
 
     fn bookmark(&mut self, initial_end: bool) {
-        let mut mark = json!({"kind": self.kind.kind, "apiVersion": self.kind.api_version(), "metadata": {}});
+        let whole = (self.kind.kind, self.kind.api_version());
+        let (kind, version) = if self.partial { ("PartialObjectMetadata", "meta.k8s.io/v1".to_owned()) } else { whole };
+        let mut mark = json!({"kind": kind, "apiVersion": version, "metadata": {}});
         mark.put("metadata.resourceVersion", self.revision.to_string());
         if initial_end {
             mark.put("metadata.annotations", json!({"k8s.io/initial-events-end": "true"}));

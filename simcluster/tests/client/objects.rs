@@ -1,15 +1,17 @@
 //! Lists in pages, watchers that survive, and what goes together with what is deleted.
 
-use std::time::Duration;
+use std::{fmt::Debug, time::Duration};
 
-use futures::StreamExt as _;
+use futures::{StreamExt as _, stream::BoxStream};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
 use kube::{
-    ResourceExt as _,
+    Resource, ResourceExt as _,
     api::{Api, DeleteParams, ListParams, PostParams},
+    core::PartialObjectMeta,
     runtime::{WatchStreamExt as _, watcher},
 };
 use lumbung_simcluster::Fault;
+use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use crate::support::{config_map, object, refusal, start};
@@ -84,19 +86,32 @@ async fn a_watcher_survives_dropped_watches_and_forgotten_history() {
     let stage = start().await;
     let Some(sim) = stage.sim("another cluster drops no watches on request") else { return };
     let maps = stage.api::<ConfigMap>();
-    for config in [watcher::Config::default(), watcher::Config::default().streaming_lists()] {
-        let mut seen = watcher(maps.clone(), config.labels("w=1")).default_backoff().touched_objects().boxed();
+    let config = || watcher::Config::default().labels("w=1");
+    let watches = [
+        names_seen(maps.clone(), config()),
+        names_seen(maps.clone(), config().streaming_lists()),
+        names_seen(stage.api::<PartialObjectMeta<ConfigMap>>(), config()),
+    ];
+    for mut seen in watches {
         for name in ["a", "b", "c"] {
             let mut map = config_map(name, json!({}));
             map["metadata"]["labels"] = json!({"w": "1"});
             maps.create(&POST, &object(map)).await.unwrap();
             sim.faults().add(Fault::drop_watches());
             sim.cluster().compact();
-            let wait = async {
-                while seen.next().await.is_some_and(|event| !event.is_ok_and(|map| map.name_any() == name)) {}
-            };
+            let wait = async { while seen.next().await.is_some_and(|seen| seen != name) {} };
             tokio::time::timeout(Duration::from_secs(20), wait).await.unwrap_or_else(|_| panic!("{name} was not seen"));
             maps.delete(name, &DeleteParams::default()).await.unwrap();
         }
     }
+    assert!(sim.unserved().is_empty(), "{:?}", sim.unserved());
+}
+
+/// The names that a watcher tells, which goes on whatever happens to its watches.
+fn names_seen<K>(api: Api<K>, config: watcher::Config) -> BoxStream<'static, String>
+where
+    K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
+{
+    let objects = watcher(api, config).default_backoff().touched_objects();
+    objects.filter_map(async |seen| seen.ok().map(|object| object.name_any())).boxed()
 }

@@ -121,6 +121,11 @@ impl Stage {
         })
     }
 
+    /// What was asked of the simulated cluster that it does not have.
+    pub fn unserved(&self) -> Vec<String> {
+        self.cluster.unserved()
+    }
+
     /// Stops everything, the server first, and removes the directory.
     pub async fn clear(self) -> anyhow::Result<()> {
         self.cancel.cancel();

@@ -83,6 +83,8 @@ pub async fn play(tell: &Tell, stage: &Stage) -> anyhow::Result<Told> {
         books_are_right(&customer, order).await?;
         objects_are_there(stage, order).await?;
     }
+    let unserved = stage.unserved();
+    ensure!(unserved.is_empty(), "the simulated K3s does not serve {unserved:?}");
     tell.done("operations succeeded, subscriptions active, invoices of Rp 0 paid, objects in the cluster");
     tell.blank();
     for order in &orders {
