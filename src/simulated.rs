@@ -3,7 +3,7 @@
 use anyhow::Context;
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::ServiceAccount;
-use kube::api::{Api, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams};
+use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, PostParams};
 use kube::{Client, ResourceExt as _};
 use serde_json::{Value, json};
 use simcluster::{Options, SimCluster};
@@ -42,14 +42,19 @@ pub async fn prepare(administrator: &str) -> anyhow::Result<String> {
     for document in MANIFESTS.iter().flat_map(|manifest| manifest.split("\n---\n")) {
         let object: DynamicObject = serde_saphyr::from_str(document)?;
         let types = object.types.as_ref().context("a manifest says its kind")?;
-        let (resource, _) = kube::discovery::pinned_kind(&admin, &GroupVersionKind::try_from(types)?).await?;
+        let resource = ApiResource::from_gvk(&GroupVersionKind::try_from(types)?);
         let api: Api<DynamicObject> = match object.namespace() {
             Some(namespace) => Api::namespaced_with(admin.clone(), &namespace, &resource),
             None => Api::all_with(admin.clone(), &resource),
         };
-        let params = PatchParams::apply(crate::kube::FIELD_MANAGER).force();
-        api.patch(&object.name_any(), &params, &Patch::Apply(&object)).await?;
+        crate::kube::apply(&api, &object).await?;
     }
+    account(administrator).await
+}
+
+/// A kubeconfig of the platform's account in a cluster that is prepared.
+pub async fn account(administrator: &str) -> anyhow::Result<String> {
+    let admin = crate::kube::connect(Some(administrator)).await?;
     let accounts = Api::<ServiceAccount>::namespaced(admin, NAMESPACE);
     let request = TokenRequest {
         spec: Some(TokenRequestSpec {

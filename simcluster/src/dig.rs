@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 
 static NULL: Value = Value::Null;
 
-#[allow(dead_code, reason = "a vocabulary")]
 pub(crate) trait Dig {
     /// The value at a path; null if any step is missing.
     fn at(&self, path: &str) -> &Value;
@@ -51,6 +50,14 @@ pub(crate) trait Dig {
     fn default(&mut self, path: &str, value: impl Into<Value>) {
         if !self.has(path) {
             self.put(path, value);
+        }
+    }
+
+    /// Adds an item to a list, which is made if there is none.
+    fn push(&mut self, path: &str, item: impl Into<Value>) {
+        match self.at_mut(path) {
+            Some(Value::Array(items)) => items.push(item.into()),
+            _ => self.put(path, vec![item.into()]),
         }
     }
 

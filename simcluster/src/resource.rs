@@ -52,6 +52,11 @@ impl Kind {
     pub fn is(&self, other: &Kind) -> bool {
         std::ptr::eq(self, other)
     }
+
+    /// Its place in `ALL`.
+    pub(crate) fn place(&self) -> usize {
+        ALL.iter().position(|kind| kind.is(self)).unwrap_or_default()
+    }
 }
 
 macro_rules! kinds {

@@ -22,8 +22,15 @@ pub async fn eventually<T, Fut>(what: &str, mut check: impl FnMut() -> Fut) -> T
 where
     Fut: Future<Output = Option<T>>,
 {
+    let looking = async || check().await;
+    let found = within(Duration::from_secs(30), Duration::from_millis(20), looking).await;
+    found.unwrap_or_else(|| panic!("did not happen within 30 s: {what}"))
+}
+
+/// Looks so often until `check` gives something; nothing if it does not in time.
+pub async fn within<T>(patience: Duration, look: Duration, mut check: impl AsyncFnMut() -> Option<T>) -> Option<T> {
     let waiting = async {
-        let mut tick = tokio::time::interval(Duration::from_millis(20));
+        let mut tick = tokio::time::interval(look);
         loop {
             tick.tick().await;
             if let Some(found) = check().await {
@@ -31,10 +38,7 @@ where
             }
         }
     };
-    let Ok(found) = tokio::time::timeout(Duration::from_secs(30), waiting).await else {
-        panic!("did not happen within 30 s: {what}");
-    };
-    found
+    tokio::time::timeout(patience, waiting).await.ok()
 }
 
 /// Inputs that satisfy a service, from its catalogue entry: what is required and has no default.

@@ -101,8 +101,8 @@ impl Server {
     pub async fn start(database_url: &str, sim: &SimCluster, scratch: &Scratch, env: &[(&str, &str)]) -> Self {
         let (keys, kubeconfig, log) = (scratch.path("keys"), scratch.path("kubeconfig"), scratch.path("log"));
         Keys::load_or_generate(&keys, &Ambient::system()).expect("keys");
-        let account = lumbung::simulated::prepare(&sim.kubeconfig()).await;
-        std::fs::write(&kubeconfig, account.expect("what deploy/ applies")).expect("a kubeconfig");
+        let account = lumbung::simulated::account(&sim.kubeconfig()).await;
+        std::fs::write(&kubeconfig, account.expect("the account that deploy/ gives")).expect("a kubeconfig");
         let address = free_address();
         let output = std::fs::OpenOptions::new()
             .create(true)

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use anyhow::Context as _;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::api::{Api, DeleteParams, ListParams};
@@ -13,6 +14,7 @@ use lumbung::kube::OURS;
 use lumbung::tasks;
 
 use crate::app::TestApp;
+use crate::within;
 
 /// Pulling an image for the first time takes long.
 const PATIENCE: Duration = Duration::from_mins(10);
@@ -28,45 +30,40 @@ pub fn kubeconfig() -> Option<String> {
 /// Removes the namespaces that earlier tests have left, and waits until they are gone.
 pub async fn clear(client: &Client) {
     let api = Api::<Namespace>::all(client.clone());
-    let clearing = async {
-        let mut tick = tokio::time::interval(LOOK);
-        loop {
-            tick.tick().await;
-            let ours = api
-                .list(&ListParams::default().labels(OURS))
-                .await
-                .expect("the namespaces");
-            if ours.items.is_empty() {
-                return;
-            }
-            for namespace in ours
-                .items
-                .iter()
-                .filter(|one| one.metadata.deletion_timestamp.is_none())
-            {
-                let _ = api.delete(&namespace.name_any(), &DeleteParams::default()).await;
-            }
+    let cleared = within(PATIENCE, LOOK, async || {
+        let ours = api
+            .list(&ListParams::default().labels(OURS))
+            .await
+            .expect("the namespaces");
+        for namespace in ours
+            .items
+            .iter()
+            .filter(|one| one.metadata.deletion_timestamp.is_none())
+        {
+            let _ = api.delete(&namespace.name_any(), &DeleteParams::default()).await;
         }
-    };
-    let cleared = tokio::time::timeout(PATIENCE, clearing).await;
-    cleared.expect("what earlier tests have left goes away");
+        ours.items.is_empty().then_some(())
+    });
+    cleared.await.expect("what earlier tests have left goes away");
 }
 
 /// Runs the tasks, with the platform's clock as quick as the real one, until neither platform nor cluster moves.
 pub async fn settle(app: &TestApp) -> anyhow::Result<()> {
-    let resting = async {
-        let mut tick = tokio::time::interval(LOOK);
-        let mut quiet = 0;
-        while quiet < 2 {
-            tick.tick().await;
-            app.advance(LOOK);
-            tasks::settle(&app.tasks, 50).await?;
-            let at_rest = platform_rests(app).await? && cluster_rests(&app.kube).await?;
-            quiet = if at_rest { quiet + 1 } else { 0 };
+    let mut quiet = 0;
+    let resting = within(PATIENCE, LOOK, async || match at_rest(app).await {
+        Ok(rests) => {
+            quiet = if rests { quiet + 1 } else { 0 };
+            (quiet == 2).then_some(Ok(()))
         }
-        anyhow::Ok(())
-    };
-    tokio::time::timeout(PATIENCE, resting).await?
+        Err(error) => Some(Err(error)),
+    });
+    resting.await.context("platform and cluster do not come to rest")?
+}
+
+async fn at_rest(app: &TestApp) -> anyhow::Result<bool> {
+    app.advance(LOOK);
+    tasks::settle(&app.tasks, 50).await?;
+    Ok(platform_rests(app).await? && cluster_rests(&app.kube).await?)
 }
 
 async fn platform_rests(app: &TestApp) -> anyhow::Result<bool> {

@@ -9,7 +9,8 @@ mod stage;
 
 use clap::Parser;
 
-use measure::{Figures, Timing};
+use lumbung_bench::watch::Timing;
+use measure::Figures;
 
 #[derive(Parser)]
 struct Args {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use futures::stream::{StreamExt, TryStreamExt};
 use lumbung::telemetry::Stopwatch;
+use lumbung_bench::watch::Timing;
 use serde_json::{Value, json};
 use simcluster::resource;
 
@@ -13,27 +14,6 @@ use crate::stage::{Client, Stage};
 
 /// Only a namespace for how rows are printed.
 pub struct Figures;
-
-#[derive(Clone, Debug, Default)]
-pub struct Timing(Vec<u64>);
-
-impl Timing {
-    fn of(mut samples: Vec<Duration>) -> Self {
-        samples.sort_unstable();
-        Self(
-            samples
-                .into_iter()
-                .map(|sample| u64::try_from(sample.as_micros()).unwrap_or(u64::MAX))
-                .collect(),
-        )
-    }
-
-    /// The value that `percent` of the samples do not exceed (nearest rank).
-    pub fn quantile(&self, percent: usize) -> u64 {
-        let rank = (self.0.len() * percent).div_ceil(100).clamp(1, self.0.len().max(1));
-        self.0.get(rank - 1).copied().unwrap_or(0)
-    }
-}
 
 /// `GET path`, again and again; every answer must be a success.
 pub async fn requests(client: &Client, path: &str, count: usize) -> anyhow::Result<Timing> {
@@ -60,7 +40,7 @@ pub async fn orders(stage: &Stage, count: usize, width: usize) -> anyhow::Result
         .buffer_unordered(width)
         .try_collect()
         .await?;
-    let pick = |which: fn(&Sample) -> Duration| Timing::of(samples.iter().map(which).collect());
+    let pick = |which: fn(&Sample) -> Duration| Timing::of(samples.iter().map(which));
     Ok(Orders {
         answered: pick(|s| s.answered),
         applied: pick(|s| s.applied),

@@ -156,7 +156,7 @@ pub async fn server_alone() -> anyhow::Result<u64> {
     let (cluster, _) = simulated::start(options()).await?;
     Keys::load_or_generate(&dir, &ambient)?;
     let kubeconfig = dir.join("kubeconfig");
-    std::fs::write(&kubeconfig, simulated::prepare(&cluster.kubeconfig()).await?)?;
+    std::fs::write(&kubeconfig, simulated::account(&cluster.kubeconfig()).await?)?;
     let mut child = Command::new(binary)
         .args(["serve", "--listen", "127.0.0.1:0"])
         .env("DATABASE_URL", embedded.url())
@@ -183,13 +183,7 @@ pub fn resident_mib() -> u64 {
 }
 
 fn resident_of(process: &str) -> Option<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
-    line.split_whitespace()
-        .nth(1)?
-        .parse::<u64>()
-        .ok()
-        .map(|kib| kib / 1024)
+    lumbung_bench::watch::resident_kib(process).map(|kib| kib / 1024)
 }
 
 #[derive(Clone)]

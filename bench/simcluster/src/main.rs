@@ -3,14 +3,13 @@
 //!
 //! Wall times depend on the machine; the last two rows are of one run and stand beside each other.
 
-mod figures;
 mod fleet;
 mod watching;
 
 use std::time::Duration;
 
 use clap::Parser;
-use figures::{Watch, resident_mib};
+use lumbung_bench::watch::{self, Timing};
 use simcluster::resource;
 
 #[derive(Parser)]
@@ -31,7 +30,7 @@ struct Args {
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     let bare = resident_mib();
-    let clock = Watch::start();
+    let clock = watch::start();
     let sim = fleet::start(args.nodes).await?;
     let (started, nodes_only) = (clock.elapsed(), resident_mib());
     println!(
@@ -41,7 +40,7 @@ async fn main() -> anyhow::Result<()> {
         nodes_only - bare
     );
 
-    let (clock, revision) = (Watch::start(), sim.cluster().revision());
+    let (clock, revision) = (watch::start(), sim.cluster().revision());
     fleet::fill(&sim, args.pods).await?;
     let (filled, events) = (clock.elapsed().as_secs_f64(), sim.cluster().revision() - revision);
     let running = fleet::running(&sim);
@@ -54,7 +53,7 @@ async fn main() -> anyhow::Result<()> {
         kib_each(resident - nodes_only, running),
     );
 
-    let clock = Watch::start();
+    let clock = watch::start();
     let listed = watching::list_in_pages(&sim, 500).await?;
     anyhow::ensure!(listed == running, "{listed} pods listed");
     println!(
@@ -62,7 +61,7 @@ async fn main() -> anyhow::Result<()> {
         clock.elapsed().as_secs_f64()
     );
 
-    let clock = Watch::start();
+    let clock = watch::start();
     let revision = sim.cluster().revision();
     sim.advance(Duration::from_hours(1)).await;
     let passed = sim.cluster().revision() - revision;
@@ -71,19 +70,37 @@ async fn main() -> anyhow::Result<()> {
         clock.elapsed().as_secs_f64()
     );
 
-    let alone = watching::writes(&sim, args.writes)?;
+    let alone = watching::writes(&sim, args.writes, "alone")?;
     let watchers = watching::Watchers::open(&sim, &resource::POD, args.watchers).await?;
-    let watched = watching::writes(&sim, args.writes)?;
+    let watched = watching::writes(&sim, args.writes, "watched")?;
     let told = watchers.finish(args.writes).await?;
-    println!("a write, nobody watching: {alone}");
+    println!("a write, nobody watching: {}", shown(&alone));
     println!(
-        "a write, {} watching:     {watched}; medians 1 : {:.2}",
+        "a write, {} watching: {}; ratio of medians {:.2}",
         args.watchers,
-        watched.over(&alone)
+        shown(&watched),
+        ratio(watched.quantile(50), alone.quantile(50))
     );
     println!("{told:.0} events/s delivered to watchers until the last had the last");
     sim.shutdown().await;
     Ok(())
+}
+
+fn resident_mib() -> u64 {
+    watch::resident_kib("self").unwrap_or(0) / 1024
+}
+
+fn shown(timing: &Timing) -> String {
+    format!(
+        "median {} us, 99 % within {} us",
+        timing.quantile(50),
+        timing.quantile(99)
+    )
+}
+
+#[allow(clippy::cast_precision_loss, reason = "figures for people")]
+fn ratio(one: u64, other: u64) -> f64 {
+    one as f64 / other as f64
 }
 
 #[allow(clippy::cast_precision_loss, reason = "figures for people")]

@@ -2,41 +2,37 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use futures::StreamExt;
+use lumbung_bench::watch::{self, Timing};
 use serde_json::{Value, json};
 use simcluster::SimCluster;
 use simcluster::resource::{self, Kind};
 use tokio::task::JoinHandle;
 
-use crate::figures::{Timings, Watch};
-
-/// Changes an annotation of one pod after the other, and times each write.
-pub fn writes(sim: &SimCluster, count: usize) -> anyhow::Result<Timings> {
+/// Changes an annotation of one pod after the other, and times each write. Each run writes what no other has written.
+pub fn writes(sim: &SimCluster, count: usize, run: &str) -> anyhow::Result<Timing> {
     let pods = sim.cluster().list(&resource::POD, None);
     let mut samples = Vec::with_capacity(count);
     for (at, pod) in pods.iter().cycle().take(count).enumerate() {
         let text = |field: &str| pod["metadata"][field].as_str().unwrap_or_default();
-        let clock = Watch::start();
+        let clock = watch::start();
         sim.cluster()
             .update(&resource::POD, text("namespace"), text("name"), "bench", |pod| {
-                let seen = pod["metadata"]["annotations"]["bench"]
-                    .as_str()
-                    .unwrap_or_default()
-                    .len();
-                pod["metadata"]["annotations"]["bench"] = json!(format!("{at}-{seen}"));
+                pod["metadata"]["annotations"]["bench"] = json!(format!("{run}-{at}"));
             })?;
         samples.push(clock.elapsed());
     }
-    Ok(Timings::of(samples))
+    Ok(Timing::of(samples))
 }
 
 /// Clients that read every event of one kind over HTTP.
 pub struct Watchers {
     told: Arc<AtomicUsize>,
     tasks: Vec<JoinHandle<()>>,
-    clock: Watch,
+    clock: Instant,
 }
 
 impl Watchers {
@@ -68,20 +64,20 @@ impl Watchers {
         Ok(Self {
             told,
             tasks,
-            clock: Watch::start(),
+            clock: watch::start(),
         })
     }
 
     /// Waits until all have been told of so many events; events per second since the first write.
     pub async fn finish(self, events: usize) -> anyhow::Result<f64> {
         let all = events * self.tasks.len();
-        let mut look = tokio::time::interval(std::time::Duration::from_millis(5));
+        let mut look = tokio::time::interval(Duration::from_millis(5));
         let waiting = async {
             while self.told.load(Ordering::Relaxed) < all {
                 look.tick().await;
             }
         };
-        tokio::time::timeout(std::time::Duration::from_mins(2), waiting)
+        tokio::time::timeout(Duration::from_mins(2), waiting)
             .await
             .context("a watcher missed events")?;
         let seconds = self.clock.elapsed().as_secs_f64();

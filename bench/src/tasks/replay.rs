@@ -15,12 +15,9 @@ const PODS: usize = 100_000;
 /// kube-scheduler's own gate at 5,000 nodes (scheduler_perf, SchedulingBasic with 50,000 pods): 810 pods a second.
 const GATE_PER_SECOND: f64 = 810.0;
 
-/// What this process keeps in memory now, in MiB; nothing where the kernel does not say.
+/// What this process keeps in memory now; nothing where the kernel does not say.
 fn resident_mib() -> f64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
-    kib.unwrap_or(0.0) / 1024.0
+    watch::resident_kib("self").unwrap_or(0) as f64 / 1024.0
 }
 
 pub fn run(context: &Context, report: &mut Report) -> Result<()> {

@@ -12,7 +12,7 @@ use crate::{
     dig::Dig,
     quantity::Quantity,
     resource::{self, Kind},
-    rules::containers,
+    rules::{containers, effective, has_ended},
     status::Status,
     store::{State, Writer, key},
 };
@@ -89,7 +89,7 @@ pub(crate) fn usage(kind: &Kind, object: &Value) -> Usage {
     let one = Quantity::whole(1);
     let mut usage = Usage::from([(format!("count/{}", kind.qualified()), one)]);
     match kind.kind {
-        "Pod" if ["Succeeded", "Failed"].contains(&object.text("status.phase")) => return usage,
+        "Pod" if has_ended(object) => return usage,
         "Pod" => pod_amounts(&object["spec"], &mut usage),
         "PersistentVolumeClaim" => {
             let size = object.text("spec.resources.requests.storage").parse().unwrap_or_default();
@@ -101,30 +101,14 @@ pub(crate) fn usage(kind: &Kind, object: &Value) -> Usage {
     usage
 }
 
-/// A pod's requests and limits: its containers and sidecars together, or the largest of its init containers (beside the
-/// sidecars started before it).
+/// A pod's requests and limits; of requests also without the word before.
 fn pod_amounts(spec: &Value, usage: &mut Usage) {
     for side in ["requests", "limits"] {
-        let (mut sum, mut peak) = (Usage::new(), Usage::new());
-        for container in spec.items("initContainers") {
-            let mut while_it_runs = sum.clone();
-            add(&mut while_it_runs, &amounts(&container["resources"][side]));
-            for (name, amount) in &while_it_runs {
-                let most = peak.entry(name.clone()).or_insert(*amount);
-                *most = (*most).max(*amount);
-            }
-            if container["restartPolicy"] == "Always" {
-                sum = while_it_runs;
-            }
-        }
-        for container in spec.items("containers") {
-            add(&mut sum, &amounts(&container["resources"][side]));
-        }
-        for (name, amount) in peak.into_iter().chain(sum) {
-            let prefixed = [Some(format!("{side}.{name}")), (side == "requests").then_some(name)];
-            for name in prefixed.into_iter().flatten() {
-                let most = usage.entry(name).or_insert(amount);
-                *most = (*most).max(amount);
+        let need = |container: &Value| amounts(&container["resources"][side]);
+        for (name, amount) in effective(spec, need, add, raise) {
+            usage.insert(format!("{side}.{name}"), amount);
+            if side == "requests" {
+                usage.insert(name, amount);
             }
         }
     }
@@ -134,6 +118,13 @@ fn add(sum: &mut Usage, more: &Usage) {
     for (name, amount) in more {
         let total = sum.entry(name.clone()).or_default();
         *total = total.plus(*amount);
+    }
+}
+
+fn raise(most: &mut Usage, other: &Usage) {
+    for (name, amount) in other {
+        let own = most.entry(name.clone()).or_insert(*amount);
+        *own = (*own).max(*amount);
     }
 }
 

@@ -9,9 +9,8 @@ use serde_json::{Value, json};
 
 use super::{Answer, Ask, query::invalid_options, reply};
 use crate::{
-    dig::Dig,
     status::{Cause, Status},
-    store::Object,
+    store::{Key, Object, key_of},
 };
 
 pub(super) fn get(ask: &Ask<'_>) -> Answer {
@@ -22,7 +21,7 @@ pub(super) fn get(ask: &Ask<'_>) -> Answer {
 }
 
 /// Where a page begins: the list's revision (0 is the present), and the last object of the page before.
-type Start = (u64, Option<(String, String)>);
+type Start = (u64, Option<Key>);
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -51,13 +50,13 @@ pub(super) fn list(ask: &Ask<'_>) -> Answer {
             (revision, objects.map_err(|_| Status::expired(too_old))?)
         }
     };
-    let after = |object: &Value| last.as_ref().is_none_or(|last| place(object) > *last);
+    let after = |object: &Value| last.as_ref().is_none_or(|last| key_of(object) > *last);
     let mut objects = objects.into_iter().filter(|object| after(object) && selector.matches(object));
     let page: Vec<Object> = objects.by_ref().take(limit.unwrap_or(usize::MAX)).collect();
     let remaining = objects.count();
     let mut metadata = json!({"resourceVersion": revision.to_string()});
     if let (Some(last), true) = (page.last(), remaining > 0) {
-        let (ns, name) = place(last);
+        let (ns, name) = key_of(last);
         metadata["continue"] = URL_SAFE_NO_PAD.encode(json!([revision, ns, name]).to_string()).into();
         if selector.is_empty() {
             metadata["remainingItemCount"] = remaining.into();
@@ -71,10 +70,6 @@ pub(super) fn list(ask: &Ask<'_>) -> Answer {
     let (kind, api_version) = (format!("{}List", kind.kind), kind.api_version());
     let items = page.iter().map(Object::item).collect();
     Ok(reply::object(200, &List { kind, api_version, metadata, items }))
-}
-
-fn place(object: &Value) -> (String, String) {
-    (object.text("metadata.namespace").to_owned(), object.text("metadata.name").to_owned())
 }
 
 fn start(ask: &Ask<'_>) -> Result<Start, Status> {

@@ -5,7 +5,8 @@
 //! attached anywhere. A claim that a pod uses stays until the pod is gone; a volume whose claim is gone is deleted if
 //! its class says so. A claim is not matched with a volume that it does not name.
 
-use super::{prelude::*, requests::quantity, scheduler::SELECTED_NODE};
+use super::{prelude::*, scheduler::SELECTED_NODE};
+use crate::quantity::Quantity;
 
 const WHO: &str = "persistentvolume-controller";
 
@@ -172,7 +173,7 @@ fn bind(ctx: &Ctx<'_>, claim: &Value) {
 /// Gives a bound claim the capacity that it asks for, if its class can grow volumes.
 fn grow(ctx: &Ctx<'_>, claim: &Value) {
     let wanted = claim.at("spec.resources.requests.storage");
-    let grows = quantity(wanted) > quantity(claim.at("status.capacity.storage"));
+    let grows = Quantity::of(wanted) > Quantity::of(claim.at("status.capacity.storage"));
     if !grows || !class_of(ctx, claim).is_some_and(|class| class.yes("allowVolumeExpansion")) {
         return;
     }

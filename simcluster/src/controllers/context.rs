@@ -10,7 +10,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{Recorder, View, uid};
 use crate::{
@@ -88,9 +88,8 @@ impl Ctx<'_> {
 }
 
 fn place(object: &Value) -> (&'static Kind, &str, &str) {
-    let named = |kind: &&&Kind| kind.kind == object.text("kind");
     // Whatever is in the view is of a served kind.
-    let kind = resource::ALL.iter().find(named).copied().unwrap_or(&resource::POD);
+    let kind = resource::find_kind(object.text("apiVersion"), object.text("kind")).unwrap_or(&resource::POD);
     (kind, object.text("metadata.namespace"), object.text("metadata.name"))
 }
 
@@ -108,16 +107,8 @@ pub(super) fn retain(object: &mut Value, path: &str, keep: impl Fn(&Value) -> bo
     }
 }
 
-pub(super) fn push(object: &mut Value, path: &str, item: Value) {
-    match object.at_mut(path) {
-        Some(Value::Array(items)) => items.push(item),
-        _ => object.put(path, vec![item]),
-    }
-}
-
 /// Puts a condition in the place of the one of its type, which keeps its transition time if the status is the same.
 pub(crate) fn set_condition(object: &mut Value, mut condition: Value) {
-    object.default("status.conditions", json!([]));
     let same = |old: &&mut Value| old["type"] == condition["type"];
     match object.items_mut("status.conditions").iter_mut().find(same) {
         Some(old) => {
@@ -126,6 +117,6 @@ pub(crate) fn set_condition(object: &mut Value, mut condition: Value) {
             }
             *old = condition;
         }
-        None => push(object, "status.conditions", condition),
+        None => object.push("status.conditions", condition),
     }
 }

@@ -129,7 +129,7 @@ impl NodeLifecycle {
             ctx.edit(node, WHO, |node| {
                 if wanted {
                     let taint = json!({"key": key, "effect": effect, "timeAdded": clock::seconds(ctx.now)});
-                    push(node, "spec.taints", taint);
+                    node.push("spec.taints", taint);
                 } else {
                     retain(node, "spec.taints", |taint| !is(taint));
                 }

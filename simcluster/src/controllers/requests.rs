@@ -1,12 +1,10 @@
 //! What a pod requests: the numbers that the scheduler counts with.
 //!
-//! A pod's effective request is, per resource, the larger of what its long-running containers need together (main
-//! containers and restartable sidecars) and what its start needs at most (each ordinary init container on top of the
-//! sidecars that were started before it), plus the pod's overhead: the formula of Kubernetes since native sidecars.
+//! Per resource the effective request (`rules::effective`) and the pod's overhead.
 
 use serde_json::Value;
 
-use crate::{dig::Dig, quantity::Quantity};
+use crate::{dig::Dig, quantity::Quantity, rules::effective};
 
 /// How the scheduler says that there is too little, in the order of the amounts.
 pub(super) const TOO_LITTLE: [&str; 4] =
@@ -19,19 +17,8 @@ pub(crate) struct Requests(pub [i64; 4]);
 impl Requests {
     /// The effective requests of one pod.
     pub fn of_pod(pod: &Value) -> Self {
-        let (mut running, mut starting) = (Self::default(), Self::default());
-        for container in pod.items("spec.initContainers") {
-            let mut at_once = running;
-            at_once.add(&Self::of_list(container.at("resources.requests")), 1);
-            if container.text("restartPolicy") == "Always" {
-                running = at_once;
-            }
-            starting.raise_to(&at_once);
-        }
-        for container in pod.items("spec.containers") {
-            running.add(&Self::of_list(container.at("resources.requests")), 1);
-        }
-        running.raise_to(&starting);
+        let need = |container: &Value| Self::of_list(container.at("resources.requests"));
+        let mut running = effective(pod.at("spec"), need, |sum, more| sum.add(more, 1), Self::raise_to);
         running.add(&Self::of_list(pod.at("spec.overhead")), 1);
         running.0[0] = 1;
         running
@@ -39,7 +26,7 @@ impl Requests {
 
     /// A resource list such as `allocatable` or `requests`; what is missing is 0.
     pub fn of_list(list: &Value) -> Self {
-        let amount = |name: &str| quantity(&list[name]).unwrap_or_default();
+        let amount = |name: &str| Quantity::of(&list[name]).unwrap_or_default();
         let units = |name: &str| i64::try_from(amount(name).units()).unwrap_or(i64::MAX);
         let cpu = i64::try_from(amount("cpu").milli()).unwrap_or(i64::MAX);
         Self([units("pods"), cpu, units("memory"), units("ephemeral-storage")])
@@ -53,11 +40,6 @@ impl Requests {
     fn raise_to(&mut self, floor: &Self) {
         self.0.iter_mut().zip(floor.0).for_each(|(own, floor)| *own = floor.max(*own));
     }
-}
-
-/// An amount that is written in an object; `None` if there is none.
-pub(super) fn quantity(value: &Value) -> Option<Quantity> {
-    value.as_str()?.parse().ok()
 }
 
 #[cfg(test)]

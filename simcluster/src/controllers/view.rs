@@ -15,8 +15,10 @@ use super::requests::Requests;
 use crate::{
     dig::Dig,
     resource::{self, Kind},
-    store::{ChangeType, Cluster, Key, key_of},
+    store::{ChangeType, Cluster, Key, Object, key_of},
 };
+// The controllers' word for it.
+pub(crate) use crate::rules::has_ended as is_terminal;
 
 /// One change, as controllers are told of it.
 pub(crate) struct Seen<'a> {
@@ -73,50 +75,50 @@ pub(crate) type Entry<'a> = (&'static Kind, &'a Key, &'a Arc<Value>);
 
 struct Table {
     kind: &'static Kind,
-    seen: u64,
     objects: BTreeMap<Key, Arc<Value>>,
 }
 
-#[derive(Default)]
 pub(crate) struct View {
+    /// Everything until then was taken over.
     revision: u64,
+    /// By the kind's place.
     tables: Vec<Table>,
     /// Who points there: the place of the table, and the key.
     links: HashMap<Link, BTreeSet<(usize, Key)>>,
     nodes: BTreeMap<String, NodeInfo>,
 }
 
+impl Default for View {
+    fn default() -> Self {
+        let tables = resource::ALL.iter().map(|kind| Table { kind, objects: BTreeMap::new() }).collect();
+        Self { revision: 0, tables, links: HashMap::new(), nodes: BTreeMap::new() }
+    }
+}
+
 impl View {
     /// Takes over all changes since the last call; `tell` hears of each after it was taken over.
     pub fn catch_up(&mut self, cluster: &Cluster, mut tell: impl FnMut(&Seen<'_>, &Self)) {
-        if self.tables.is_empty() {
-            let table = |kind: &&'static Kind| Table { kind, seen: 0, objects: BTreeMap::new() };
-            self.tables = resource::ALL.iter().map(table).collect();
-        }
-        let revision = cluster.revision();
-        if revision == self.revision {
+        if cluster.revision() == self.revision {
             return;
         }
+        let (revision, news) = cluster.since_all(self.revision);
         self.revision = revision;
-        for at in 0..self.tables.len() {
-            let (kind, seen) = (self.tables[at].kind, self.tables[at].seen);
-            if let Ok((newest, changes)) = cluster.since(kind, seen) {
-                self.tables[at].seen = newest;
-                for change in changes {
-                    let gone = change.change == ChangeType::Deleted;
-                    let new = (!gone).then(|| Arc::clone(&change.object.value));
-                    self.apply(at, key_of(&change.object), new, &mut tell);
+        for (at, news) in news.into_iter().enumerate() {
+            match news {
+                Ok(changes) => {
+                    for change in changes {
+                        let gone = change.change == ChangeType::Deleted;
+                        let new = (!gone).then(|| Arc::clone(&change.object.value));
+                        self.apply(at, key_of(&change.object), new, &mut tell);
+                    }
                 }
-            } else {
-                self.relist(at, cluster, &mut tell);
+                Err(objects) => self.compare(at, objects, &mut tell),
             }
         }
     }
 
-    /// The changes since the last look are forgotten: compare everything.
-    fn relist(&mut self, at: usize, cluster: &Cluster, tell: &mut impl FnMut(&Seen<'_>, &Self)) {
-        let (newest, objects) = cluster.objects(self.tables[at].kind, None);
-        self.tables[at].seen = newest;
+    /// The changes since the last look are forgotten: these are all objects now.
+    fn compare(&mut self, at: usize, objects: Vec<Object>, tell: &mut impl FnMut(&Seen<'_>, &Self)) {
         let objects: BTreeMap<Key, Arc<Value>> = objects.into_iter().map(|o| (key_of(&o), o.value)).collect();
         let same = |key: &Key, old: &Arc<Value>| objects.get(key).is_some_and(|new| uid(new) == uid(old));
         let known = &self.tables[at].objects;
@@ -177,25 +179,25 @@ impl View {
         }
     }
 
-    fn table(&self, kind: &Kind) -> Option<&BTreeMap<Key, Arc<Value>>> {
-        self.tables.iter().find(|table| table.kind.is(kind)).map(|table| &table.objects)
+    fn table(&self, kind: &Kind) -> &BTreeMap<Key, Arc<Value>> {
+        &self.tables[kind.place()].objects
     }
 
     pub fn get(&self, kind: &Kind, ns: &str, name: &str) -> Option<&Arc<Value>> {
-        self.table(kind)?.get(&crate::store::key(kind, ns, name))
+        self.table(kind).get(&crate::store::key(kind, ns, name))
     }
 
     pub fn count(&self, kind: &Kind) -> usize {
-        self.table(kind).map_or(0, BTreeMap::len)
+        self.table(kind).len()
     }
 
     pub fn all(&self, kind: &Kind) -> impl Iterator<Item = (&Key, &Arc<Value>)> {
-        self.table(kind).into_iter().flatten()
+        self.table(kind).iter()
     }
 
     pub fn in_namespace<'a>(&'a self, kind: &Kind, ns: &'a str) -> impl Iterator<Item = (&'a Key, &'a Arc<Value>)> {
         let from = (ns.to_owned(), String::new());
-        self.table(kind).into_iter().flat_map(move |t| t.range(from.clone()..)).take_while(move |(key, _)| key.0 == ns)
+        self.table(kind).range(from..).take_while(move |(key, _)| key.0 == ns)
     }
 
     /// Everything that points there.
@@ -241,11 +243,6 @@ fn links(kind: &Kind, object: &Value) -> Vec<Link> {
 
 pub(crate) fn node_of(pod: &Value) -> Option<&str> {
     Some(pod.text("spec.nodeName")).filter(|name| !name.is_empty())
-}
-
-/// Whether all containers have ended for good.
-pub(crate) fn is_terminal(pod: &Value) -> bool {
-    matches!(pod.text("status.phase"), "Succeeded" | "Failed")
 }
 
 pub(crate) fn is_deleting(object: &Value) -> bool {

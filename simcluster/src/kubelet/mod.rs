@@ -28,7 +28,7 @@ mod prelude {
         controllers::*,
         dig::Dig,
         resource::{self, *},
-        store::{DeleteOptions, Key},
+        store::Key,
     };
 }
 
@@ -244,7 +244,8 @@ impl Machines {
                 self.admins.remove(id);
                 ctx.cluster.logs().forget(id);
             } else if connected && is_deleting(&object) {
-                forget(ctx, &object);
+                // The kubelet's last word on a pod: nothing of it is left.
+                ctx.delete(&object, Some(0));
             }
             return;
         }
@@ -267,11 +268,10 @@ impl Machines {
         self.set_writes(&mut pod, node, runs, ctx);
         if let Some(stored) = stored {
             if stored["status"] != shown {
-                let write = |pod: &mut Value| pod["status"] = shown;
-                let _ = ctx.cluster.update_status(&resource::POD, ns, name, "kubelet", write);
+                ctx.edit_status(stored, "kubelet", |pod| pod["status"] = shown);
             }
             if is_deleting(&object) && pod.succeeded.is_some() {
-                forget(ctx, &object);
+                ctx.delete(&object, Some(0));
             }
         }
         if let Some(machine) = self.machines.get_mut(node) {
@@ -313,10 +313,4 @@ impl Machine {
         self.addresses_given += 1;
         format!("10.{}.{}.{host}", 42 + self.index / 256, self.index % 256)
     }
-}
-
-/// The kubelet's last word on a pod: nothing of it is left, the object may go.
-fn forget(ctx: &Ctx<'_>, pod: &Value) {
-    let options = DeleteOptions { grace: Some(0), uid: Some(uid(pod).to_owned()), ..DeleteOptions::default() };
-    let _ = ctx.cluster.delete(&resource::POD, pod.text("metadata.namespace"), pod.text("metadata.name"), &options);
 }

@@ -37,7 +37,7 @@ pub(super) fn report(ctx: &Ctx<'_>, node: &Value, index: usize, disk_full: bool)
         shown.any(|shown| shown.text("type") == said[0] && shown.text("status") == said[1])
     };
     if !conditions.iter().all(stands) || !node.has("status.nodeInfo") {
-        let _ = ctx.cluster.update_status(&resource::NODE, "", name, "kubelet", |node| {
+        ctx.edit_status(node, "kubelet", |node| {
             for [kind, status, reason, message] in conditions {
                 let condition = json!({
                     "type": kind, "status": status, "lastHeartbeatTime": now, "lastTransitionTime": now,

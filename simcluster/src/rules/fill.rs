@@ -52,16 +52,9 @@ pub(crate) fn derive(kind: &Kind, object: &mut Value) {
     }
 }
 
-fn append(object: &mut Value, list: &str, item: Value) {
-    object.default(list, json!([]));
-    if let Some(items) = object.at_mut(list).and_then(Value::as_array_mut) {
-        items.push(item);
-    }
-}
-
 fn protect(object: &mut Value, finalizer: &str) {
     if !object.items("metadata.finalizers").iter().any(|present| present == finalizer) {
-        append(object, "metadata.finalizers", finalizer.into());
+        object.push("metadata.finalizers", finalizer);
     }
 }
 
@@ -103,7 +96,7 @@ fn pod(state: &mut State, pod: &mut Value) -> Result<(), Status> {
         };
         if !pod.items("spec.tolerations").iter().any(covers) {
             let wait = json!({"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300});
-            append(pod, "spec.tolerations", wait);
+            pod.push("spec.tolerations", wait);
         }
     }
     pod.put("status", json!({"phase": "Pending", "qosClass": qos_class(&pod["spec"])}));
@@ -129,7 +122,7 @@ fn mount_token(spec: &mut Value, volume: &str) {
     let mut added = false;
     each_container(spec, |container| {
         if !container.items("volumeMounts").iter().any(|mount| mount["mountPath"] == PATH) {
-            append(container, "volumeMounts", json!({"name": volume, "readOnly": true, "mountPath": PATH}));
+            container.push("volumeMounts", json!({"name": volume, "readOnly": true, "mountPath": PATH}));
             added = true;
         }
     });
@@ -140,7 +133,7 @@ fn mount_token(spec: &mut Value, volume: &str) {
             {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
             {"downwardAPI": {"items": [{"path": "namespace", "fieldRef": namespace}]}},
         ]);
-        append(spec, "volumes", json!({"name": volume, "projected": {"defaultMode": 420, "sources": sources}}));
+        spec.push("volumes", json!({"name": volume, "projected": {"defaultMode": 420, "sources": sources}}));
     }
 }
 

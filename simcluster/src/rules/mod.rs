@@ -16,11 +16,38 @@ pub(crate) use validate::validate;
 
 use crate::{dig::Dig, resource::Kind, status::Status};
 
+/// Whether all containers of a pod have ended for good.
+pub(crate) fn has_ended(pod: &Value) -> bool {
+    matches!(pod.text("status.phase"), "Succeeded" | "Failed")
+}
+
 /// Where a pod's spec has containers.
 pub(crate) const POD_LISTS: [&str; 2] = ["containers", "initContainers"];
 
 pub(crate) fn containers(spec: &Value) -> impl Iterator<Item = &Value> {
     POD_LISTS.iter().flat_map(|list| spec.items(list))
+}
+
+/// What a pod needs at once, made of what its containers need: its containers and sidecars together or, if that is more, one
+/// of its other init containers beside the sidecars that were started before it. `raise` makes the first the larger of both.
+pub(crate) fn effective<T: Clone + Default>(
+    spec: &Value,
+    need: impl Fn(&Value) -> T,
+    add: impl Fn(&mut T, &T),
+    raise: impl Fn(&mut T, &T),
+) -> T {
+    let (mut running, mut starting) = (T::default(), T::default());
+    for container in spec.items("initContainers") {
+        let mut at_once = running.clone();
+        add(&mut at_once, &need(container));
+        raise(&mut starting, &at_once);
+        if container.text("restartPolicy") == "Always" {
+            running = at_once;
+        }
+    }
+    spec.items("containers").iter().for_each(|container| add(&mut running, &need(container)));
+    raise(&mut running, &starting);
+    running
 }
 
 pub(crate) fn each_container(spec: &mut Value, mut change: impl FnMut(&mut Value)) {

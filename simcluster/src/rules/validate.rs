@@ -3,7 +3,10 @@
 //! The common mistakes in what Lumbung sends, in the words of the real server; not every rule that it has. A spec that a
 //! write leaves as it was is not checked again.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::LazyLock,
+};
 
 use serde_json::{Value, json};
 
@@ -60,6 +63,19 @@ Secret                 data                      keys
 Secret                 .                         secret
 RoleBinding            roleRef                   fixed cannot change roleRef
 ";
+/// The same by whose they are: path, rule, words.
+static RULES_OF: LazyLock<BTreeMap<&str, Vec<Rule>>> = LazyLock::new(|| {
+    let mut rules: BTreeMap<&str, Vec<Rule>> = BTreeMap::new();
+    for line in RULES.lines() {
+        let mut words = line.split_whitespace();
+        if let (Some(group), Some(path), Some(rule)) = (words.next(), words.next(), words.next()) {
+            rules.entry(group).or_default().push((path.trim_matches('.'), rule, words.collect()));
+        }
+    }
+    rules
+});
+type Rule = (&'static str, &'static str, Vec<&'static str>);
+
 const NOT_NEGATIVE: &str = "must be greater than or equal to 0";
 const IMMUTABLE: &str = "field is immutable when `immutable` is set";
 
@@ -113,14 +129,8 @@ pub(crate) fn validate(kind: &Kind, subresource: &str, old: Option<&Value>, new:
 
 impl Check<'_> {
     fn group(&mut self, group: &str, place: &str, value: &Value) {
-        for line in RULES.lines() {
-            let mut words = line.split_whitespace();
-            if words.next() == Some(group)
-                && let (Some(path), Some(rule)) = (words.next(), words.next())
-            {
-                let args: Vec<&str> = words.collect();
-                self.walk(place, value, path.trim_matches('.'), rule, &args);
-            }
+        for (path, rule, words) in RULES_OF.get(group).into_iter().flatten() {
+            self.walk(place, value, path, rule, words);
         }
     }
 

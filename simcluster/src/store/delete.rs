@@ -99,8 +99,7 @@ impl State {
             _ => None,
         };
         if let Some(finalizer) = finalizer.filter(|name| !old.items("metadata.finalizers").contains(&json!(name))) {
-            let present = old.items("metadata.finalizers").iter().cloned();
-            new.put("metadata.finalizers", present.chain([finalizer.into()]).collect::<Vec<_>>());
+            new.push("metadata.finalizers", finalizer);
         }
         let end = self.now().checked_add(SignedDuration::from_secs(grace)).unwrap_or_else(|_| self.now());
         new.put("metadata.deletionTimestamp", clock::seconds(end));
@@ -118,7 +117,7 @@ impl State {
 
 /// The grace of a pod's deletion: none while it is on no node or has ended already.
 fn pod_grace(pod: &Value, asked: Option<i64>) -> i64 {
-    if pod.text("spec.nodeName").is_empty() || ["Succeeded", "Failed"].contains(&pod.text("status.phase")) {
+    if pod.text("spec.nodeName").is_empty() || rules::has_ended(pod) {
         return 0;
     }
     asked.or(pod.int("spec.terminationGracePeriodSeconds")).unwrap_or(30).max(0)

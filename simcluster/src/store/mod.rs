@@ -23,7 +23,6 @@ use std::{
 };
 
 use jiff::Timestamp;
-use rand::rngs::StdRng;
 use serde_json::Value;
 use tokio::sync::watch;
 
@@ -64,6 +63,9 @@ pub struct Compacted {
     pub oldest: u64,
 }
 
+/// The changes of a kind or, where they are forgotten, all its objects.
+pub(crate) type News = Result<Vec<Arc<Change>>, Vec<Object>>;
+
 struct Inner {
     state: Mutex<State>,
     changed: watch::Sender<u64>,
@@ -93,11 +95,6 @@ impl Cluster {
     /// Container logs, written by the kubelets.
     pub fn logs(&self) -> &Logs {
         &self.0.logs
-    }
-
-    /// Draws from the cluster's one seeded source of randomness.
-    pub fn rng<T>(&self, draw: impl FnOnce(&mut StdRng) -> T) -> T {
-        draw(&mut self.lock().rng)
     }
 
     /// Moves with every write; its value is the newest revision.
@@ -133,6 +130,16 @@ impl Cluster {
     /// The changes of one kind after a revision, oldest first, and the newest revision of the cluster.
     pub fn since(&self, kind: &'static Kind, revision: u64) -> Result<(u64, Vec<Arc<Change>>), Compacted> {
         self.lock().since(kind, revision)
+    }
+
+    /// The news of all kinds since a revision, in the order of `resource::ALL`, and the revision at which they were true.
+    pub(crate) fn since_all(&self, revision: u64) -> (u64, Vec<News>) {
+        let state = self.lock();
+        let of = |kind: &&'static Kind| match state.since(kind, revision) {
+            Ok((_, changes)) => Ok(changes),
+            Err(_) => Err(state.objects(kind, None).cloned().collect()),
+        };
+        (state.revision, resource::ALL.iter().map(of).collect())
     }
 
     /// The list as it was at a revision.

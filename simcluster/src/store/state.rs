@@ -40,10 +40,6 @@ pub(crate) struct State {
     addresses: u32,
 }
 
-fn place(kind: &'static Kind) -> usize {
-    resource::ALL.iter().position(|k| k.is(kind)).unwrap_or_default()
-}
-
 impl State {
     pub(super) fn new(clock: Clock, seed: u64, history: usize) -> Self {
         Self {
@@ -63,7 +59,7 @@ impl State {
     }
 
     pub(super) fn object(&self, kind: &'static Kind, key: &Key) -> Option<&Object> {
-        self.tables[place(kind)].objects.get(key)
+        self.tables[kind.place()].objects.get(key)
     }
 
     pub(crate) fn get(&self, kind: &'static Kind, key: &Key) -> Option<&Arc<Value>> {
@@ -73,7 +69,7 @@ impl State {
     pub(super) fn objects(&self, kind: &'static Kind, ns: Option<&str>) -> impl Iterator<Item = &Object> {
         let ns = ns.filter(|_| kind.namespaced);
         let start = (ns.unwrap_or_default().to_owned(), String::new());
-        let here = self.tables[place(kind)].objects.range(start..);
+        let here = self.tables[kind.place()].objects.range(start..);
         here.take_while(move |(key, _)| ns.is_none_or(|ns| key.0 == ns)).map(|(_, object)| object)
     }
 
@@ -82,7 +78,7 @@ impl State {
     }
 
     pub(super) fn since(&self, kind: &'static Kind, revision: u64) -> Result<(u64, Vec<Arc<Change>>), Compacted> {
-        let Table { history, compacted, .. } = &self.tables[place(kind)];
+        let Table { history, compacted, .. } = &self.tables[kind.place()];
         if revision < *compacted {
             return Err(Compacted { oldest: *compacted });
         }
@@ -102,7 +98,7 @@ impl State {
         self.revision += 1;
         value.put("metadata.resourceVersion", self.revision.to_string());
         let object = Object { value: Arc::new(value), owners };
-        let previous = self.tables[place(kind)].objects.insert(key, object.clone());
+        let previous = self.tables[kind.place()].objects.insert(key, object.clone());
         let change = if previous.is_some() { ChangeType::Modified } else { ChangeType::Added };
         self.remember(kind, Change { revision: self.revision, change, object: object.clone(), previous });
         object
@@ -110,7 +106,7 @@ impl State {
 
     /// Removes an object under a new revision.
     pub(crate) fn remove(&mut self, kind: &'static Kind, key: &Key) {
-        let Some(previous) = self.tables[place(kind)].objects.remove(key) else { return };
+        let Some(previous) = self.tables[kind.place()].objects.remove(key) else { return };
         self.revision += 1;
         if kind.is(&resource::POD) {
             self.forgotten.push(previous.text("metadata.uid").to_owned());
@@ -120,7 +116,7 @@ impl State {
     }
 
     fn remember(&mut self, kind: &'static Kind, change: Change) {
-        let Table { history, compacted, .. } = &mut self.tables[place(kind)];
+        let Table { history, compacted, .. } = &mut self.tables[kind.place()];
         history.push_back(Arc::new(change));
         if history.len() > self.history {
             *compacted = history.pop_front().map_or(0, |oldest| oldest.revision);

@@ -1,11 +1,36 @@
 //! What customers and operators do. Each request is either carried out or refused for a reason that is one.
 
-use lumbung_tests::Answer;
-use serde_json::json;
+use lumbung_tests::{Answer, cut};
+use reqwest::Method;
+use serde_json::{Value, json};
 
 use super::world::{OFFERS, Order, World};
 
+/// An order whose sender went away before the answer: who asks again, with which key, for what.
+pub struct Unanswered {
+    pub owner: &'static str,
+    pub key: String,
+    pub body: Value,
+    pub polls: u32,
+}
+
 impl World {
+    /// Sends an order, and goes away while it is on its way.
+    pub async fn half_an_order(&mut self) -> Unanswered {
+        let (owner, key, polls) = (self.customer(), self.key(), 1 + self.below(12));
+        let body = json!({"service": "linkding", "plan": "mini"});
+        let headers = [("idempotency-key", key.as_str())];
+        let client = self.log_in(owner).await;
+        let sending = client.send(Method::POST, "/api/v1/orders", &headers, Some(&body));
+        cut(sending, polls).await;
+        Unanswered {
+            owner,
+            key,
+            body,
+            polls,
+        }
+    }
+
     pub async fn order(&mut self) {
         let (owner, offer) = (self.customer(), self.pick(&OFFERS));
         let (service, plan) = offer;

@@ -1,6 +1,6 @@
 //! Two processes of the real binary on one database and one cluster, while for so many seeded minutes everything is
 //! done to them: killed, paused past their leases, restarted, in the middle of an order or between two; the API refuses,
-//! loses answers, cuts watches and restarts; machines lose their power or are cut off. Customers go on meanwhile.
+//! loses answers and cuts watches; machines lose their power or are cut off. Customers go on meanwhile.
 //!
 //! In the end both are killed, the app in this process takes over, and what holds of every history holds of this one.
 //!
@@ -10,11 +10,9 @@
 use std::time::Duration;
 
 use lumbung::clock::Ambient;
+use lumbung_tests::TestApp;
 use lumbung_tests::process::{Scratch, Server};
-use lumbung_tests::{TestApp, cut};
-use reqwest::Method;
 use rustix::process::Signal;
-use serde_json::json;
 use simcluster::Delays;
 
 use super::world::World;
@@ -211,15 +209,8 @@ impl Pair {
         else {
             return;
         };
-        let (owner, key, polls, dies) = (world.customer(), world.key(), 1 + world.below(12), world.below(2) == 0);
-        let body = json!({"service": "linkding", "plan": "mini"});
-        let headers = [("idempotency-key", key.as_str())];
-        let client = world.log_in(owner).await;
-        cut(
-            client.send(Method::POST, "/api/v1/orders", &headers, Some(&body)),
-            polls,
-        )
-        .await;
+        let half = world.half_an_order().await;
+        let dies = world.below(2) == 0;
         if let Life::Up(mut server) = self.take(at) {
             if dies {
                 server.kill();
@@ -229,15 +220,16 @@ impl Pair {
             }
         }
         let how = if dies { "killed" } else { "paused" };
-        world
-            .history
-            .add(format!("process {at} is {how}, {polls} polls into an order of {owner}"));
+        world.history.add(format!(
+            "process {at} is {how}, {} polls into an order of {}",
+            half.polls, half.owner
+        ));
         world.app.outlive_leases().await;
         if self.up().is_empty() && dies {
             self.resume(world);
         }
         self.tend(world).await;
-        let answer = world.insist(owner, &key, "/api/v1/orders", &body).await;
-        world.note_order(owner, ("linkding", "mini"), answer);
+        let answer = world.insist(half.owner, &half.key, "/api/v1/orders", &half.body).await;
+        world.note_order(half.owner, ("linkding", "mini"), answer);
     }
 }

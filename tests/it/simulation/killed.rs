@@ -4,10 +4,8 @@
 //! Those processes live by the machine's clock, so these histories begin now.
 
 use lumbung::clock::Ambient;
+use lumbung_tests::TestApp;
 use lumbung_tests::process::{Scratch, Server};
-use lumbung_tests::{TestApp, cut};
-use reqwest::Method;
-use serde_json::json;
 
 use super::world::World;
 
@@ -58,21 +56,14 @@ async fn history(seed: u64) {
 /// The process dies while an order is on its way to it. Its sender asks the next one again, with the same key: there
 /// will be one order, whether or not the first had come to be.
 async fn killed_over_an_order(world: &mut World, mut server: Server) {
-    let (owner, key, polls) = (world.customer(), world.key(), 1 + world.below(12));
-    let body = json!({"service": "linkding", "plan": "mini"});
-    let headers = [("idempotency-key", key.as_str())];
-    let client = world.log_in(owner).await;
-    cut(
-        client.send(Method::POST, "/api/v1/orders", &headers, Some(&body)),
-        polls,
-    )
-    .await;
+    let half = world.half_an_order().await;
     server.kill();
     world
         .history
-        .add(format!("killed, {polls} polls into an order of {owner}"));
+        .add(format!("killed, {} polls into an order of {}", half.polls, half.owner));
     world.app.outlive_leases().await;
     world.url.clone_from(&world.app.url);
-    let answer = world.log_in(owner).await.post_once(&key, "/api/v1/orders", body).await;
-    world.note_order(owner, ("linkding", "mini"), answer);
+    let again = world.log_in(half.owner).await;
+    let answer = again.post_once(&half.key, "/api/v1/orders", half.body).await;
+    world.note_order(half.owner, ("linkding", "mini"), answer);
 }
