@@ -16,6 +16,8 @@ pub async fn start(nodes: usize) -> anyhow::Result<SimCluster> {
         nodes,
         clock,
         delays: Delays::zero(),
+        // As much as all that is written while it is watched: a watcher that is behind is not told 410.
+        history: 20_000,
         ..Options::default()
     };
     let sim = SimCluster::start(options).await?;

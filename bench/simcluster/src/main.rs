@@ -70,6 +70,8 @@ async fn main() -> anyhow::Result<()> {
         clock.elapsed().as_secs_f64()
     );
 
+    // The first round finds the objects cold; it is not counted.
+    watching::writes(&sim, args.writes, "first")?;
     let alone = watching::writes(&sim, args.writes, "alone")?;
     let watchers = watching::Watchers::open(&sim, &resource::POD, args.watchers).await?;
     let watched = watching::writes(&sim, args.writes, "watched")?;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::{Answer, Ask, query::invalid_options, reply};
 use crate::{
     status::{Cause, Status},
-    store::{Key, Object, key_of},
+    store::{Key, Object, Page, key_of},
 };
 
 pub(super) fn get(ask: &Ask<'_>) -> Answer {
@@ -41,19 +41,10 @@ pub(super) fn list(ask: &Ask<'_>) -> Answer {
     let limit = query.number("limit")?.and_then(|n| usize::try_from(n).ok()).filter(|n| *n > 0);
     let selector = query.selector(kind)?;
     let (revision, last) = start(ask)?;
-    let namespace = ask.at.namespace.as_deref();
-    let (revision, objects) = match revision {
-        0 => cluster.objects(kind, namespace),
-        revision => {
-            let objects = cluster.list_at(kind, namespace, revision);
-            let too_old = "The resourceVersion for the provided list is too old.";
-            (revision, objects.map_err(|_| Status::expired(too_old))?)
-        }
-    };
-    let after = |object: &Value| last.as_ref().is_none_or(|last| key_of(object) > *last);
-    let mut objects = objects.into_iter().filter(|object| after(object) && selector.matches(object));
-    let page: Vec<Object> = objects.by_ref().take(limit.unwrap_or(usize::MAX)).collect();
-    let remaining = objects.count();
+    let (of, from) = ((kind, ask.at.namespace.as_deref()), (revision, last.as_ref()));
+    let page = cluster.page(of, from, limit.unwrap_or(usize::MAX), |object| selector.matches(object));
+    let too_old = |_| Status::expired("The resourceVersion for the provided list is too old.");
+    let Page { revision, objects: page, remaining } = page.map_err(too_old)?;
     let mut metadata = json!({"resourceVersion": revision.to_string()});
     if let (Some(last), true) = (page.last(), remaining > 0) {
         let (ns, name) = key_of(last);

@@ -14,7 +14,10 @@ use std::{
 
 use axum::{body::Bytes, response::Response};
 use serde_json::json;
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{
+    broadcast::{self, error::TryRecvError},
+    watch,
+};
 
 use super::{Answer, Ask, Ending, query::invalid_options, read::parse_revision, reply};
 use crate::{
@@ -231,8 +234,13 @@ impl Watch {
                 news = self.news.recv() => {
                     self.wait_while_held().await;
                     self.take(news.ok().flatten());
-                    while let Ok(news) = self.news.try_recv() {
-                        self.take(news);
+                    // What was missed meanwhile is no reason to stop: it is read from the store.
+                    loop {
+                        match self.news.try_recv() {
+                            Ok(news) => self.take(news),
+                            Err(TryRecvError::Lagged(_)) => self.catch_up(),
+                            Err(TryRecvError::Empty | TryRecvError::Closed) => break,
+                        }
                     }
                 }
                 () = &mut self.timer => self.tick(),

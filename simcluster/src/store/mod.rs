@@ -63,6 +63,13 @@ pub struct Compacted {
     pub oldest: u64,
 }
 
+/// A part of a list that is true at one revision.
+pub(crate) struct Page {
+    pub revision: u64,
+    pub objects: Vec<Object>,
+    pub remaining: usize,
+}
+
 /// The changes of a kind or, where they are forgotten, all its objects.
 pub(crate) type News = Result<Vec<Arc<Change>>, Vec<Object>>;
 
@@ -142,31 +149,34 @@ impl Cluster {
         (state.revision, resource::ALL.iter().map(of).collect())
     }
 
-    /// The list as it was at a revision.
-    pub(crate) fn list_at(
+    /// One page of a list: so many matching objects after a key, and how many come after them, as it was at a revision
+    /// (0 is the present).
+    pub(crate) fn page(
         &self,
-        kind: &'static Kind,
-        ns: Option<&str>,
-        revision: u64,
-    ) -> Result<Vec<Object>, Compacted> {
+        (kind, ns): (&'static Kind, Option<&str>),
+        (revision, after): (u64, Option<&Key>),
+        limit: usize,
+        matches: impl Fn(&Value) -> bool,
+    ) -> Result<Page, Compacted> {
         let state = self.lock();
-        let (_, changes) = state.since(kind, revision)?;
-        let mut objects: Vec<Object> = state.objects(kind, ns).cloned().collect();
-        drop(state);
-        let mine = |change: &&Arc<Change>| {
-            !kind.namespaced || ns.is_none_or(|ns| change.object.text("metadata.namespace") == ns)
-        };
+        let revision = if revision == 0 { state.revision } else { revision };
         // What changed since is taken as it was before its first change.
-        let mut before: BTreeMap<Key, &Option<Object>> = BTreeMap::new();
-        for change in changes.iter().filter(mine) {
-            before.entry(key_of(&change.object)).or_insert(&change.previous);
+        let mut before: BTreeMap<Key, Option<Object>> = BTreeMap::new();
+        for change in state.since(kind, revision)?.1 {
+            let key = key_of(&change.object);
+            if ns.is_none_or(|ns| !kind.namespaced || key.0 == ns) && after.is_none_or(|after| key > *after) {
+                before.entry(key).or_insert_with(|| change.previous.clone());
+            }
         }
-        if !before.is_empty() {
-            objects.retain(|object| !before.contains_key(&key_of(object)));
-            objects.extend(before.into_values().flatten().cloned());
-            objects.sort_by_cached_key(|object| key_of(object));
-        }
-        Ok(objects)
+        let present = state.objects_after(kind, ns, after).filter(|(key, _)| !before.contains_key(*key));
+        let mut present = present.filter(|(_, object)| matches(object));
+        let past = before.iter().filter_map(|(key, object)| Some((key, object.as_ref()?)));
+        let mut page: Vec<(&Key, &Object)> = past.filter(|(_, object)| matches(object)).collect();
+        page.extend(present.by_ref().take(limit));
+        page.sort_unstable_by_key(|(key, _)| *key);
+        let remaining = present.count() + page.len().saturating_sub(limit);
+        let objects = page.into_iter().take(limit).map(|(_, object)| object.clone()).collect();
+        Ok(Page { revision, objects, remaining })
     }
 
     /// Forgets all past changes: watches from older revisions, and pages of older lists, are answered 410.

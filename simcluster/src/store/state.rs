@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    ops::Bound,
     sync::Arc,
 };
 
@@ -67,10 +68,21 @@ impl State {
     }
 
     pub(super) fn objects(&self, kind: &'static Kind, ns: Option<&str>) -> impl Iterator<Item = &Object> {
+        self.objects_after(kind, ns, None).map(|(_, object)| object)
+    }
+
+    /// All objects of a kind, or of one namespace, that come after a key.
+    pub(super) fn objects_after(
+        &self,
+        kind: &'static Kind,
+        ns: Option<&str>,
+        after: Option<&Key>,
+    ) -> impl Iterator<Item = (&Key, &Object)> {
         let ns = ns.filter(|_| kind.namespaced);
-        let start = (ns.unwrap_or_default().to_owned(), String::new());
-        let here = self.tables[kind.place()].objects.range(start..);
-        here.take_while(move |(key, _)| ns.is_none_or(|ns| key.0 == ns)).map(|(_, object)| object)
+        let first = Bound::Included((ns.unwrap_or_default().to_owned(), String::new()));
+        let start = after.map_or(first, |after| Bound::Excluded(after.clone()));
+        let here = self.tables[kind.place()].objects.range((start, Bound::Unbounded));
+        here.take_while(move |(key, _)| ns.is_none_or(|ns| key.0 == ns))
     }
 
     pub(crate) fn list(&self, kind: &'static Kind, ns: Option<&str>) -> Vec<Arc<Value>> {
