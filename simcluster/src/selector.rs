@@ -31,8 +31,8 @@ impl Selector {
     }
 
     pub fn matches(&self, object: &Value) -> bool {
-        let labels = object.at("metadata.labels");
-        self.labels.iter().all(|(key, test)| test.holds(labels.get(key).and_then(Value::as_str)))
+        let label = |key: &String| object.at("metadata.labels").get(key).and_then(Value::as_str);
+        self.labels.iter().all(|(key, test)| test.holds(label(key)))
             && self.fields.iter().all(|(path, equal, value)| (field(object, path) == *value) == *equal)
     }
 }
