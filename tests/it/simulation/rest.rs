@@ -96,7 +96,9 @@ impl World {
         .await
         .expect("the events");
         let of_wrong = all.into_iter().filter(|(instance, _)| wrong.contains(instance));
-        of_wrong.map(|(instance, said)| format!("{instance} {said}\n")).collect()
+        of_wrong
+            .map(|(instance, said)| format!("{instance} {said}\n"))
+            .collect()
     }
 
     fn is_right(&self, order: &Order, standing: &Standing) -> bool {
