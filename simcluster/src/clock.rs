@@ -1,5 +1,6 @@
 //! The cluster's clock: real, scaled, or moved by hand. Every time-stamp that the cluster writes and every wait of its
-//! parts goes through it, and nothing else in this crate asks the operating system for the time or sleeps.
+//! parts goes through it, and nothing else in this crate asks the operating system for the time. (A server that restarts gives
+//! its clients two real seconds to take their last answers.)
 //!
 //! A manual clock stands still until `SimCluster::advance` moves it from one due moment to the next: a day passes in as
 //! long as it takes to do what is due in it.

@@ -74,6 +74,15 @@ pub enum What {
     Load(Vec<Step>),
 }
 
+impl What {
+    /// Looked at as often as somebody likes to: there are no occasions that could be counted.
+    fn is_state(&self) -> bool {
+        let of_node =
+            matches!(self, Self::NodeDown | Self::NodePartitioned | Self::NodeSlow { .. } | Self::DiskPressure);
+        of_node || matches!(self, Self::NeverReady | Self::Hangs | Self::Load(_) | Self::WatchStale { .. })
+    }
+}
+
 /// How long a request waits, in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -251,6 +260,7 @@ impl Faults {
         let State { entries, rng, .. } = &mut *self.state();
         for entry in entries.iter_mut().filter(|entry| sort(&entry.fault.what) && entry.holds(facts)) {
             let applies = match &mut entry.fault.when {
+                _ if entry.fault.what.is_state() => true,
                 When::Always => true,
                 When::Chance { ppm } => rng.random_range(0..1_000_000) < *ppm,
                 When::Next { times } => {

@@ -24,6 +24,16 @@ pub(crate) fn counted_kinds() -> [&'static Kind; 5] {
     [&resource::POD, &resource::PERSISTENT_VOLUME_CLAIM, &resource::SERVICE, &resource::SECRET, &resource::CONFIG_MAP]
 }
 
+/// Whether what a quota limits is counted. There are no services of other types than ClusterIP: of those there are none.
+pub(crate) fn is_counted(name: &str) -> bool {
+    let amount = name.strip_prefix("requests.").or(name.strip_prefix("limits.")).unwrap_or(name);
+    ["cpu", "memory", "ephemeral-storage"].contains(&amount)
+        || ["requests.storage", "services.loadbalancers", "services.nodeports"].contains(&name)
+        || counted_kinds()
+            .iter()
+            .any(|kind| name == kind.plural || name.strip_prefix("count/") == Some(&kind.qualified()))
+}
+
 /// Refuses a write that exceeds a quota, and otherwise counts it.
 pub(crate) fn charge(
     state: &mut State,

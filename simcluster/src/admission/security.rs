@@ -1,7 +1,8 @@
 //! Pod Security: the levels `baseline` and `restricted` where the namespace enforces them; `warn` and `audit` do nothing.
 //!
 //! The fields that matter for isolation are checked: privileges, the host's namespaces, paths and ports, capabilities,
-//! the user and the system call filter.
+//! the user and the system call filter; not sysctls, `procMount`, the profiles of SELinux and AppArmor, and of `restricted`
+//! neither kinds of volumes, nor the user 0, nor what is added to the capabilities.
 
 use serde_json::Value;
 
@@ -11,11 +12,11 @@ use crate::{dig::Dig, resource, rules::containers, status::Status, store::State}
 /// security context.
 type Control = (&'static str, &'static str, fn(&Value, &Value, &Value) -> bool);
 
-const CAPABILITIES: &str = "AUDIT_WRITE CHOWN DAC_OVERRIDE FOWNER FSETID KILL MKNOD NET_BIND_SERVICE NET_RAW SETFCAP \
-                            SETGID SETPCAP SETUID SYS_CHROOT";
+const CAPABILITIES: &str = "AUDIT_WRITE CHOWN DAC_OVERRIDE FOWNER FSETID KILL MKNOD NET_BIND_SERVICE SETFCAP SETGID \
+                            SETPCAP SETUID SYS_CHROOT";
 
-/// The first three are `baseline`; `restricted` is all.
-const CONTROLS: [Control; 7] = [
+/// The first four are `baseline`; `restricted` is all.
+const CONTROLS: [Control; 8] = [
     ("privileged", "{} must not set securityContext.privileged=true", |context, _, _| context.yes("privileged")),
     (
         "non-default capabilities",
@@ -27,6 +28,11 @@ const CONTROLS: [Control; 7] = [
     ("hostPort", "{} uses hostPorts", |_, container, _| {
         container.items("ports").iter().any(|port| port.int("hostPort").unwrap_or(0) != 0)
     }),
+    (
+        "seccompProfile",
+        "pod or {} must not set securityContext.seccompProfile.type to \"Unconfined\"",
+        |context, _, pod| [context, pod].iter().any(|of| of.text("seccompProfile.type") == "Unconfined"),
+    ),
     (
         "allowPrivilegeEscalation != false",
         "{} must set securityContext.allowPrivilegeEscalation=false",
@@ -52,7 +58,7 @@ pub(super) fn check(state: &State, pod: &Value) -> Result<(), Status> {
     let labels = home.map_or(&Value::Null, |home| home.at("metadata.labels"));
     let level = labels["pod-security.kubernetes.io/enforce"].as_str().unwrap_or_default();
     let controls = match level {
-        "baseline" => &CONTROLS[..3],
+        "baseline" => &CONTROLS[..4],
         "restricted" => &CONTROLS,
         _ => return Ok(()),
     };

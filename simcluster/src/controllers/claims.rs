@@ -27,7 +27,7 @@ impl Controller for Claims {
                 queue.add((claim.text("namespace").to_owned(), claim.text("name").to_owned()));
             }
         } else if seen.is(&POD) {
-            let uses = |pod: &Arc<Value>| !is_terminal(pod);
+            let uses = |pod: &Arc<Value>| is_user(pod);
             if seen.old.is_some_and(uses) && !seen.new.is_some_and(uses) {
                 claim_names(seen.latest()).for_each(|claim| queue.add((seen.key.0.clone(), claim)));
             }
@@ -45,7 +45,7 @@ impl Controller for Claims {
         } else if let Some(claim) = ctx.view.get(&PERSISTENT_VOLUME_CLAIM, &key.0, &key.1) {
             if is_deleting(claim) {
                 let mut users = ctx.view.pods_linked(Link::Claim(key.0.clone(), key.1.clone()));
-                if users.all(|(_, pod)| is_terminal(pod)) {
+                if !users.any(|(_, pod)| is_user(pod)) {
                     ctx.drop_finalizer(claim, WHO, "kubernetes.io/pvc-protection");
                 }
             } else if !claim.has("spec.volumeName") {
@@ -57,6 +57,11 @@ impl Controller for Claims {
             }
         }
     }
+}
+
+/// Whether a pod that mounts a claim holds it. One that is on no node yet does not: no kubelet would start it.
+fn is_user(pod: &Value) -> bool {
+    node_of(pod).is_some() && !is_terminal(pod)
 }
 
 fn class_of<'a>(ctx: &'a Ctx<'_>, claim: &Value) -> Option<&'a Arc<Value>> {

@@ -73,6 +73,9 @@ impl Controller for Termination {
                 }
             }
         }
+        if kinds.is_empty() && !namespace.items("metadata.finalizers").is_empty() {
+            return;
+        }
         if kinds.is_empty() {
             return ctx.cluster.finalize_namespace(&key.1);
         }

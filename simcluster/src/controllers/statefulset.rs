@@ -35,9 +35,12 @@ pub(super) struct StatefulSets {
 }
 
 impl Controller for StatefulSets {
-    fn observe(&mut self, seen: &Seen<'_>, _view: &View, queue: &mut Queue) {
+    fn observe(&mut self, seen: &Seen<'_>, view: &View, queue: &mut Queue) {
         if seen.is(&STATEFUL_SET) {
             queue.add(seen.key.clone());
+        } else if seen.is(&PERSISTENT_VOLUME_CLAIM) && seen.new.is_none() {
+            // A set may have waited for its end to make a new one.
+            queue.add_all(view.in_namespace(&STATEFUL_SET, &seen.key.0));
         } else if seen.is(&POD) {
             let owners = [seen.old, seen.new].into_iter().flatten().flat_map(|pod| owners(pod));
             for owner in owners.filter(|owner| owner["kind"] == "StatefulSet") {
@@ -140,7 +143,13 @@ impl<'a> Sync<'a> {
         let (name, of_set) = (format!("{}-{ordinal}", self.name), format!("in StatefulSet {}", self.name));
         for template in self.templates() {
             let claim = claim_name(template, &name);
-            if self.ctx.view.get(&PERSISTENT_VOLUME_CLAIM, self.ns, &claim).is_none() {
+            let existing = self.ctx.view.get(&PERSISTENT_VOLUME_CLAIM, self.ns, &claim);
+            if existing.is_some_and(|claim| is_deleting(claim)) {
+                let why = format!("create Pod {name} {of_set} failed error: pvc {claim} is being deleted");
+                self.ctx.events(WHO).warning(self.set, "FailedCreate", &why);
+                return Err(Status::conflict(&PERSISTENT_VOLUME_CLAIM, &claim, "it is being deleted"));
+            }
+            if existing.is_none() {
                 let success = format!("Create Claim {claim} Pod {name} {of_set} success");
                 let failure = format!("Create Claim {claim} for Pod {name} {of_set} failed");
                 self.make(&PERSISTENT_VOLUME_CLAIM, self.claim(template, &claim), &success, &failure)?;

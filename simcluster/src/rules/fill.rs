@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::{containers, each_container};
 use crate::{
+    admission::quota,
     dig::Dig,
     resource::{self, Kind},
     status::Status,
@@ -34,14 +35,32 @@ pub(crate) fn fill_in(state: &mut State, kind: &'static Kind, object: &mut Value
             // K3s marks its ingress controller's class as the default.
             object.default("spec.ingressClassName", "traefik");
         }
-        "ResourceQuota" if object.has("spec.scopes") => return Err(Status::not_implemented("scopes of quotas")),
         "ResourceQuota" => object.put("status", json!({})),
-        "ClusterRole" if object.has("aggregationRule") => {
-            return Err(Status::not_implemented("roles that aggregate others"));
-        }
         _ => {}
     }
     Ok(())
+}
+
+/// Refuses what would be accepted and have no effect.
+pub(crate) fn served(kind: &Kind, object: &Value) -> Result<(), Status> {
+    let other = |limit: &Value| limit["type"] != "Container" || limit.has("maxLimitRequestRatio");
+    let scopes = object.items("spec.scopeSelector.matchExpressions");
+    let what = match kind.kind {
+        "ResourceQuota" if object.has("spec.scopes") => "spec.scopes of quotas".to_owned(),
+        "ResourceQuota" if scopes.iter().any(|scope| scope["scopeName"] != "PriorityClass") => {
+            "scopes of quotas other than PriorityClass".to_owned()
+        }
+        "ResourceQuota" => match object.fields("spec.hard").find(|(name, _)| !quota::is_counted(name)) {
+            Some((name, _)) => format!("quotas on {name}"),
+            None => return Ok(()),
+        },
+        "LimitRange" if object.items("spec.limits").iter().any(other) => {
+            "limit ranges other than those of containers, and their ratios".to_owned()
+        }
+        "ClusterRole" if object.has("aggregationRule") => "roles that aggregate others".to_owned(),
+        _ => return Ok(()),
+    };
+    Err(Status::not_implemented(what))
 }
 
 /// Keeps a field that follows from others.

@@ -11,7 +11,7 @@ mod validate;
 use serde_json::{Value, json};
 
 pub(crate) use defaults::defaults;
-pub(crate) use fill::{derive, fill_in};
+pub(crate) use fill::{derive, fill_in, served};
 pub(crate) use validate::validate;
 
 use crate::{dig::Dig, resource::Kind, status::Status};

@@ -84,9 +84,6 @@ impl State {
         normal::tidy(&mut object);
         let name = self.name_new(kind, ns, &mut object)?;
         let key = super::key(kind, ns, &name);
-        if let Some(existing) = self.get(kind, &key) {
-            return Err(Status::already_exists(kind, &name, existing.has("metadata.deletionTimestamp")));
-        }
         self.check_home(kind, ns, &name)?;
         rules::defaults(kind, &mut object);
         let (actor, now, mut owners) = (self.actor(writer), self.now(), Owners::default());
@@ -102,7 +99,12 @@ impl State {
         }
         admission::mutate(self, kind, &mut object);
         rules::fill_in(self, kind, &mut object)?;
-        self.admit(kind, &name, None, &object, writer)?;
+        // What is refused is refused also where the name is taken; then nothing is counted.
+        let existing = self.get(kind, &key).map(|object| object.has("metadata.deletionTimestamp"));
+        self.admit(kind, &name, None, &object, &Writer { dry_run: writer.dry_run || existing.is_some(), ..*writer })?;
+        if let Some(is_going) = existing {
+            return Err(Status::already_exists(kind, &name, is_going));
+        }
         if writer.dry_run {
             return Ok(Object { value: object.into(), owners });
         }
@@ -124,6 +126,7 @@ impl State {
         if !causes.is_empty() {
             return Err(Status::invalid(kind, name, &causes));
         }
+        rules::served(kind, new)?;
         admission::validate(self, kind, old, new, writer.dry_run)
     }
 

@@ -3,7 +3,9 @@
 use lumbung_simcluster::{SimCluster, resource::*};
 use serde_json::{Value, json};
 
-use crate::support::{bare_pod, claim, cluster, container, create, delete, edit, find, get, pod, runs};
+use crate::support::{
+    bare_pod, claim, cluster, container, create, delete, edit, events, find, get, pod, runs, set, until,
+};
 
 fn pod_with(name: &str, claim: &str) -> Value {
     let mut pod = bare_pod(name, container("app", "nginx"));
@@ -64,4 +66,20 @@ async fn a_used_claim_grows_is_protected_and_takes_its_volume_with_it() {
     for kind in [&PERSISTENT_VOLUME, &VOLUME_ATTACHMENT] {
         assert!(sim.cluster().list(kind, None).is_empty(), "{}", kind.kind);
     }
+}
+
+/// Found by reading: the set made its pod anew before the claim was gone, and both waited for ever.
+#[tokio::test]
+async fn a_claim_that_is_deleted_under_its_set_is_made_anew() {
+    let sim = cluster().await;
+    create(&sim, &STATEFUL_SET, set("db", "postgres:18"));
+    sim.settle().await;
+    let claimed = |sim: &SimCluster| get(sim, &PERSISTENT_VOLUME_CLAIM, "data-db-0")["metadata"]["uid"].clone();
+    let first = claimed(&sim);
+    delete(&sim, &PERSISTENT_VOLUME_CLAIM, "data-db-0").await;
+    assert!(runs(&sim, "db-0") && claimed(&sim) == first, "held by its pod");
+    delete(&sim, &POD, "db-0").await;
+    until(&sim, "the set has both again", |sim| runs(sim, "db-0") && claimed(sim) != first).await;
+    let refused = events(&sim, "db", "FailedCreate");
+    assert!(refused.iter().all(|why| why.ends_with("pvc data-db-0 is being deleted")), "{refused:?}");
 }

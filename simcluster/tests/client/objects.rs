@@ -6,13 +6,13 @@ use futures::{StreamExt as _, TryStreamExt as _, stream::BoxStream};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
 use kube::{
     Resource, ResourceExt as _,
-    api::{Api, DeleteParams, ListParams, PostParams, WatchEvent, WatchParams},
+    api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams},
     core::PartialObjectMeta,
     runtime::{WatchStreamExt as _, watcher},
 };
 use lumbung_simcluster::{Fault, faults::What, resource};
 use serde::de::DeserializeOwned;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{config_map, object, refusal, start};
 
@@ -75,7 +75,14 @@ async fn a_namespace_takes_its_contents_along() {
     let secret = object(json!({"metadata": {"name": "s"}, "stringData": {"PASSWORD": "hunter2"}}));
     assert_eq!(secrets.create(&POST, &secret).await.unwrap().data.unwrap()["PASSWORD"].0, b"hunter2");
     let namespaces = Api::<Namespace>::all(stage.client.clone());
+    let hold = |finalizers: Value| Patch::Merge(json!({"metadata": {"finalizers": finalizers}}));
+    let params = PatchParams::default();
+    namespaces.patch(&stage.namespace, &params, &hold(json!(["lumbung.dev/test"]))).await.unwrap();
     namespaces.delete(&stage.namespace, &DeleteParams::default()).await.unwrap();
+    let empty = async || secrets.list(&ListParams::default()).await.unwrap().items.is_empty().then_some(());
+    stage.eventually("the contents are gone", empty).await;
+    namespaces.get(&stage.namespace).await.expect("its own finalizer holds it");
+    namespaces.patch(&stage.namespace, &params, &hold(json!([]))).await.unwrap();
     let gone = async || namespaces.get_opt(&stage.namespace).await.unwrap().is_none().then_some(());
     stage.eventually("the namespace is gone", gone).await;
     assert!(secrets.list(&ListParams::default()).await.unwrap().items.is_empty());

@@ -1,6 +1,10 @@
 //! `golden.toml`: what is not compared, and why. A table without `steps` is about a whole transcript, one with `except`
 //! only about these parts of the answers (`[]` for any item).
 
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
 pub struct Exceptions(Vec<Exception>);
 
 pub struct Exception {
@@ -15,6 +19,21 @@ pub struct Exception {
 impl Exceptions {
     pub fn parse(text: &str) -> Result<Self, String> {
         text.split("[[skip]]").skip(1).map(Exception::parse).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// What speaks of a transcript or a step that there is not; transcripts that are skipped as a whole need not be there.
+    pub fn stale(&self, transcripts: &BTreeMap<String, Value>) -> Vec<String> {
+        let has = |exception: &Exception| {
+            let steps = transcripts.get(&exception.transcript).and_then(|t| t["steps"].as_array()).map_or(0, Vec::len);
+            exception.steps.is_empty() && exception.is_whole()
+                || steps > 0 && exception.steps.iter().all(|(_, last)| *last < steps as u64)
+        };
+        let stale = self.0.iter().filter(|exception| !has(exception));
+        stale.map(|e| format!("golden.toml: there is no {} {:?}", e.transcript, e.steps)).collect()
+    }
+
+    pub fn speaks_of(&self, transcript: &str) -> bool {
+        self.0.iter().any(|exception| exception.transcript == transcript)
     }
 
     /// The first that speaks of a step.
@@ -43,6 +62,11 @@ impl Exception {
             }
             _ => Err(format!("without transcript, steps or a reason with its class: {table}")),
         }
+    }
+
+    /// Whether anything of the body is still compared.
+    pub fn leaves_body(&self) -> bool {
+        !self.is_whole() && !self.except.iter().any(|part| part == "body")
     }
 
     pub fn is_whole(&self) -> bool {

@@ -96,9 +96,8 @@ impl World {
         .await
         .expect("the events");
         let of_wrong = all.into_iter().filter(|(instance, _)| wrong.contains(instance));
-        of_wrong
-            .map(|(instance, said)| format!("{instance} {said}\n"))
-            .collect()
+        let lines: Vec<String> = of_wrong.map(|(instance, said)| format!("{instance} {said}")).collect();
+        lines.join("\n")
     }
 
     fn is_right(&self, order: &Order, standing: &Standing) -> bool {
