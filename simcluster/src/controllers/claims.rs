@@ -27,8 +27,7 @@ impl Controller for Claims {
                 queue.add((claim.text("namespace").to_owned(), claim.text("name").to_owned()));
             }
         } else if seen.is(&POD) {
-            let uses = |pod: &Arc<Value>| is_user(pod);
-            if seen.old.is_some_and(uses) && !seen.new.is_some_and(uses) {
+            if seen.leaves_its_node() {
                 claim_names(seen.latest()).for_each(|claim| queue.add((seen.key.0.clone(), claim)));
             }
         } else if seen.is(&STORAGE_CLASS) {
@@ -44,8 +43,9 @@ impl Controller for Claims {
             }
         } else if let Some(claim) = ctx.view.get(&PERSISTENT_VOLUME_CLAIM, &key.0, &key.1) {
             if is_deleting(claim) {
+                // A pod that is on no node yet holds nothing: no kubelet would start it.
                 let mut users = ctx.view.pods_linked(Link::Claim(key.0.clone(), key.1.clone()));
-                if !users.any(|(_, pod)| is_user(pod)) {
+                if !users.any(|(_, pod)| is_on_node(pod)) {
                     ctx.drop_finalizer(claim, WHO, "kubernetes.io/pvc-protection");
                 }
             } else if !claim.has("spec.volumeName") {
@@ -57,11 +57,6 @@ impl Controller for Claims {
             }
         }
     }
-}
-
-/// Whether a pod that mounts a claim holds it. One that is on no node yet does not: no kubelet would start it.
-fn is_user(pod: &Value) -> bool {
-    node_of(pod).is_some() && !is_terminal(pod)
 }
 
 fn class_of<'a>(ctx: &'a Ctx<'_>, claim: &Value) -> Option<&'a Arc<Value>> {

@@ -73,11 +73,11 @@ impl Controller for Termination {
                 }
             }
         }
-        if kinds.is_empty() && !namespace.items("metadata.finalizers").is_empty() {
-            return;
-        }
         if kinds.is_empty() {
-            return ctx.cluster.finalize_namespace(&key.1);
+            if namespace.items("metadata.finalizers").is_empty() {
+                ctx.cluster.finalize_namespace(&key.1);
+            }
+            return;
         }
         let conditions = conditions(&kinds, &held);
         ctx.edit_status(namespace, WHO, |namespace| {

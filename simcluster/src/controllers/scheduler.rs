@@ -71,8 +71,7 @@ fn may_make_room(seen: &Seen<'_>) -> bool {
         let part = |path: &'static str| move |node: &Value| node.at(path).clone();
         return ["spec", "metadata.labels", "status.allocatable"].iter().any(|path| seen.changes(part(path)));
     }
-    let counts = |pod: &Arc<Value>| node_of(pod).is_some() && !is_terminal(pod);
-    seen.is(&POD) && seen.old.is_some_and(counts) && !seen.new.is_some_and(counts)
+    seen.is(&POD) && seen.leaves_its_node()
 }
 
 /// The claim that a change is about, for those who wait for it.

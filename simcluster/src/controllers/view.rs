@@ -40,6 +40,11 @@ impl Seen<'_> {
         self.new.or(self.old).map_or(&Value::Null, |object| object)
     }
 
+    /// Whether a pod was on a node, and no longer is.
+    pub fn leaves_its_node(&self) -> bool {
+        self.old.is_some_and(|pod| is_on_node(pod)) && !self.new.is_some_and(|pod| is_on_node(pod))
+    }
+
     /// Whether something is not what it was.
     pub fn changes<T: PartialEq>(&self, what: impl Fn(&Value) -> T) -> bool {
         self.old.map(|old| what(old)) != self.new.map(|new| what(new))
@@ -169,9 +174,8 @@ impl View {
             node.open = !node.object.yes("spec.unschedulable") && node.object.items("spec.taints").is_empty();
             node.allocatable = Requests::of_list(node.object.at("status.allocatable"));
         } else if kind.is(&resource::POD) {
-            let counted = |pod: &&Arc<Value>| node_of(pod).is_some() && !is_terminal(pod);
             for (pod, sign) in [(old, -1), (new, 1)] {
-                if let Some(pod) = pod.filter(counted) {
+                if let Some(pod) = pod.filter(|pod| is_on_node(pod)) {
                     let node = self.nodes.entry(node_of(pod).unwrap_or_default().to_owned()).or_default();
                     node.used.add(&Requests::of_pod(pod), sign);
                 }
@@ -243,6 +247,11 @@ fn links(kind: &Kind, object: &Value) -> Vec<Link> {
 
 pub(crate) fn node_of(pod: &Value) -> Option<&str> {
     Some(pod.text("spec.nodeName")).filter(|name| !name.is_empty())
+}
+
+/// Whether a pod takes room on a node and holds what it mounts: bound, and not ended.
+pub(crate) fn is_on_node(pod: &Value) -> bool {
+    node_of(pod).is_some() && !is_terminal(pod)
 }
 
 pub(crate) fn is_deleting(object: &Value) -> bool {
